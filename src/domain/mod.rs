@@ -1,0 +1,13 @@
+//! The rules of Porter, as pure functions over plain values: no clock, no network, no database.
+//!
+//! [`task`] is the state machine, [`command`] reads a mention, [`prompt`] writes what the agent is asked,
+//! [`comment`] writes what people read on the issue, [`agent`] is the registry, [`report`] is what a worker
+//! says, and [`assignment`] is what a worker is told.
+
+pub mod agent;
+pub mod assignment;
+pub mod command;
+pub mod comment;
+pub mod prompt;
+pub mod report;
+pub mod task;

@@ -1,0 +1,38 @@
+//! Porter: a person comments `@porter claude …` on a GitHub issue, and a pull request comes back.
+//!
+//! The modules stand in reading order; each may use only those that `docs/ARCHITECTURE.md` allows
+//! (`tests/architecture.rs` holds them to it).
+//!
+//! 1. [`config`] reads the environment; [`app`] puts the parts together, [`lifecycle`] ends them.
+//! 2. [`web`] receives the webhook and hands it to [`tasks`], which decides with [`domain`] and writes
+//!    with [`db`].
+//! 3. [`jobs`] carries out what was written: it asks [`github`], starts a machine through [`runner`]
+//!    (on [`fly`], or a local process) and publishes the result.
+//! 4. [`worker`] is what runs inside that machine.
+//! 5. [`demo`] plays GitHub's part on loopback, for the guided run and for the tests.
+
+pub mod config;
+
+pub mod app;
+pub mod clock;
+pub mod doctor;
+pub mod lifecycle;
+pub mod telemetry;
+
+pub mod domain;
+
+pub mod crypto;
+pub mod db;
+
+pub mod fly;
+pub mod github;
+pub mod runner;
+
+pub mod accounts;
+pub mod jobs;
+pub mod tasks;
+
+pub mod web;
+
+pub mod demo;
+pub mod worker;
