@@ -1,1 +1,63 @@
-fn main() {}
+//! The binary: reads the arguments, starts the logs, runs one subcommand.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use porter::{accounts, app, config, demo, doctor, telemetry, worker};
+
+/// Comment `@porter claude …` on a GitHub issue, get a pull request back.
+#[derive(Parser)]
+#[command(name = "porter", version, after_help = config::HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the service: webhooks, API, pages and the engine (what happens without a subcommand).
+    #[command(after_help = config::HELP)]
+    Serve,
+    /// Show the whole product on this machine, without any account.
+    Demo(demo::Options),
+    /// Run one attempt inside a machine: check out, run the agent, push, report.
+    #[command(after_help = worker::HELP)]
+    Worker,
+    /// Bring the database's tables up to date.
+    #[command(after_help = config::DATABASE_HELP)]
+    Migrate,
+    /// Check the configuration and everything it points to; a line each.
+    #[command(after_help = config::HELP)]
+    Doctor,
+    /// Load an SQL export of the earlier Porter's Cloudflare D1 database.
+    #[command(name = "import-d1", after_help = config::DATABASE_HELP)]
+    ImportD1 {
+        /// The export, as `wrangler d1 export` writes it.
+        file: PathBuf,
+    },
+    /// A tiny coding agent that obeys `mock:` lines of its prompt; for the demo and for tests.
+    MockAgent {
+        /// What it is asked to do.
+        prompt: String,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    config::load_dotenv();
+    telemetry::start();
+    let result = match Arguments::parse().command.unwrap_or(Command::Serve) {
+        Command::Serve => app::serve().await,
+        Command::Demo(options) => demo::run(options).await,
+        Command::Worker => worker::run(config::variable).await,
+        Command::Migrate => app::migrate().await,
+        Command::Doctor => doctor::run().await,
+        Command::ImportD1 { file } => accounts::import_d1::run(&file).await,
+        Command::MockAgent { prompt } => worker::mock_agent::run(&prompt).await,
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,1 +1,4 @@
 //! (to be written)
+
+/// Starts the logs.
+pub fn start() {}

@@ -1,1 +1,10 @@
 //! (to be written)
+
+/// Options.
+#[derive(clap::Args)]
+pub struct Options {}
+
+/// Runs.
+pub async fn run(_options: Options) -> anyhow::Result<std::process::ExitCode> {
+    anyhow::bail!("to be written")
+}
