@@ -57,8 +57,10 @@ CREATE TABLE tasks (
 CREATE UNIQUE INDEX tasks_active_per_issue ON tasks(repo_id, issue_number, agent)
   WHERE status IN ('queued', 'running');
 -- Admission: whose turn is next, and how many are running.
-CREATE INDEX tasks_queued ON tasks(requester_id, priority, queued_at) WHERE status = 'queued';
+CREATE INDEX tasks_queued ON tasks(requester_id, priority, queued_at, id) WHERE status = 'queued';
 CREATE INDEX tasks_running ON tasks(requester_id) WHERE status = 'running';
+-- What `retry` and `status` on an issue mean.
+CREATE INDEX tasks_by_issue ON tasks(repo_id, issue_number, id);
 -- A person's lists, newest first.
 CREATE INDEX tasks_by_requester ON tasks(requester_id, id);
 
@@ -105,6 +107,7 @@ CREATE TABLE jobs (
 );
 
 CREATE INDEX jobs_by_lane ON jobs(lane, rank, run_at);
+CREATE INDEX jobs_leased ON jobs(lane, leased_until) WHERE leased_until IS NOT NULL;
 
 -- Webhook deliveries already answered, and the comments they were about.
 CREATE TABLE deliveries (

@@ -1,0 +1,139 @@
+//! `deliveries`: which webhooks were answered, and with what; so that a repeat has no second effect.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use super::{Connection, Error, millis};
+
+/// A delivery as it is remembered.
+#[derive(Clone, Debug, Serialize)]
+pub struct Delivery {
+    /// `X-GitHub-Delivery`: shared by every attempt to deliver the same event.
+    pub guid: String,
+    /// `X-GitHub-Event`.
+    pub event: String,
+    /// The payload's action.
+    pub action: Option<String>,
+    /// `accepted`, `duplicate`, `ignored` or `rejected`.
+    pub outcome: &'static str,
+    /// Why, unless accepted.
+    pub reason: Option<&'static str>,
+    /// `<repository id>:<comment id>`, for the first delivery about a mention.
+    pub comment_key: Option<String>,
+    /// The task it made or was about.
+    pub task_id: Option<String>,
+    /// Who sent the event.
+    pub sender_id: Option<i64>,
+    /// Where.
+    pub repo_id: Option<i64>,
+}
+
+/// A delivery that was answered before.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The task it made or was about.
+    pub task_id: Option<String>,
+}
+
+/// The delivery with this guid, or the one about this comment.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn find(
+    connection: &mut Connection,
+    guid: &str,
+    comment_key: Option<&str>,
+) -> Result<Option<Known>, Error> {
+    Ok(sqlx::query_as!(
+        Known,
+        "SELECT task_id FROM deliveries WHERE guid = ?1
+         UNION ALL SELECT task_id FROM deliveries WHERE comment_key = ?2 LIMIT 1",
+        guid,
+        comment_key
+    )
+    .fetch_optional(connection)
+    .await?)
+}
+
+/// Remembers deliveries, all in one statement.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn insert(
+    connection: &mut Connection,
+    deliveries: &[Delivery],
+    at: DateTime<Utc>,
+) -> Result<(), Error> {
+    let rows = serde_json::to_string(deliveries)
+        .map_err(|error| Error::Corrupt { what: format!("a delivery: {error}") })?;
+    let at = millis(at);
+    sqlx::query!(
+        "INSERT INTO deliveries (guid, event, action, outcome, reason, comment_key, task_id, sender_id,
+           repo_id, received_at)
+         SELECT value ->> 'guid', value ->> 'event', value ->> 'action', value ->> 'outcome',
+           value ->> 'reason', value ->> 'comment_key', value ->> 'task_id', value ->> 'sender_id',
+           value ->> 'repo_id', ?2
+         FROM json_each(?1)
+         WHERE true
+         ON CONFLICT(guid) DO NOTHING",
+        rows,
+        at
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Whether this person was invited to sign in for this repository within a day before `now`.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn was_invited(
+    connection: &mut Connection,
+    sender_id: i64,
+    repo_id: i64,
+    now: DateTime<Utc>,
+) -> Result<bool, Error> {
+    let since = millis(now - TimeDelta::days(1));
+    let found = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM deliveries WHERE reason = 'missing_user_oauth' AND sender_id = ?
+             AND repo_id = ? AND received_at > ?) AS "found!: bool""#,
+        sender_id,
+        repo_id,
+        since
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(found)
+}
+
+/// Which of these guids were answered.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn list_known(connection: &mut Connection, guids: &[String]) -> Result<Vec<String>, Error> {
+    let guids = serde_json::Value::from(guids).to_string();
+    Ok(sqlx::query_scalar!(
+        "SELECT guid FROM deliveries WHERE guid IN (SELECT value FROM json_each(?))",
+        guids
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Forgets what GitHub can no longer deliver again (3 days on github.com, 7 on Enterprise Server; a comment
+/// once answered is remembered as long as its task is).
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn forget_before(connection: &mut Connection, before: DateTime<Utc>) -> Result<u64, Error> {
+    let before = millis(before);
+    let gone = sqlx::query!(
+        "DELETE FROM deliveries WHERE guid IN
+           (SELECT guid FROM deliveries WHERE received_at < ? AND task_id IS NULL LIMIT 1000)",
+        before
+    )
+    .execute(connection)
+    .await?;
+    Ok(gone.rows_affected())
+}

@@ -1,0 +1,115 @@
+//! `installations` and `installation_repositories`: what is installed where, as GitHub's webhooks told it.
+
+use chrono::{DateTime, Utc};
+
+use super::{Connection, Error, millis};
+
+/// An installation, as a webhook described it.
+#[derive(Clone, Debug)]
+pub struct Installation {
+    /// GitHub's number for it.
+    pub id: i64,
+    /// The account it is on.
+    pub account_login: String,
+    /// `User` or `Organization`.
+    pub account_type: String,
+    /// `all` or `selected`.
+    pub repository_selection: String,
+    /// Since when it is suspended.
+    pub suspended_at: Option<DateTime<Utc>>,
+}
+
+/// Writes what is known about an installation.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn upsert(
+    connection: &mut Connection,
+    installation: &Installation,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let (now, suspended_at) = (millis(now), installation.suspended_at.map(millis));
+    sqlx::query!(
+        "INSERT INTO installations
+           (installation_id, account_login, account_type, repository_selection, suspended_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT(installation_id) DO UPDATE SET account_login = ?2, account_type = ?3,
+           repository_selection = ?4, suspended_at = ?5, updated_at = ?6",
+        installation.id,
+        installation.account_login,
+        installation.account_type,
+        installation.repository_selection,
+        suspended_at,
+        now
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Forgets an installation and its repositories.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn delete(connection: &mut Connection, id: i64) -> Result<(), Error> {
+    sqlx::query!("DELETE FROM installations WHERE installation_id = ?", id).execute(connection).await?;
+    Ok(())
+}
+
+/// Adds repositories to an installation that is known.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn add_repositories(
+    connection: &mut Connection,
+    id: i64,
+    repositories: &[(i64, String)],
+) -> Result<(), Error> {
+    for (repo_id, full_name) in repositories {
+        sqlx::query!(
+            "INSERT INTO installation_repositories (installation_id, repo_id, full_name) VALUES (?1, ?2, ?3)
+             ON CONFLICT(installation_id, repo_id) DO UPDATE SET full_name = ?3",
+            id,
+            repo_id,
+            full_name
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Takes repositories out of an installation.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn remove_repositories(
+    connection: &mut Connection,
+    id: i64,
+    repositories: &[(i64, String)],
+) -> Result<(), Error> {
+    for (repo_id, _) in repositories {
+        sqlx::query!(
+            "DELETE FROM installation_repositories WHERE installation_id = ? AND repo_id = ?",
+            id,
+            repo_id
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Whether an installation is known to be suspended: then nothing can be done through it.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn is_suspended(connection: &mut Connection, id: i64) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM installations
+             WHERE installation_id = ? AND suspended_at IS NOT NULL) AS "found!: bool""#,
+        id
+    )
+    .fetch_one(connection)
+    .await?)
+}

@@ -1,0 +1,226 @@
+//! `jobs`: effects that are owed. A job is claimed with a lease and a fence, so that of two workers that
+//! believe they hold it only one can finish it, and it is gone once it is done.
+//!
+//! Jobs of one *lane* run one at a time: a lane is an installation (GitHub asks for serial writes) or a
+//! single task. A job asked for again while it runs is run once more afterwards (`asked` tells).
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Connection, Error, millis, narrow};
+
+/// A job to be written.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    /// What is to be done.
+    pub kind: &'static str,
+    /// Names the effect: two jobs of one key are one.
+    pub key: String,
+    /// Jobs of one lane run one at a time.
+    pub lane: String,
+    /// Within its lane, lower goes first.
+    pub rank: i64,
+    /// JSON, as its kind needs it.
+    pub payload: String,
+}
+
+/// A job in this process's hands.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The row.
+    pub id: i64,
+    /// What is to be done.
+    pub kind: String,
+    /// Its lane.
+    pub lane: String,
+    /// JSON.
+    pub payload: String,
+    /// How often it was begun, this time included.
+    pub tries: u32,
+    /// When it was first owed.
+    pub created_at: i64,
+    asked: i64,
+    fence: i64,
+}
+
+/// Writes a job, or asks once more for the one that has its key.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn enqueue(connection: &mut Connection, job: &NewJob, run_at: DateTime<Utc>) -> Result<(), Error> {
+    let run_at = millis(run_at);
+    sqlx::query!(
+        "INSERT INTO jobs (kind, key, lane, rank, payload, run_at, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
+         ON CONFLICT(key) DO UPDATE SET asked = asked + 1, run_at = min(run_at, excluded.run_at)",
+        job.kind,
+        job.key,
+        job.lane,
+        job.rank,
+        job.payload,
+        run_at
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Claims due jobs for `lease`, at most `limit`, one of each lane that is neither busy nor in `paused`.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn claim(
+    connection: &mut Connection,
+    limit: u32,
+    paused: &[String],
+    lease: TimeDelta,
+    now: DateTime<Utc>,
+) -> Result<Vec<Claimed>, Error> {
+    let paused = serde_json::Value::from(paused).to_string();
+    let (until, now) = (millis(now + lease), millis(now));
+    let rows = sqlx::query!(
+        r#"WITH RECURSIVE lanes(lane) AS (
+             SELECT min(lane) FROM jobs
+             UNION ALL
+             SELECT (SELECT min(lane) FROM jobs WHERE lane > lanes.lane) FROM lanes WHERE lanes.lane IS NOT NULL
+           ),
+           due(id) AS (
+             SELECT (SELECT id FROM jobs WHERE lane = lanes.lane AND run_at <= ?1
+                       ORDER BY rank, run_at LIMIT 1)
+             FROM lanes
+             WHERE lanes.lane IS NOT NULL
+               AND lanes.lane NOT IN (SELECT value FROM json_each(?2))
+               AND NOT EXISTS (SELECT 1 FROM jobs AS busy
+                     WHERE busy.lane = lanes.lane AND busy.leased_until > ?1)
+           )
+           UPDATE jobs SET leased_until = ?3, fence = fence + 1, tries = tries + 1
+           WHERE id IN (SELECT id FROM due WHERE id IS NOT NULL LIMIT ?4)
+           RETURNING id AS "id!", kind, lane, payload, tries, created_at, asked, fence"#,
+        now,
+        paused,
+        until,
+        limit
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Claimed {
+                id: row.id,
+                kind: row.kind,
+                lane: row.lane,
+                payload: row.payload,
+                tries: narrow("tries", row.tries)?,
+                created_at: row.created_at,
+                asked: row.asked,
+                fence: row.fence,
+            })
+        })
+        .collect()
+}
+
+/// Ends a claimed job; one that was asked for again meanwhile becomes due anew.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn finish(connection: &mut Connection, job: &Claimed, now: DateTime<Utc>) -> Result<(), Error> {
+    let now = millis(now);
+    let gone = sqlx::query!(
+        "DELETE FROM jobs WHERE id = ? AND fence = ? AND asked = ?",
+        job.id,
+        job.fence,
+        job.asked
+    )
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    if gone == 0 {
+        sqlx::query!(
+            "UPDATE jobs SET leased_until = NULL, tries = 0, run_at = ?, created_at = ?1, last_error = NULL
+             WHERE id = ?2 AND fence = ?3",
+            now,
+            job.id,
+            job.fence
+        )
+        .execute(connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Puts a claimed job back until `run_at`, with what went wrong. `counts` is false when the wait is not the
+/// job's fault (a rate limit, a shutdown).
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn put_back(
+    connection: &mut Connection,
+    job: &Claimed,
+    run_at: DateTime<Utc>,
+    error: Option<&str>,
+    counts: bool,
+) -> Result<(), Error> {
+    let run_at = millis(run_at);
+    let refund = i64::from(!counts);
+    sqlx::query!(
+        "UPDATE jobs SET leased_until = NULL, run_at = ?, last_error = coalesce(?, last_error),
+           tries = tries - ?
+         WHERE id = ? AND fence = ?",
+        run_at,
+        error,
+        refund,
+        job.id,
+        job.fence
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Frees every job that a process which is no more had claimed. Only for the start of the one engine.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn release_all(connection: &mut Connection) -> Result<u64, Error> {
+    let freed = sqlx::query!("UPDATE jobs SET leased_until = NULL WHERE leased_until IS NOT NULL")
+        .execute(connection)
+        .await?;
+    Ok(freed.rows_affected())
+}
+
+/// How many jobs wait, how many are late by more than a minute, and how many have failed before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Backlog {
+    /// Not yet done.
+    pub owed: i64,
+    /// Of these, due for more than a minute.
+    pub late: i64,
+    /// Of these, begun before without success.
+    pub retrying: i64,
+}
+
+/// Counts what is owed.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn backlog(connection: &mut Connection, now: DateTime<Utc>) -> Result<Backlog, Error> {
+    let late = millis(now - TimeDelta::minutes(1));
+    Ok(sqlx::query_as!(
+        Backlog,
+        r#"SELECT count(*) AS "owed!: i64", coalesce(sum(run_at < ?), 0) AS "late!: i64",
+             coalesce(sum(last_error IS NOT NULL), 0) AS "retrying!: i64" FROM jobs"#,
+        late
+    )
+    .fetch_one(connection)
+    .await?)
+}
+
+/// When the next waiting job is due.
+///
+/// # Errors
+/// [`Error::Unavailable`], [`Error::Corrupt`].
+pub async fn next_due(connection: &mut Connection) -> Result<Option<DateTime<Utc>>, Error> {
+    let at = sqlx::query_scalar!(r#"SELECT min(run_at) AS "at: i64" FROM jobs WHERE leased_until IS NULL"#)
+        .fetch_one(connection)
+        .await?;
+    at.map(super::instant).transpose()
+}

@@ -1,0 +1,112 @@
+//! `users`, `user_settings` and the rows of `user_oauth_tokens` that tell who has signed in: what the
+//! decisions need to know about a person.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::{Connection, Error};
+
+/// A person, as the database knows them.
+#[derive(Clone, Debug, Default)]
+pub struct Person {
+    /// The key of their rows; nothing when they have none.
+    pub user_key: Option<String>,
+    /// They have signed in at least once.
+    pub signed_in: bool,
+    /// Their settings, JSON.
+    pub settings: Option<String>,
+    /// The names of the keys they have stored, as `provider/ENV_KEY`.
+    pub secrets: Vec<String>,
+}
+
+/// What is known about the person with this GitHub id (ids are never given to somebody else; logins are).
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn load_person(connection: &mut Connection, github_user_id: i64) -> Result<Person, Error> {
+    let row = sqlx::query!(
+        r#"SELECT
+             EXISTS (SELECT 1 FROM user_oauth_tokens WHERE github_user_id = ?1) AS "signed_in!: bool",
+             (SELECT user_key FROM users WHERE github_user_id = ?1) AS "user_key: String",
+             (SELECT config_json FROM user_settings JOIN users USING (user_key)
+                WHERE github_user_id = ?1) AS "settings: String",
+             (SELECT group_concat(provider_id || '/' || env_key, char(10)) FROM user_secrets
+                JOIN users USING (user_key) WHERE github_user_id = ?1) AS "secrets: String""#,
+        github_user_id
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(Person {
+        user_key: row.user_key,
+        signed_in: row.signed_in,
+        settings: row.settings,
+        secrets: row.secrets.map(|names| names.lines().map(str::to_owned).collect()).unwrap_or_default(),
+    })
+}
+
+/// A signed-in person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The key of their rows.
+    pub user_key: String,
+    /// GitHub's number for them.
+    pub github_id: i64,
+    /// Their login.
+    pub login: String,
+}
+
+/// Writes the person's row, or brings its login up to date. An existing row keeps its key, whatever
+/// `user_key` says: keys made under an older root secret stay.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn upsert(
+    connection: &mut Connection,
+    user_key: &str,
+    github_id: i64,
+    login: &str,
+    at: DateTime<Utc>,
+) -> Result<User, Error> {
+    let at = at.to_rfc3339_opts(SecondsFormat::Millis, true);
+    let known = sqlx::query_scalar!(
+        r#"SELECT user_key AS "key!: String" FROM users WHERE github_user_id = ?"#,
+        github_id
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    let user_key = known.unwrap_or_else(|| user_key.to_owned());
+    sqlx::query!(
+        "INSERT INTO users (user_key, github_user_id, github_login, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?4)
+         ON CONFLICT(user_key) DO UPDATE SET github_user_id = ?2, github_login = ?3, updated_at = ?4",
+        user_key,
+        github_id,
+        login,
+        at
+    )
+    .execute(connection)
+    .await?;
+    Ok(User { user_key, github_id, login: login.to_owned() })
+}
+
+/// Stores a person's settings, JSON without any secret.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn store_settings(
+    connection: &mut Connection,
+    user_key: &str,
+    settings: &str,
+    at: DateTime<Utc>,
+) -> Result<(), Error> {
+    let at = at.to_rfc3339_opts(SecondsFormat::Millis, true);
+    sqlx::query!(
+        "INSERT INTO user_settings (user_key, config_json, updated_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT(user_key) DO UPDATE SET config_json = ?2, updated_at = ?3",
+        user_key,
+        settings,
+        at
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
