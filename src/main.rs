@@ -8,7 +8,7 @@ use porter::{accounts, app, config, demo, doctor, telemetry, worker};
 
 /// Comment `@porter claude …` on a GitHub issue, get a pull request back.
 #[derive(Parser)]
-#[command(name = "porter", version, after_help = config::HELP)]
+#[command(name = "porter", version, after_help = config::help())]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -17,7 +17,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run the service: webhooks, API, pages and the engine (what happens without a subcommand).
-    #[command(after_help = config::HELP)]
+    #[command(after_help = config::help())]
     Serve,
     /// Show the whole product on this machine, without any account.
     Demo(demo::Options),
@@ -25,13 +25,13 @@ enum Command {
     #[command(after_help = worker::HELP)]
     Worker,
     /// Bring the database's tables up to date.
-    #[command(after_help = config::DATABASE_HELP)]
+    #[command(after_help = config::database_help())]
     Migrate,
     /// Check the configuration and everything it points to; a line each.
-    #[command(after_help = config::HELP)]
+    #[command(after_help = config::help())]
     Doctor,
     /// Load an SQL export of the earlier Porter's Cloudflare D1 database.
-    #[command(name = "import-d1", after_help = config::DATABASE_HELP)]
+    #[command(name = "import-d1", after_help = config::import_help())]
     ImportD1 {
         /// The export, as `wrangler d1 export` writes it.
         file: PathBuf,
@@ -45,9 +45,22 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    config::load_dotenv();
-    telemetry::start();
-    let result = match Arguments::parse().command.unwrap_or(Command::Serve) {
+    run(Arguments::parse().command.unwrap_or(Command::Serve)).await.unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    // The worker and the mock agent stand in folders that are not the operator's.
+    if !matches!(command, Command::Worker | Command::MockAgent { .. }) {
+        config::load_dotenv()?;
+    }
+    telemetry::start(match command {
+        Command::Serve => telemetry::SERVICE,
+        _ => telemetry::COMMAND,
+    })?;
+    match command {
         Command::Serve => app::serve().await,
         Command::Demo(options) => demo::run(options).await,
         Command::Worker => worker::run(config::variable).await,
@@ -55,9 +68,5 @@ async fn main() -> ExitCode {
         Command::Doctor => doctor::run().await,
         Command::ImportD1 { file } => accounts::import_d1::run(&file).await,
         Command::MockAgent { prompt } => worker::mock_agent::run(&prompt).await,
-    };
-    result.unwrap_or_else(|error| {
-        eprintln!("{error:#}");
-        ExitCode::FAILURE
-    })
+    }
 }

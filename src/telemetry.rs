@@ -1,4 +1,91 @@
-//! (to be written)
+//! The logs: to stderr, filtered by `RUST_LOG`, readable or JSON by `LOG_FORMAT`. Started once by `main`;
+//! what is logged, and where, is decided by each module with `tracing`.
 
-/// Starts the logs.
-pub fn start() {}
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config;
+
+/// The filter of `porter serve`: what Porter does, and warnings of its libraries.
+pub const SERVICE: &str = "porter=info,warn";
+
+/// The filter of the other commands, which print their own lines.
+pub const COMMAND: &str = "warn";
+
+/// Why the logs cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `RUST_LOG` is no tracing filter.
+    #[error("RUST_LOG is {0:?}; it must be a filter such as info or porter=debug,warn")]
+    Filter(String),
+    /// `LOG_FORMAT` is neither of the two.
+    #[error("LOG_FORMAT is {0:?}; valid are: pretty, json")]
+    Format(String),
+}
+
+/// Starts the logs with `default_filter`, unless `RUST_LOG` is set. A second call changes nothing.
+///
+/// # Errors
+/// When `RUST_LOG` or `LOG_FORMAT` cannot be understood.
+pub fn start(default_filter: &str) -> Result<(), Error> {
+    let filter = filter(config::variable("RUST_LOG"), default_filter)?;
+    let on_terminal = std::io::stderr().is_terminal();
+    let json = wants_json(config::variable("LOG_FORMAT"), on_terminal)?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Already started (several tests in one process): the first one stays.
+    let _ = if json {
+        tracing::subscriber::set_global_default(logs.json().flatten_event(true).finish())
+    } else {
+        tracing::subscriber::set_global_default(logs.with_ansi(on_terminal).finish())
+    };
+    Ok(())
+}
+
+fn filter(rust_log: Option<String>, default_filter: &str) -> Result<EnvFilter, Error> {
+    let text = rust_log.unwrap_or_else(|| default_filter.to_owned());
+    EnvFilter::try_new(&text).map_err(|_| Error::Filter(text))
+}
+
+fn wants_json(log_format: Option<String>, on_terminal: bool) -> Result<bool, Error> {
+    match log_format.as_deref() {
+        None => Ok(!on_terminal),
+        Some("json") => Ok(true),
+        Some("pretty") => Ok(false),
+        Some(other) => Err(Error::Format(other.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unusable_filter_is_named_instead_of_a_panic() {
+        let error = filter(Some("porter=loud".to_owned()), SERVICE).map(drop).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            r#"RUST_LOG is "porter=loud"; it must be a filter such as info or porter=debug,warn"#
+        );
+    }
+
+    #[test]
+    fn the_default_filters_are_valid_and_rust_log_wins() {
+        for (rust_log, default, seen) in
+            [(None, SERVICE, "porter=info,warn"), (None, COMMAND, "warn"), (Some("trace"), COMMAND, "trace")]
+        {
+            let filter = filter(rust_log.map(str::to_owned), default).unwrap();
+            assert_eq!(filter.to_string(), seen);
+        }
+    }
+
+    #[test]
+    fn logs_are_json_unless_someone_watches_or_asks_otherwise() {
+        let text = |value: &str| Some(value.to_owned());
+        assert!(wants_json(None, false).unwrap());
+        assert!(!wants_json(None, true).unwrap());
+        assert!(!wants_json(text("pretty"), false).unwrap());
+        assert!(wants_json(text("json"), true).unwrap());
+        assert!(wants_json(text("xml"), true).unwrap_err().to_string().contains("pretty, json"));
+    }
+}

@@ -1,0 +1,176 @@
+//! GitHub: the App Porter acts as, and where GitHub is.
+
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::reader::Reader;
+
+/// The GitHub App, as the environment describes it.
+#[derive(Clone, Debug)]
+pub struct GithubApp {
+    /// `GITHUB_APP_ID`.
+    pub app_id: u64,
+    /// `GITHUB_APP_PRIVATE_KEY` or the content of `GITHUB_APP_PRIVATE_KEY_FILE`: PEM with real newlines,
+    /// known to sign.
+    pub private_key: SecretString,
+    /// `GITHUB_APP_SLUG`: the App's name in URLs.
+    pub slug: String,
+    /// `GITHUB_CLIENT_ID`.
+    pub client_id: String,
+    /// `GITHUB_CLIENT_SECRET`.
+    pub client_secret: SecretString,
+    /// `GITHUB_APP_INSTALL_URL`: where a person installs the App. Does not end in `/`.
+    pub install_url: Url,
+}
+
+/// Where GitHub is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GithubUrls {
+    /// `GITHUB_API_URL`; ends in `/`.
+    pub api: Url,
+    /// `GITHUB_WEB_URL`; ends in `/`.
+    pub web: Url,
+    /// `PORTER_GITHUB_MUTATION_INTERVAL_MS`: the least time between two writing calls of one installation.
+    pub mutation_interval: Duration,
+}
+
+impl GithubUrls {
+    /// Where a person installs the App `slug`, unless `GITHUB_APP_INSTALL_URL` says otherwise.
+    ///
+    /// # Errors
+    /// When the slug makes no URL.
+    pub fn install_url(&self, slug: &str) -> Result<Url, url::ParseError> {
+        self.web.join(&format!("apps/{slug}/installations/new"))
+    }
+}
+
+/// The variables that describe the App; all of them, or none.
+const GROUP: [&str; 6] = [
+    "WEBHOOK_SECRET",
+    "GITHUB_APP_ID",
+    "GITHUB_APP_PRIVATE_KEY",
+    "GITHUB_APP_SLUG",
+    "GITHUB_CLIENT_ID",
+    "GITHUB_CLIENT_SECRET",
+];
+
+pub(super) fn urls(reader: &mut Reader<'_>) -> Option<GithubUrls> {
+    let (api_set, web_set) =
+        (reader.own_text("GITHUB_API_URL").is_some(), reader.own_text("GITHUB_WEB_URL").is_some());
+    for (name, is_set, other) in
+        [("GITHUB_API_URL", api_set, "GITHUB_WEB_URL"), ("GITHUB_WEB_URL", web_set, "GITHUB_API_URL")]
+    {
+        if api_set != web_set && !is_set {
+            reader.problem(
+                name,
+                format_args!("is not set, but {other} is; set both for GitHub Enterprise Server, or neither"),
+            );
+        }
+    }
+    let api = reader.url("GITHUB_API_URL");
+    let web = reader.url("GITHUB_WEB_URL");
+    let interval = reader.number("PORTER_GITHUB_MUTATION_INTERVAL_MS", 0..=60_000);
+    Some(GithubUrls { api: api?, web: web?, mutation_interval: Duration::from_millis(u64::from(interval?)) })
+}
+
+/// The App and the webhook secret. `None` when nothing of them is set, or a problem was recorded.
+pub(super) fn app(reader: &mut Reader<'_>, urls: Option<&GithubUrls>) -> Option<(GithubApp, SecretString)> {
+    let install_url = reader.url("GITHUB_APP_INSTALL_URL").map(without_last_slash);
+    let pem = private_key_text(reader);
+    let is_set = |name: &str| match name {
+        "GITHUB_APP_PRIVATE_KEY" => !matches!(pem, Ok(None)),
+        name => reader.own_text(name).is_some(),
+    };
+    let (set, unset): (Vec<&str>, Vec<&str>) = GROUP.iter().partition(|name| is_set(name));
+    if set.is_empty() {
+        return None;
+    }
+    for name in unset {
+        reader.missing(name);
+    }
+    let private_key = match pem {
+        Ok(pem) => pem.and_then(|pem| signing_key(reader, &pem)),
+        Err(what) => {
+            reader.problem("GITHUB_APP_PRIVATE_KEY_FILE", what);
+            None
+        }
+    };
+    let app_id = app_id(reader);
+    let slug = slug(reader);
+    let webhook_secret = reader.secret("WEBHOOK_SECRET")?;
+    let (private_key, app_id, slug) = (private_key?, app_id?, slug?);
+    let app = GithubApp {
+        install_url: install_url.or_else(|| urls?.install_url(&slug).ok())?,
+        app_id,
+        private_key,
+        slug,
+        client_id: reader.own_text("GITHUB_CLIENT_ID")?.to_owned(),
+        client_secret: reader.secret("GITHUB_CLIENT_SECRET")?,
+    };
+    Some((app, webhook_secret))
+}
+
+fn app_id(reader: &mut Reader<'_>) -> Option<u64> {
+    let text = reader.own_text("GITHUB_APP_ID")?;
+    let id = text.parse::<u64>().ok().filter(|id| *id > 0);
+    if id.is_none() {
+        reader.problem(
+            "GITHUB_APP_ID",
+            format_args!("is {text:?}; it must be the number shown as App ID on the App's settings page"),
+        );
+    }
+    id
+}
+
+fn slug(reader: &mut Reader<'_>) -> Option<String> {
+    let text = reader.own_text("GITHUB_APP_SLUG")?;
+    let fits = text.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter));
+    if !fits {
+        reader.problem(
+            "GITHUB_APP_SLUG",
+            format_args!("is {text:?}; it must be the last part of https://github.com/apps/<slug>"),
+        );
+    }
+    fits.then(|| text.to_owned())
+}
+
+/// The key's text from either variable; a sentence's end when its file cannot be read.
+fn private_key_text(reader: &Reader<'_>) -> Result<Option<String>, String> {
+    if let Some(pem) = reader.own_text("GITHUB_APP_PRIVATE_KEY") {
+        return Ok(Some(pem.replace("\\n", "\n")));
+    }
+    let Some(path) = reader.own_text("GITHUB_APP_PRIVATE_KEY_FILE") else {
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(path);
+    text.map(Some).map_err(|error| format!("names {path:?}, which cannot be read: {error}"))
+}
+
+/// Checks the key the way it will be used: it signs a JWT.
+fn signing_key(reader: &mut Reader<'_>, pem: &str) -> Option<SecretString> {
+    let pem = SecretString::from(format!("{}\n", pem.trim()));
+    let signs = EncodingKey::from_rsa_pem(pem.expose_secret().as_bytes())
+        .and_then(|key| jsonwebtoken::encode(&Header::new(Algorithm::RS256), &serde_json::json!({}), &key));
+    if signs.is_err() {
+        let name = match reader.own_text("GITHUB_APP_PRIVATE_KEY") {
+            Some(_) => "GITHUB_APP_PRIVATE_KEY",
+            None => "GITHUB_APP_PRIVATE_KEY_FILE",
+        };
+        reader.problem(
+            name,
+            "is not an RSA private key in PEM form. Generate one on the App's settings page under Private \
+             keys; newlines may be written as \\n",
+        );
+        return None;
+    }
+    Some(pem)
+}
+
+fn without_last_slash(mut url: Url) -> Url {
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    url
+}

@@ -1,0 +1,186 @@
+//! Reads single variables and collects everything that is wrong with them, so that one message can list
+//! every problem. Never puts a secret's value into a message.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use secrecy::SecretString;
+use url::Url;
+
+use super::environment::Environment;
+use super::variables::{self, Need};
+
+/// Why the configuration cannot be used: every problem at once.
+#[derive(Debug)]
+pub struct ConfigErrors {
+    /// In the order of the contract's table.
+    pub problems: Vec<Problem>,
+    /// Names of the variables that are not required to start, but to accept webhooks.
+    pub also_unset: Vec<&'static str>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The variable's name.
+    pub variable: String,
+    /// A sentence that begins with the name and ends with what to do.
+    pub message: String,
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.problems.len();
+        let noun = if count == 1 { "problem" } else { "problems" };
+        write!(out, "Porter cannot start: {count} {noun} in its configuration.")?;
+        for problem in &self.problems {
+            write!(out, "\n  - {}", problem.message)?;
+        }
+        if !self.also_unset.is_empty() {
+            write!(
+                out,
+                "\nAlso not set: {}. Porter starts without them, but answers no comment until they are set \
+                 or the GitHub App is registered at /setup.",
+                self.also_unset.join(", ")
+            )?;
+        }
+        write!(out, "\nEvery variable is explained by: porter serve --help")
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// Reads variables of one environment; remembers the problems.
+pub(super) struct Reader<'a> {
+    environment: &'a Environment,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(environment: &'a Environment) -> Self {
+        Self { environment, problems: Vec::new() }
+    }
+
+    /// Whether nothing was wrong so far.
+    pub(super) fn is_content(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// The problems; with `in_setup_mode`, also which variables of the GitHub App are unset.
+    pub(super) fn into_errors(self, in_setup_mode: bool) -> ConfigErrors {
+        let named = |name: &str| self.problems.iter().any(|problem| problem.variable == name);
+        let also_unset = variables::VARIABLES
+            .iter()
+            .filter(|variable| in_setup_mode && variable.need == Need::OrSetup && !named(variable.name))
+            .filter(|variable| self.environment.get(variable.name).is_none())
+            .map(|variable| variable.name)
+            .collect();
+        ConfigErrors { problems: self.problems, also_unset }
+    }
+
+    /// Records that `name` … (`what` continues the sentence).
+    pub(super) fn problem(&mut self, name: &str, what: impl fmt::Display) {
+        self.problems.push(Problem { variable: name.to_owned(), message: format!("{name} {what}") });
+    }
+
+    /// Records that `name` is not set, with the table's advice.
+    pub(super) fn missing(&mut self, name: &str) {
+        let advice = variables::find(name).map_or("", |variable| variable.advice);
+        self.problem(name, format_args!("is not set. {advice}"));
+    }
+
+    /// The names and values that begin with `prefix`, the prefix removed.
+    pub(super) fn with_prefix(&self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        self.environment.iter().filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value)))
+    }
+
+    /// A value that is no secret, without surrounding blanks; the table's default when unset.
+    pub(super) fn text(&self, name: &str) -> Option<&'a str> {
+        self.own_text(name).or_else(|| variables::find(name).and_then(|variable| variable.default))
+    }
+
+    /// The same without the default.
+    pub(super) fn own_text(&self, name: &str) -> Option<&'a str> {
+        self.environment.get(name).map(str::trim)
+    }
+
+    /// A secret, byte for byte.
+    pub(super) fn secret(&self, name: &str) -> Option<SecretString> {
+        self.environment.get(name).map(SecretString::from)
+    }
+
+    /// A whole number within `bounds`; `None` when unset without a default, or wrong.
+    pub(super) fn number(&mut self, name: &str, bounds: RangeInclusive<u32>) -> Option<u32> {
+        let text = self.text(name)?;
+        match text.parse::<u32>() {
+            Ok(number) if bounds.contains(&number) => Some(number),
+            _ => {
+                let (low, high) = bounds.into_inner();
+                self.problem(
+                    name,
+                    format_args!("is {text:?}; it must be a whole number from {low} to {high}"),
+                );
+                None
+            }
+        }
+    }
+
+    /// `true` or `false`; unset is false.
+    pub(super) fn flag(&mut self, name: &str) -> bool {
+        match self.text(name) {
+            None | Some("false" | "0") => false,
+            Some("true" | "1") => true,
+            Some(other) => {
+                self.problem(name, format_args!("is {other:?}; valid are: true, false"));
+                false
+            }
+        }
+    }
+
+    /// An absolute http(s) URL without query, fragment or credentials, ending in `/`.
+    /// `None` when unset without a default, or wrong.
+    pub(super) fn url(&mut self, name: &str) -> Option<Url> {
+        let text = self.text(name)?;
+        match base_url(text) {
+            Ok(url) => Some(url),
+            Err(UrlFault::Credentials) => {
+                self.problem(name, "contains a user name or password; leave it out");
+                None
+            }
+            Err(UrlFault::Shape) => {
+                self.problem(
+                    name,
+                    format_args!(
+                        "is {text:?}; it must be an absolute http:// or https:// URL without ? and #"
+                    ),
+                );
+                None
+            }
+        }
+    }
+}
+
+enum UrlFault {
+    Shape,
+    Credentials,
+}
+
+fn base_url(text: &str) -> Result<Url, UrlFault> {
+    let mut url = Url::parse(text).map_err(|_| match text.contains('@') {
+        // What cannot be parsed may still hold a password; it is not quoted then.
+        true => UrlFault::Credentials,
+        false => UrlFault::Shape,
+    })?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(UrlFault::Credentials);
+    }
+    let web = matches!(url.scheme(), "http" | "https") && url.has_host();
+    if !web || url.query().is_some() || url.fragment().is_some() {
+        return Err(UrlFault::Shape);
+    }
+    if !url.path().ends_with('/') {
+        let path = format!("{}/", url.path());
+        url.set_path(&path);
+    }
+    Ok(url)
+}
