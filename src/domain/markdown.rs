@@ -7,4 +7,4 @@ mod reading;
 mod writing;
 
 pub(super) use reading::{Piece, walk};
-pub(super) use writing::{block, code, fence, line, mention, quote, shorten};
+pub(super) use writing::{block, code, fence, line, mention, quote};

@@ -8,7 +8,7 @@
 use crate::domain::prompt::clean;
 
 /// The first `max` characters, with `…` when that is not all.
-pub fn shorten(text: &str, max: usize) -> String {
+fn shorten(text: &str, max: usize) -> String {
     match text.char_indices().nth(max) {
         Some((cut, _)) => format!("{}…", text[..cut].trim_end()),
         None => text.to_owned(),
