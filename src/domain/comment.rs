@@ -25,8 +25,8 @@ pub use status::{StatusContext, status};
 /// The most characters a comment may have. GitHub's limit is 65,536; the rest is margin.
 pub const LONGEST: usize = 60_000;
 
-/// The longest summary that is shown, in characters of the original. Escaped, each takes three at most.
-const LONGEST_SUMMARY: usize = 12_000;
+/// The longest summary that is shown, in characters of the original; what is written takes six times that at most.
+const LONGEST_SUMMARY: usize = 7_000;
 /// The longest error message that is shown, in characters.
 const LONGEST_ERROR: usize = 4_000;
 /// The longest name (of an agent, a branch, a model) that is shown, in characters.

@@ -159,8 +159,8 @@ fn a_successful_task_tells_everything_that_is_known() {
 
     > Fixed the session check.
     >
-    > \- \`login.rs\`: compare \*after\* trimming
-    > \- a test for it
+    > - `login.rs`: compare *after* trimming
+    > - a test for it
 
     - Branch: `porter/task_0193` ([compare](https://github.com/acme/shop/compare/main...porter/task_0193))
     - Commit: `0123456789`
@@ -232,7 +232,7 @@ fn a_task_that_failed_tells_why_and_what_next() {
     assert_snapshot!(shown(&stopped), @r#"
     ⏹️ **Claude Code was stopped.**
 
-    > Stopped by `@ada.`
+    > Stopped by `@ada`.
 
     **What next?** Comment `@porter retry` to try again.
 
@@ -277,12 +277,13 @@ fn what_an_agent_says_is_shown_and_does_nothing() {
     assert_snapshot!(shown(&Task { summary: Some(HOSTILE.into()), ..succeeded() }), @r#"
     ✅ **Claude Code is done:** [pull request #43](https://github.com/acme/shop/pull/43) is ready for review.
 
-    > Done, `@octocat!`
-    > Closes `#1,` see `https://evil.example`
-    > `![x](https://evil.example/p.png)`
+    > Done, `@octocat`\!
+    > Closes `#1`, see `https://evil.example`
+    > x
     >
-    > \`\`\`
-    > \</details\>\<script\>
+    > ```text
+    > </details><script>
+    > ```
 
     - Branch: `porter/task_0193`
     - Commit: `0123456789`
@@ -583,8 +584,8 @@ fn a_pull_request_tells_what_it_closes_who_asked_and_who_wrote_it() {
 
     > Fixed the session check.
     >
-    > \- \`login.rs\`: compare \*after\* trimming
-    > \- a test for it
+    > - `login.rs`: compare *after* trimming
+    > - a test for it
 
     [Task `task_0193`](https://porter.example/tasks/task_0193), by Porter
     "#);
@@ -596,12 +597,13 @@ fn a_pull_request_tells_what_it_closes_who_asked_and_who_wrote_it() {
 
     Claude Code says:
 
-    > Done, `@octocat!`
-    > Closes `#1,` see `https://evil.example`
-    > `![x](https://evil.example/p.png)`
+    > Done, `@octocat`\!
+    > Closes `#1`, see `https://evil.example`
+    > x
     >
-    > \`\`\`
-    > \</details\>\<script\>
+    > ```text
+    > </details><script>
+    > ```
 
     [Task `task_0193`](https://porter.example/tasks/task_0193), by Porter
     "#);
