@@ -1,1 +1,66 @@
-//! (to be written)
+//! Everything people read on GitHub: the status comment, answers, refusals, pull requests, labels. Pure
+//! functions from plain values to Markdown; `jobs` posts what they give.
+//!
+//! Foreign text (titles, an agent's words, error messages) only ever enters through
+//! [`super::markdown`]'s writing half. Every comment ends with a [`marker`], by which Porter finds its own
+//! comment again after a crash.
+//!
+//! Invariant: no comment is longer than [`LONGEST`] characters, whatever the foreign text.
+
+mod answer;
+mod labels;
+pub mod marker;
+mod pull_request;
+mod refusal;
+mod status;
+
+use chrono::TimeDelta;
+
+pub use answer::{Answer, Standing, answer};
+pub use labels::{is_ours, labels};
+pub use pull_request::{PullContext, pull_body, pull_title};
+pub use refusal::{Refusal, refusal};
+pub use status::{StatusContext, status};
+
+/// The most characters a comment may have. GitHub's limit is 65,536; the rest is margin.
+pub const LONGEST: usize = 60_000;
+
+/// The longest summary that is shown, in characters of the original; what is written takes six times that at most.
+const LONGEST_SUMMARY: usize = 7_000;
+/// The longest error message that is shown, in characters.
+const LONGEST_ERROR: usize = 4_000;
+/// The longest name (of an agent, a branch, a model) that is shown, in characters.
+const LONGEST_NAME: usize = 200;
+
+/// What an answer to a comment needs to know beside its content.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerContext<'a> {
+    /// The comment that is answered.
+    pub comment_id: i64,
+    /// Proves that Porter wrote the answer.
+    pub proof: &'a str,
+}
+
+/// A length of time, as people say it: `58 s`, `4 min 12 s`, `1 h 3 min`.
+fn duration(time: TimeDelta) -> String {
+    let seconds = time.num_seconds().max(0);
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, 0) => format!("{minutes} min"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, 0, _) => format!("{hours} h"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+/// A list in a sentence: `a, b and c`.
+fn listed(items: &[String]) -> String {
+    match items {
+        [] => String::new(),
+        [only] => only.clone(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

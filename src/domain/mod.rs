@@ -8,6 +8,7 @@ pub mod agent;
 pub mod assignment;
 pub mod command;
 pub mod comment;
+mod markdown;
 pub mod prompt;
 pub mod report;
 pub mod task;

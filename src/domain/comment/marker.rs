@@ -1,0 +1,67 @@
+//! The last line of every comment Porter writes: `<!-- porter:{json} -->`, invisible on the page. It says
+//! what the comment is about and proves that Porter wrote it.
+//!
+//! Only the last line counts, and text that others wrote never stands there. The proof is made by
+//! `crypto`; who posts the comment is for GitHub to say, and for the caller to check.
+
+use serde_json::Value;
+
+const BEFORE: &str = "<!-- porter:";
+const AFTER: &str = " -->";
+
+/// The line for `data`. Nothing in it can end the HTML comment: `<` and `>` are written as JSON escapes.
+pub(super) fn line(data: &Value) -> String {
+    let json = data.to_string().replace('<', "\\u003c").replace('>', "\\u003e");
+    format!("{BEFORE}{json}{AFTER}")
+}
+
+/// The proof in `body`'s marker, if it has one.
+pub fn marker_proof_of(body: &str) -> Option<String> {
+    read(body)?.get("proof")?.as_str().map(str::to_owned)
+}
+
+/// Whether `body` is the status comment of this task.
+pub fn has_marker(body: &str, task_id: &str, proof: &str) -> bool {
+    read(body).is_some_and(|data| data["taskId"] == task_id && data["proof"] == proof)
+}
+
+/// Whether `body` is the answer (or refusal) to this comment.
+pub fn has_answer_marker(body: &str, comment_id: i64, proof: &str) -> bool {
+    read(body).is_some_and(|data| data["comment"] == comment_id && data["proof"] == proof)
+}
+
+fn read(body: &str) -> Option<Value> {
+    let last = body.trim_end().lines().next_back()?;
+    serde_json::from_str(last.strip_prefix(BEFORE)?.strip_suffix(AFTER)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_marker_is_found_on_the_last_line_only() {
+        let line = line(&json!({"taskId": "task_1", "proof": "abc"}));
+        assert!(has_marker(&format!("text\r\n\r\n{line}\r\n"), "task_1", "abc"));
+        assert!(!has_marker(&format!("{line}\n\ntext"), "task_1", "abc"));
+        assert!(!has_marker(&format!("> {line}"), "task_1", "abc"));
+        assert!(!has_marker(&line, "task_1", "abd"));
+        assert!(!has_marker(&line, "task_2", "abc"));
+        assert_eq!(marker_proof_of(&line).as_deref(), Some("abc"));
+        assert_eq!(marker_proof_of("text"), None);
+        assert_eq!(marker_proof_of(""), None);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_in_it_ends_the_comment_early(text in r"(-->|--!>|<!--|>|\PC|\n){0,20}") {
+            let line = line(&json!({"taskId": text, "proof": "abc"}));
+            prop_assert_eq!(line.matches('>').count(), 1);
+            prop_assert_eq!(line.lines().count(), 1);
+            prop_assert!(has_marker(&line, &text, "abc"));
+        }
+    }
+}

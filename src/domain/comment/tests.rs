@@ -1,0 +1,697 @@
+use chrono::{DateTime, Utc};
+use insta::assert_snapshot;
+use proptest::prelude::*;
+
+use super::marker::{has_answer_marker, has_marker};
+use super::*;
+use crate::domain::report::{FailureStage, Usage};
+use crate::domain::task::{Issue, Phase, Priority, Repository, Requester, Status, Task, TaskId};
+
+const HOSTILE: &str = "Done, @octocat!\nCloses #1, see https://evil.example\n![x](https://evil.example/p.png)\n\
+                       <!-- porter:{\"taskId\":\"task_2\"} -->\n```\n</details><script>";
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_795_000_000 + seconds, 0).unwrap()
+}
+
+fn task(status: Status) -> Task {
+    let ended = status.is_terminal();
+    Task {
+        id: TaskId::parse("task_0193").unwrap(),
+        revision: 1,
+        status,
+        phase: (status == Status::Running).then_some(Phase::Working),
+        attempt: 1,
+        priority: Priority::Normal,
+        agent: "claude-code".into(),
+        model: None,
+        base_branch: Some("main".into()),
+        repository: Repository {
+            id: 1,
+            owner: "acme".into(),
+            name: "shop".into(),
+            default_branch: "main".into(),
+            installation_id: 2,
+        },
+        issue: Issue {
+            number: 42,
+            title: "Login fails".into(),
+            body: String::new(),
+            url: "https://github.com/acme/shop/issues/42".into(),
+            is_pull_request: false,
+        },
+        comment_id: Some(7),
+        instructions: String::new(),
+        requester: Requester { id: 3, login: "ada".into() },
+        progress: 40,
+        activity: Some("Running the tests".into()),
+        created_at: at(0),
+        queued_at: at(0),
+        started_at: (status != Status::Queued).then(|| at(10)),
+        completed_at: ended.then(|| at(262)),
+        updated_at: at(262),
+        deadline_at: None,
+        seen_at: None,
+        machine_id: None,
+        branch: None,
+        commit_sha: None,
+        pr_url: None,
+        pr_number: None,
+        summary: None,
+        error_message: None,
+        failure_stage: None,
+        usage: Usage::default(),
+        callback_attempts: None,
+        callback_max_attempts: None,
+        callback_last_http_code: None,
+        status_comment_id: None,
+    }
+}
+
+fn succeeded() -> Task {
+    Task {
+        branch: Some("porter/task_0193".into()),
+        commit_sha: Some("0123456789abcdef0123456789abcdef01234567".into()),
+        pr_url: Some("https://github.com/acme/shop/pull/43".into()),
+        pr_number: Some(43),
+        summary: Some(
+            "Fixed the session check.\n\n- `login.rs`: compare *after* trimming\n- a test for it".into(),
+        ),
+        usage: Usage { input_tokens: Some(1_234_567), output_tokens: Some(890), cost_usd: Some(0.4242) },
+        ..task(Status::Success)
+    }
+}
+
+fn failed(stage: FailureStage, message: &str) -> Task {
+    Task { failure_stage: Some(stage), error_message: Some(message.into()), ..task(Status::Failed) }
+}
+
+const CONTEXT: StatusContext<'_> = StatusContext {
+    task_url: "https://porter.example/tasks/task_0193",
+    queue_position: None,
+    proof: "p00f",
+    agent_name: "Claude Code",
+    compare_url: None,
+};
+
+fn shown(task: &Task) -> String {
+    status(task, &CONTEXT)
+}
+
+#[test]
+fn a_waiting_task_tells_its_place() {
+    assert_snapshot!(status(&task(Status::Queued), &StatusContext { queue_position: Some(3), ..CONTEXT }), @r#"
+    ⏳ **Queued** for Claude Code. It is number 3 in line.
+
+    [Follow the task](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"queued","taskId":"task_0193"} -->
+    "#);
+    let again =
+        Task { attempt: 2, priority: Priority::High, model: Some("opus".into()), ..task(Status::Queued) };
+    assert_snapshot!(status(&again, &StatusContext { queue_position: Some(1), ..CONTEXT }), @r#"
+    ⏳ **Queued again** for Claude Code. It is next in line.
+
+    [Follow the task](https://porter.example/tasks/task_0193) · high priority · model `opus` · attempt 2
+
+    <!-- porter:{"agent":"claude-code","attempt":2,"priority":3,"proof":"p00f","status":"queued","taskId":"task_0193"} -->
+    "#);
+}
+
+#[test]
+fn a_running_task_tells_what_it_does() {
+    assert_snapshot!(shown(&task(Status::Running)), @r#"
+    🔧 **Claude Code is working on this.** 40 %
+
+    Now: `Running the tests`
+
+    To end it, comment `@porter stop`.
+
+    [Follow the task](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"running","taskId":"task_0193"} -->
+    "#);
+    assert_snapshot!(shown(&Task { phase: Some(Phase::Launching), ..task(Status::Running) }), @r#"
+    🚀 **Starting Claude Code.** Getting a machine ready.
+
+    To end it, comment `@porter stop`.
+
+    [Follow the task](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"running","taskId":"task_0193"} -->
+    "#);
+    assert_snapshot!(shown(&Task { phase: Some(Phase::Publishing), ..task(Status::Running) }), @r#"
+    📤 **Claude Code is done.** Opening the pull request.
+
+    To end it, comment `@porter stop`.
+
+    [Follow the task](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"running","taskId":"task_0193"} -->
+    "#);
+}
+
+#[test]
+fn a_successful_task_tells_everything_that_is_known() {
+    let compare_url = Some("https://github.com/acme/shop/compare/main...porter/task_0193");
+    assert_snapshot!(status(&succeeded(), &StatusContext { compare_url, ..CONTEXT }), @r#"
+    ✅ **Claude Code is done:** [pull request #43](https://github.com/acme/shop/pull/43) is ready for review.
+
+    > Fixed the session check.
+    >
+    > - `login.rs`: compare *after* trimming
+    > - a test for it
+
+    - Branch: `porter/task_0193` ([compare](https://github.com/acme/shop/compare/main...porter/task_0193))
+    - Commit: `0123456789`
+    - Time: 4 min 12 s
+    - Tokens: 1,234,567 in, 890 out
+    - Cost: $0.42
+
+    [Task page](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"branch":"porter/task_0193","prNumber":43,"priority":2,"proof":"p00f","status":"success","taskId":"task_0193"} -->
+    "#);
+}
+
+#[test]
+fn a_task_that_failed_tells_why_and_what_next() {
+    assert_snapshot!(shown(&failed(FailureStage::Clone, "fatal: could not read from remote\nexit 128")), @r#"
+    ❌ **Claude Code did not finish:** the repository could not be cloned.
+
+    ```text
+    fatal: could not read from remote
+    exit 128
+    ```
+
+    **What next?** Comment `@porter retry` to try again.
+
+    - Time: 4 min 12 s
+
+    [Task page](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"failed","taskId":"task_0193"} -->
+    "#);
+    assert_snapshot!(shown(&failed(FailureStage::Preflight, "ANTHROPIC_API_KEY is missing")), @r#"
+    ❌ **Claude Code did not finish:** something is missing to start it.
+
+    ```text
+    ANTHROPIC_API_KEY is missing
+    ```
+
+    **What next?** Put right what the message names, then comment `@porter retry`.
+
+    - Time: 4 min 12 s
+
+    [Task page](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"failed","taskId":"task_0193"} -->
+    "#);
+    let unchanged = Task {
+        summary: Some("no changes\n\nIt already works.".into()),
+        ..failed(FailureStage::Agent, "The agent finished without changing anything (no changes).")
+    };
+    assert_snapshot!(shown(&unchanged), @r#"
+    ❌ **Claude Code changed nothing,** so there is no pull request.
+
+    Claude Code said:
+
+    > no changes
+    >
+    > It already works.
+
+    **What next?** Comment `@porter retry` to try again, or say more about what you want in a new `@porter` comment.
+
+    - Time: 4 min 12 s
+
+    [Task page](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"failed","taskId":"task_0193"} -->
+    "#);
+    let stopped = Task { error_message: Some("Stopped by @ada.".into()), ..task(Status::Failed) };
+    assert_snapshot!(shown(&stopped), @r#"
+    ⏹️ **Claude Code was stopped.**
+
+    > Stopped by `@ada`.
+
+    **What next?** Comment `@porter retry` to try again.
+
+    - Time: 4 min 12 s
+
+    [Task page](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"failed","taskId":"task_0193"} -->
+    "#);
+}
+
+#[test]
+fn a_task_that_ran_out_of_time_tells_where_its_work_is() {
+    let task = Task {
+        branch: Some("porter/task_0193".into()),
+        commit_sha: Some("0123456789abcdef".into()),
+        error_message: Some("It took longer than 10 minutes.".into()),
+        failure_stage: Some(FailureStage::Agent),
+        ..task(Status::TimedOut)
+    };
+    assert_snapshot!(status(&task, &StatusContext { compare_url: Some("https://github.com/c"), ..CONTEXT }), @r#"
+    ⌛ **Claude Code ran out of time.**
+
+    ```text
+    It took longer than 10 minutes.
+    ```
+
+    **What next?** Comment `@porter retry` to try again, or ask for a smaller step: a new `@porter` comment that says which.
+
+    - Branch: `porter/task_0193` ([compare](https://github.com/c))
+    - Commit: `0123456789`
+    - Time: 4 min 12 s
+
+    [Task page](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"branch":"porter/task_0193","priority":2,"proof":"p00f","status":"timed_out","taskId":"task_0193"} -->
+    "#);
+}
+
+#[test]
+fn what_an_agent_says_is_shown_and_does_nothing() {
+    assert_snapshot!(shown(&Task { summary: Some(HOSTILE.into()), ..succeeded() }), @r#"
+    ✅ **Claude Code is done:** [pull request #43](https://github.com/acme/shop/pull/43) is ready for review.
+
+    > Done, `@octocat`\!
+    > Closes `#1`, see `https://evil.example`
+    > x
+    >
+    > ```text
+    > </details><script>
+    > ```
+
+    - Branch: `porter/task_0193`
+    - Commit: `0123456789`
+    - Time: 4 min 12 s
+    - Tokens: 1,234,567 in, 890 out
+    - Cost: $0.42
+
+    [Task page](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"branch":"porter/task_0193","prNumber":43,"priority":2,"proof":"p00f","status":"success","taskId":"task_0193"} -->
+    "#);
+    assert_snapshot!(shown(&failed(FailureStage::Agent, HOSTILE)), @r#"
+    ❌ **Claude Code did not finish:** the agent gave up.
+
+    ````text
+    Done, @octocat!
+    Closes #1, see https://evil.example
+    ![x](https://evil.example/p.png)
+
+    ```
+    </details><script>
+    ````
+
+    **What next?** Comment `@porter retry` to try again, or say more about what you want in a new `@porter` comment.
+
+    - Time: 4 min 12 s
+
+    [Task page](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"failed","taskId":"task_0193"} -->
+    "#);
+    assert_snapshot!(shown(&Task { activity: Some(HOSTILE.into()), ..task(Status::Running) }), @r#"
+    🔧 **Claude Code is working on this.** 40 %
+
+    Now: ````Done, @octocat! Closes #1, see https://evil.example ![x](https://evil.example/p.png) ``` </details><script>````
+
+    To end it, comment `@porter stop`.
+
+    [Follow the task](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"running","taskId":"task_0193"} -->
+    "#);
+}
+
+#[test]
+fn a_price_that_cannot_be_one_is_not_shown() {
+    for (dollars, expected) in [
+        (0.0, Some("- Cost: $0")),
+        (0.004, Some("- Cost: less than $0.01")),
+        (12.345, Some("- Cost: $12.35")),
+        (-1.0, None),
+        (1e300, None),
+        (f64::NAN, None),
+    ] {
+        let task = Task { usage: Usage { cost_usd: Some(dollars), ..Usage::default() }, ..succeeded() };
+        let text = shown(&task);
+        assert_eq!(text.lines().find(|line| line.contains("Cost")), expected, "{dollars}");
+    }
+}
+
+#[test]
+fn durations_read_as_people_say_them() {
+    for (seconds, expected) in
+        [(-5, "0 s"), (58, "58 s"), (60, "1 min"), (252, "4 min 12 s"), (3600, "1 h"), (3_800, "1 h 3 min")]
+    {
+        assert_eq!(duration(TimeDelta::seconds(seconds)), expected);
+    }
+}
+
+fn refusals() -> Vec<Refusal> {
+    let settings_url = || "https://porter.example/settings".to_owned();
+    vec![
+        Refusal::MissingInstallation,
+        Refusal::MissingUserOauth { login: "ada".into(), sign_in_url: "https://porter.example/auth".into() },
+        Refusal::RepoNotSelected { settings_url: "https://github.com/settings/installations/2".into() },
+        Refusal::NotAllowed,
+        Refusal::AgentDisabled {
+            agent: "amp".into(),
+            settings_url: settings_url(),
+            enabled: vec!["opencode".into(), "claude-code".into()],
+        },
+        Refusal::AgentDisabled { agent: "amp".into(), settings_url: settings_url(), enabled: vec![] },
+        Refusal::MissingCredentials {
+            missing: vec!["ANTHROPIC_API_KEY".into(), "Fly token".into()],
+            settings_url: settings_url(),
+        },
+        Refusal::InvalidCommand { message: "`urgent` is not a priority.".into() },
+        Refusal::TooManyTasks { limit: 5 },
+        Refusal::TaskAlreadyActive {
+            task_url: CONTEXT.task_url.into(),
+            status: Status::Running,
+            agent: "claude-code".into(),
+        },
+    ]
+}
+
+const ANSWERING: AnswerContext<'_> = AnswerContext { comment_id: 7, proof: "p00f" };
+
+#[test]
+fn every_refusal_says_why_and_what_to_do() {
+    let texts: Vec<_> = refusals().iter().map(|reason| refusal(reason, &ANSWERING)).collect();
+    assert_snapshot!(texts.join("\n\n---\n\n"), @r#"
+    ⚠️ Porter's GitHub App is not installed on this account. Install it, then ask again.
+
+    <!-- porter:{"comment":7,"proof":"p00f","refusal":"missing_installation"} -->
+
+    ---
+
+    ⚠️ @ada, I do not know you yet. [Sign in to Porter](https://porter.example/auth) with GitHub and add your keys; then write your comment again.
+
+    <!-- porter:{"comment":7,"proof":"p00f","refusal":"missing_user_oauth"} -->
+
+    ---
+
+    ⚠️ Porter is installed, but not for this repository. [Add the repository](https://github.com/settings/installations/2) to the installation, then ask again.
+
+    <!-- porter:{"comment":7,"proof":"p00f","refusal":"repo_not_selected"} -->
+
+    ---
+
+    ⚠️ Only people who may push to this repository, and whom the operator of this Porter has admitted, can ask me for work here. Ask a maintainer for write access, or ask one of them to write the comment.
+
+    <!-- porter:{"comment":7,"proof":"p00f","refusal":"not_allowed"} -->
+
+    ---
+
+    ⚠️ `amp` is switched off in your settings. [Switch it on](https://porter.example/settings), then ask again. Or use one that is on (`opencode` and `claude-code`): `@porter opencode …`.
+
+    <!-- porter:{"comment":7,"proof":"p00f","refusal":"agent_disabled"} -->
+
+    ---
+
+    ⚠️ `amp` is switched off in your settings. [Switch it on](https://porter.example/settings), then ask again.
+
+    <!-- porter:{"comment":7,"proof":"p00f","refusal":"agent_disabled"} -->
+
+    ---
+
+    ⚠️ I cannot start yet: `ANTHROPIC_API_KEY` and `Fly token` are missing. [Add what is missing](https://porter.example/settings), then ask again.
+
+    <!-- porter:{"comment":7,"proof":"p00f","refusal":"missing_credentials"} -->
+
+    ---
+
+    ⚠️ I could not read this command. `urgent` is not a priority.
+
+    `@porter help` shows what I understand.
+
+    <!-- porter:{"comment":7,"proof":"p00f","refusal":"invalid_command"} -->
+
+    ---
+
+    ⚠️ You have 5 tasks waiting or running, which is as many as one person may have. Ask again when one has ended, or end one: `@porter stop` on its issue.
+
+    <!-- porter:{"comment":7,"proof":"p00f","refusal":"too_many_tasks"} -->
+
+    ---
+
+    ⚠️ `claude-code` already has a task on this issue: [it is running](https://porter.example/tasks/task_0193). Wait for it to end, or comment `@porter stop` and ask again.
+
+    <!-- porter:{"comment":7,"proof":"p00f","refusal":"too_many_tasks"} -->
+    "#);
+}
+
+fn answers() -> Vec<Answer> {
+    let standing = |status, agent: &str| Standing {
+        agent: agent.into(),
+        status,
+        progress: 40,
+        queue_position: (status == Status::Queued).then_some(2),
+        task_url: CONTEXT.task_url.into(),
+        pr_url: (status == Status::Success).then(|| "https://github.com/acme/shop/pull/43".into()),
+    };
+    vec![
+        Answer::Help { agents: vec!["opencode".into(), "claude".into(), "amp".into()] },
+        Answer::Status { tasks: vec![] },
+        Answer::Status { tasks: Status::ALL.into_iter().map(|status| standing(status, "amp")).collect() },
+        Answer::Stopped {
+            tasks: vec![standing(Status::Running, "amp"), standing(Status::Queued, "opencode")],
+        },
+        Answer::NothingToStop,
+        Answer::Retrying { task_url: CONTEXT.task_url.into(), attempt: 2 },
+        Answer::NothingToRetry,
+        Answer::StillActive { task_url: CONTEXT.task_url.into() },
+        Answer::CannotRetrySuccess { pr_url: Some("https://github.com/acme/shop/pull/43".into()) },
+        Answer::CannotRetrySuccess { pr_url: None },
+    ]
+}
+
+#[test]
+fn every_control_word_is_answered() {
+    let texts: Vec<_> = answers().iter().map(|reply| answer(reply, &ANSWERING)).collect();
+    assert_snapshot!(texts.join("\n\n---\n\n"), @r#"
+    Ask me for work at the start of a line, and I come back with a pull request:
+
+    ```text
+    @porter [agent] [options] [what else to know]
+    ```
+
+    The issue says what is to be done; whatever you add goes along with it.
+
+    - Agents: `opencode`, `claude` and `amp`. Without one, your first enabled agent does the work.
+    - `--priority=low|normal|high`: how soon it starts.
+    - `--model=NAME`: which model the agent uses.
+    - `--base=BRANCH`: which branch to start from.
+    - `@porter status` tells where things stand, `@porter stop` ends what is running, `@porter retry` tries the last task again.
+
+    For example: `@porter claude --priority=high fix the flaky test in the login suite`
+
+    <!-- porter:{"answer":"help","comment":7,"proof":"p00f"} -->
+
+    ---
+
+    There is no task on this issue yet. `@porter help` shows how to start one.
+
+    <!-- porter:{"answer":"status","comment":7,"proof":"p00f"} -->
+
+    ---
+
+    - [`amp`](https://porter.example/tasks/task_0193): queued, number 2 in line
+    - [`amp`](https://porter.example/tasks/task_0193): running, 40 %
+    - [`amp`](https://porter.example/tasks/task_0193): success, [pull request](https://github.com/acme/shop/pull/43)
+    - [`amp`](https://porter.example/tasks/task_0193): failed, `@porter retry` tries again
+    - [`amp`](https://porter.example/tasks/task_0193): timed out, `@porter retry` tries again
+
+    <!-- porter:{"answer":"status","comment":7,"proof":"p00f"} -->
+
+    ---
+
+    Stopped: [`amp`](https://porter.example/tasks/task_0193) and [`opencode`](https://porter.example/tasks/task_0193). `@porter retry` begins again.
+
+    <!-- porter:{"answer":"stop","comment":7,"proof":"p00f"} -->
+
+    ---
+
+    Nothing is running on this issue, so there is nothing to stop.
+
+    <!-- porter:{"answer":"stop","comment":7,"proof":"p00f"} -->
+
+    ---
+
+    Trying again: [attempt 2](https://porter.example/tasks/task_0193) is queued.
+
+    <!-- porter:{"answer":"retry","comment":7,"proof":"p00f"} -->
+
+    ---
+
+    There is no task on this issue to try again. `@porter help` shows how to start one.
+
+    <!-- porter:{"answer":"retry","comment":7,"proof":"p00f"} -->
+
+    ---
+
+    [The task](https://porter.example/tasks/task_0193) has not ended yet, so there is nothing to try again. `@porter stop` ends it.
+
+    <!-- porter:{"answer":"retry","comment":7,"proof":"p00f"} -->
+
+    ---
+
+    The last task succeeded with [its pull request](https://github.com/acme/shop/pull/43), so there is nothing to try again. For more work, write a new `@porter` comment that says what is missing.
+
+    <!-- porter:{"answer":"retry","comment":7,"proof":"p00f"} -->
+
+    ---
+
+    The last task succeeded, so there is nothing to try again. For more work, write a new `@porter` comment that says what is missing.
+
+    <!-- porter:{"answer":"retry","comment":7,"proof":"p00f"} -->
+    "#);
+}
+
+#[test]
+fn refusals_and_answers_survive_being_stored() {
+    for reason in refusals() {
+        let json = serde_json::to_string(&reason).unwrap();
+        assert_eq!(serde_json::from_str::<Refusal>(&json).unwrap(), reason, "{json}");
+        assert!(has_answer_marker(&refusal(&reason, &ANSWERING), 7, "p00f"));
+        assert!(!has_answer_marker(&refusal(&reason, &ANSWERING), 8, "p00f"));
+    }
+    for reply in answers() {
+        let json = serde_json::to_string(&reply).unwrap();
+        assert_eq!(serde_json::from_str::<Answer>(&json).unwrap(), reply, "{json}");
+        assert!(has_answer_marker(&answer(&reply, &ANSWERING), 7, "p00f"));
+    }
+}
+
+const PULL: PullContext<'_> =
+    PullContext { task_url: CONTEXT.task_url, agent_name: CONTEXT.agent_name, recovered: false };
+
+#[test]
+fn a_pull_request_tells_what_it_closes_who_asked_and_who_wrote_it() {
+    assert_snapshot!(pull_body(&succeeded(), &PULL), @r#"
+    Closes #42
+
+    @ada asked for this; **Claude Code** wrote it. Please review it as you would anyone's work.
+
+    Claude Code says:
+
+    > Fixed the session check.
+    >
+    > - `login.rs`: compare *after* trimming
+    > - a test for it
+
+    [Task `task_0193`](https://porter.example/tasks/task_0193), by Porter
+    "#);
+    let hostile = Task { summary: Some(HOSTILE.into()), model: Some("opus".into()), ..succeeded() };
+    assert_snapshot!(pull_body(&hostile, &PULL), @r#"
+    Closes #42
+
+    @ada asked for this; **Claude Code** with `opus` wrote it. Please review it as you would anyone's work.
+
+    Claude Code says:
+
+    > Done, `@octocat`\!
+    > Closes `#1`, see `https://evil.example`
+    > x
+    >
+    > ```text
+    > </details><script>
+    > ```
+
+    [Task `task_0193`](https://porter.example/tasks/task_0193), by Porter
+    "#);
+    let lost = Task { summary: None, base_branch: Some("next".into()), ..succeeded() };
+    assert_snapshot!(pull_body(&lost, &PullContext { recovered: true, ..PULL }), @r#"
+    Refs #42
+
+    @ada asked for this; **Claude Code** wrote it. Please review it as you would anyone's work.
+
+    ⚠️ The machine pushed this branch, but its closing report never arrived. The work may be unfinished.
+
+    [Task `task_0193`](https://porter.example/tasks/task_0193), by Porter
+    "#);
+}
+
+#[test]
+fn only_an_issue_and_only_on_the_default_branch_is_closed() {
+    let first_line = |task: &Task| pull_body(task, &PULL).lines().next().unwrap().to_owned();
+    assert_eq!(first_line(&Task { base_branch: None, ..succeeded() }), "Closes #42");
+    assert_eq!(first_line(&Task { base_branch: Some("next".into()), ..succeeded() }), "Refs #42");
+    let mut on_pull_request = succeeded();
+    on_pull_request.issue.is_pull_request = true;
+    assert_eq!(first_line(&on_pull_request), "Refs #42");
+}
+
+#[test]
+fn a_title_is_one_clean_line() {
+    let titled = |title: &str| {
+        let mut task = succeeded();
+        task.issue.title = title.into();
+        pull_title(&task)
+    };
+    assert_eq!(titled(" Login\u{202e} fails\n <!-- x --> again "), "Login fails again");
+    assert_eq!(titled("\u{200b} "), "Work on #42");
+    assert_eq!(titled(&"é".repeat(300)).chars().count(), 200);
+}
+
+#[test]
+fn the_labels_name_status_agent_and_priority() {
+    let long = Task { agent: "x".repeat(80), ..task(Status::TimedOut) };
+    assert_eq!(
+        labels(&task(Status::Queued)),
+        ["porter:task", "porter:queued", "porter:agent:claude-code", "porter:priority:normal"]
+    );
+    for label in labels(&task(Status::Success)).into_iter().chain(labels(&long)) {
+        assert!(is_ours(&label), "{label}");
+        assert!(label.chars().count() <= 50, "{label}");
+    }
+    assert!(is_ours("Porter:Timed_Out"));
+    for label in ["bug", "porter", "porter:", "porter:later", "porter:priority:urgent", "x porter:task"] {
+        assert!(!is_ours(label), "{label}");
+    }
+}
+
+#[test]
+fn no_text_makes_a_comment_too_long() {
+    for piece in ["*\n", "`@", "@ ", "1. ", "a", "`", "<!--\n", "\n  é", "#1\n", "&", "     \nx"] {
+        let text = piece.repeat(100_000);
+        let long = Task {
+            summary: Some(text.clone()),
+            error_message: Some(text.clone()),
+            activity: Some(text.clone()),
+            model: Some(text.clone()),
+            ..succeeded()
+        };
+        for status in Status::ALL {
+            let body = shown(&Task { status, failure_stage: Some(FailureStage::Agent), ..long.clone() });
+            assert!(body.chars().count() <= LONGEST, "{} characters of {piece:?}", body.chars().count());
+            assert!(has_marker(&body, "task_0193", "p00f"));
+        }
+        assert!(pull_body(&long, &PULL).chars().count() <= LONGEST);
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_comment_says_what_it_is_about_whatever_the_agent_says(text in r"(<!--|-->| porter:\{\}|`{1,4}|\n|> |@ada|</?details>|\PC){0,30}") {
+        let task = Task { summary: Some(text.clone()), ..failed(FailureStage::Agent, &text) };
+        let body = shown(&task);
+        prop_assert!(has_marker(&body, "task_0193", "p00f"), "{}", body);
+        // The marker is still an HTML comment: nothing before it has swallowed it.
+        let mut hidden = Vec::new();
+        crate::domain::markdown::walk(&body, |piece, range| {
+            if piece == crate::domain::markdown::Piece::Comment {
+                hidden.push(range);
+            }
+        });
+        let marker = body.rfind("<!-- porter:").unwrap();
+        prop_assert_eq!(hidden, vec![marker..body.len()], "{}", body);
+    }
+}
