@@ -1,0 +1,279 @@
+//! Machines at Fly (contract §7).
+//!
+//! Creating a machine is not idempotent there, and "a 408 is ambiguous" (superfly/flyctl). Three things
+//! together keep it to one machine for each attempt: the name is made from task and attempt and unique in
+//! the app, the same two are its metadata, and whoever is in doubt looks for the metadata before it tries
+//! (again).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use futures_util::future::BoxFuture;
+
+use super::name::machine_name;
+use super::{Error, LaunchSpec, Machine, MachineState, Runner};
+use crate::domain::task::TaskId;
+use crate::fly;
+
+/// The metadata key of the task's id.
+const TASK: &str = "porter_task";
+/// The metadata key of the attempt.
+const ATTEMPT: &str = "porter_attempt";
+/// How often one launch asks for the machine before it leaves the rest to the next launch.
+const CREATES: u32 = 2;
+/// How long to wait before looking for a machine that may be being made.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long the worker has for its last push and report after SIGTERM. Fly's default is 5 s, its limit 300 s.
+const STOP_TIMEOUT: &str = "120s";
+/// How much of Fly's explanation is shown, in characters.
+const LONGEST_MESSAGE: usize = 300;
+/// The shortest value of the environment that is looked for in an error message: shorter ones are words.
+const SHORTEST_SECRET: usize = 12;
+
+/// Starts workers as machines of one Fly app, with one token.
+pub struct FlyRunner {
+    client: fly::Client,
+    app: String,
+    pause: Duration,
+}
+
+impl FlyRunner {
+    /// Machines of `app`, managed with the client's token.
+    pub fn new(client: fly::Client, app: &str) -> Self {
+        Self { client, app: app.to_owned(), pause: PAUSE }
+    }
+
+    /// The same with another pause between an unclear answer and the look for its effect.
+    pub fn pausing(self, pause: Duration) -> Self {
+        Self { pause, ..self }
+    }
+
+    async fn launch_one(&self, spec: LaunchSpec) -> Result<Machine, Error> {
+        let (task, attempt) = (spec.task.clone(), spec.attempt);
+        let secrets: Vec<String> =
+            spec.env.values().filter(|value| value.len() >= SHORTEST_SECRET).cloned().collect();
+        let request = create_request(spec);
+
+        let mut found = self.find_one(&task, attempt).await?;
+        let mut doubt = None;
+        for _ in 0..CREATES {
+            if let Some(machine) = found {
+                return Ok(machine);
+            }
+            match self.client.create_machine(&self.app, &request).await {
+                Ok(machine) => {
+                    return Ok(Machine { id: machine.id, task, attempt, state: state(&machine.state) });
+                }
+                // The machine may be there (or, after a conflict, surely was a moment ago).
+                Err(error @ (fly::Error::Unavailable { .. } | fly::Error::Conflict { .. })) => {
+                    doubt = Some(error);
+                    tokio::time::sleep(self.pause).await;
+                    found = self.find_one(&task, attempt).await?;
+                }
+                Err(error) => return Err(self.error(without(&secrets, error))),
+            }
+        }
+        match (found, doubt) {
+            (Some(machine), _) => Ok(machine),
+            (None, Some(fly::Error::Conflict { .. })) => self.explain_conflict(&request.name).await,
+            (None, Some(error)) => Err(self.error(without(&secrets, error))),
+            (None, None) => Err(Error::Unavailable { message: NO_ANSWER.to_owned(), source: None }),
+        }
+    }
+
+    /// The name is taken, yet no machine has the metadata. Either the list lags behind, and a later look
+    /// finds it, or someone made a machine of this name by hand, and none ever will.
+    async fn explain_conflict(&self, name: &str) -> Result<Machine, Error> {
+        let machines = self.client.list_machines(&self.app, &[]).await.map_err(|error| self.error(error))?;
+        if machines.iter().any(|machine| machine.name == name && ours(machine).is_none()) {
+            let message = format!(
+                "the app `{}` has a machine named `{name}` that is not Porter's. Destroy it, then retry.",
+                self.app
+            );
+            return Err(Error::Rejected { message });
+        }
+        let message = format!("Fly says that the machine `{name}` exists, but does not show it yet.");
+        Err(Error::Unavailable { message, source: None })
+    }
+
+    async fn find_one(&self, task: &TaskId, attempt: u32) -> Result<Option<Machine>, Error> {
+        let machines = self.client.list_machines(&self.app, &[(TASK, task.as_str())]).await;
+        let mut machines: Vec<Machine> = machines
+            .map_err(|error| self.error(error))?
+            .iter()
+            .filter_map(ours)
+            .filter(|machine| machine.task == *task && machine.attempt == attempt)
+            .collect();
+        // Should there be two after all, everyone chooses the same one, rather one that runs.
+        machines.sort_by(|a, b| {
+            (a.state == MachineState::Gone, &a.id).cmp(&(b.state == MachineState::Gone, &b.id))
+        });
+        Ok(machines.into_iter().next())
+    }
+
+    async fn load(&self, id: &str) -> Result<Option<Machine>, Error> {
+        match self.client.machine(&self.app, id).await {
+            Ok(machine) => Ok(ours(&machine)),
+            Err(fly::Error::NotFound) => Ok(None),
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    async fn stop_one(&self, id: &str) -> Result<(), Error> {
+        match self.client.stop_machine(&self.app, id, &stop_config()).await {
+            Ok(()) | Err(fly::Error::NotFound) => Ok(()),
+            // Fly may refuse to stop what has ended.
+            Err(error @ (fly::Error::Rejected { .. } | fly::Error::Conflict { .. })) => {
+                self.unless_gone(id, error).await
+            }
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    async fn destroy_one(&self, id: &str) -> Result<(), Error> {
+        match self.client.destroy_machine(&self.app, id).await {
+            Ok(()) | Err(fly::Error::NotFound) => Ok(()),
+            // Fly may refuse to destroy what is being destroyed.
+            Err(error @ (fly::Error::Rejected { .. } | fly::Error::Conflict { .. })) => {
+                match self.client.machine(&self.app, id).await {
+                    Err(fly::Error::NotFound) => Ok(()),
+                    Ok(machine) if is_destroyed(&machine.state) => Ok(()),
+                    _ => Err(self.error(error)),
+                }
+            }
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    async fn unless_gone(&self, id: &str, error: fly::Error) -> Result<(), Error> {
+        match self.load(id).await? {
+            Some(machine) if machine.state != MachineState::Gone => Err(self.error(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn error(&self, error: fly::Error) -> Error {
+        let app = || self.app.clone();
+        match error {
+            fly::Error::RateLimited { after } => Error::RateLimited { after },
+            fly::Error::Unavailable { status, source } => Error::Unavailable {
+                message: status.map_or_else(
+                    || NO_ANSWER.to_owned(),
+                    |status| format!("Fly's Machines API is in trouble (HTTP {status})."),
+                ),
+                source: source.map(Into::into),
+            },
+            fly::Error::InvalidToken => Error::InvalidToken,
+            fly::Error::Forbidden => Error::Forbidden { app: app() },
+            fly::Error::NotFound => Error::AppNotFound { app: app() },
+            fly::Error::Conflict { message } => Error::Unavailable {
+                message: format!("Something else is happening to the machine: {}", short(&message)),
+                source: None,
+            },
+            fly::Error::NoCapacity { message } => Error::NoCapacity { message: short(&message) },
+            fly::Error::Rejected { message } => Error::Rejected { message: short(&message) },
+        }
+    }
+}
+
+const NO_ANSWER: &str = "Fly's Machines API did not answer.";
+
+impl Runner for FlyRunner {
+    fn launch(&self, spec: LaunchSpec) -> BoxFuture<'_, Result<Machine, Error>> {
+        Box::pin(self.launch_one(spec))
+    }
+
+    fn find<'a>(&'a self, task: &'a TaskId, attempt: u32) -> BoxFuture<'a, Result<Option<Machine>, Error>> {
+        Box::pin(self.find_one(task, attempt))
+    }
+
+    fn find_by_id<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Machine>, Error>> {
+        Box::pin(self.load(id))
+    }
+
+    fn stop<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.stop_one(id))
+    }
+
+    fn destroy<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.destroy_one(id))
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Machine>, Error>> {
+        Box::pin(async {
+            let machines = self.client.list_machines(&self.app, &[]).await;
+            Ok(machines.map_err(|error| self.error(error))?.iter().filter_map(ours).collect())
+        })
+    }
+}
+
+fn create_request(spec: LaunchSpec) -> fly::CreateMachine {
+    let metadata = [(TASK, spec.task.to_string()), (ATTEMPT, spec.attempt.to_string())];
+    let file =
+        |(guest_path, content): (String, String)| fly::File { guest_path, raw_value: BASE64.encode(content) };
+    fly::CreateMachine {
+        name: machine_name(&spec.task, spec.attempt),
+        region: spec.region,
+        config: fly::MachineConfig {
+            image: spec.image,
+            auto_destroy: true,
+            restart: fly::Restart { policy: "no" },
+            guest: fly::Guest { cpu_kind: "shared", cpus: spec.cpus, memory_mb: spec.memory_mb },
+            metadata: BTreeMap::from(metadata.map(|(key, value)| (key.to_owned(), value))),
+            env: spec.env,
+            files: spec.files.into_iter().map(file).collect(),
+            stop_config: stop_config(),
+        },
+    }
+}
+
+fn stop_config() -> fly::StopConfig {
+    fly::StopConfig { signal: "SIGTERM", timeout: STOP_TIMEOUT.to_owned() }
+}
+
+/// The machine, when it has Porter's metadata.
+fn ours(machine: &fly::Machine) -> Option<Machine> {
+    Some(Machine {
+        id: machine.id.clone(),
+        task: TaskId::parse(machine.metadata(TASK)?)?,
+        attempt: machine.metadata(ATTEMPT)?.parse().ok()?,
+        state: state(&machine.state),
+    })
+}
+
+/// Fly's states (<https://fly.io/docs/machines/machine-states/>), as far as they matter here. One that is
+/// not known counts as running: the watchdog ends what stays silent, and nothing is given up early.
+fn state(state: &str) -> MachineState {
+    match state {
+        "created" | "creating" | "starting" | "restarting" | "updating" | "replacing" => {
+            MachineState::Starting
+        }
+        "stopped" | "failed" | "launch_failed" | "replaced" | "migrated" => MachineState::Gone,
+        state if is_destroyed(state) => MachineState::Gone,
+        _ => MachineState::Running,
+    }
+}
+
+fn is_destroyed(state: &str) -> bool {
+    matches!(state, "destroying" | "destroyed")
+}
+
+/// Fly explains a refusal in its own words, which might quote what it was sent.
+fn without(secrets: &[String], error: fly::Error) -> fly::Error {
+    let redacted = |message: String| {
+        secrets.iter().fold(message, |message, secret| message.replace(secret.as_str(), "[redacted]"))
+    };
+    match error {
+        fly::Error::Rejected { message } => fly::Error::Rejected { message: redacted(message) },
+        fly::Error::NoCapacity { message } => fly::Error::NoCapacity { message: redacted(message) },
+        fly::Error::Conflict { message } => fly::Error::Conflict { message: redacted(message) },
+        other => other,
+    }
+}
+
+/// Enough of Fly's words for a comment on an issue. Cut after [`without`], so that no secret is cut in two.
+fn short(message: &str) -> String {
+    message.chars().take(LONGEST_MESSAGE).collect()
+}
