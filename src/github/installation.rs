@@ -1,0 +1,364 @@
+//! The App in one account: its token, the turn of its mutations, and the tokens it hands out.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use http::Method;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use tokio::sync::Mutex;
+
+use super::client::{Client, Pages};
+use super::error::Error;
+use super::request::Request;
+use super::throttle::Throttle;
+use super::wire::Answer;
+
+/// A token this close to its end is not used for another call.
+const MARGIN: TimeDelta = TimeDelta::minutes(5);
+
+/// A token for one installation, as GitHub issued it.
+#[derive(Clone, Debug)]
+pub struct IssuedToken {
+    /// The token; opaque, today up to some 520 characters.
+    pub token: SecretString,
+    /// When it ends by itself, an hour after it was issued.
+    pub expires_at: DateTime<Utc>,
+}
+
+#[derive(Deserialize)]
+struct IssuedBody {
+    token: String,
+    expires_at: DateTime<Utc>,
+}
+
+/// What all values of one installation share.
+pub(super) struct Shared {
+    throttle: Throttle,
+    /// The server's own token. Held locked while a new one is fetched, so that many callers fetch one.
+    token: Mutex<Option<IssuedToken>>,
+}
+
+impl Shared {
+    /// No token yet, and `interval` between mutations.
+    pub(super) fn new(interval: Duration) -> Self {
+        Self { throttle: Throttle::new(interval), token: Mutex::default() }
+    }
+}
+
+/// GitHub as the App may use it in one account. Cheap to clone.
+#[derive(Clone)]
+pub struct Installation {
+    client: Client,
+    id: i64,
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Installation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Installation").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Installation {
+    pub(super) fn new(client: Client, id: i64, shared: Arc<Shared>) -> Self {
+        Self { client, id, shared }
+    }
+
+    /// GitHub's id of the installation.
+    pub fn id(&self) -> i64 {
+        self.id
+    }
+
+    /// A fresh token for one repository and these permissions (`("contents", "write")`), for somebody else to
+    /// hold: never cached, so [`Client::revoke`] takes it from nobody but its holder. `repo_name` is the
+    /// bare name, without the owner. GitHub adds `metadata: read` by itself.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the repository or a permission is beyond what the installation was granted;
+    /// [`Error::Gone`] when the App is no longer installed; others as every call.
+    pub async fn narrowed_token(
+        &self,
+        repo_name: &str,
+        permissions: &[(&str, &str)],
+    ) -> Result<IssuedToken, Error> {
+        let permissions: Map<String, Value> =
+            permissions.iter().map(|(name, level)| ((*name).to_owned(), json!(level))).collect();
+        self.new_token(Some(json!({"repositories": [repo_name], "permissions": permissions}))).await
+    }
+
+    /// Asks for a token: `POST /app/installations/{installation_id}/access_tokens`.
+    async fn new_token(&self, narrowed: Option<Value>) -> Result<IssuedToken, Error> {
+        let route = "/app/installations/{installation_id}/access_tokens";
+        let request = Request { body: narrowed, ..Request::new(Method::POST, route, &[&self.id])? };
+        match self.client.send(&request).await {
+            Ok(answer) => {
+                let IssuedBody { token, expires_at } = answer.json()?;
+                Ok(IssuedToken { token: token.into(), expires_at })
+            }
+            // Not the thing the caller asked about is missing, but the installation itself.
+            Err(Error::NotFound { call, .. }) => {
+                Err(Error::Gone { message: "the App is no longer installed there".into(), call })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The server's own token, with all the permissions the App was granted.
+    async fn token(&self) -> Result<SecretString, Error> {
+        let mut cached = self.shared.token.lock().await;
+        let now = self.client.clock().now();
+        if let Some(issued) = cached.as_ref().filter(|issued| now + MARGIN < issued.expires_at) {
+            return Ok(issued.token.clone());
+        }
+        let issued = self.new_token(None).await?;
+        let token = issued.token.clone();
+        *cached = Some(issued);
+        Ok(token)
+    }
+
+    /// Drops a token that GitHub did not accept, unless another caller replaced it meanwhile.
+    async fn forget(&self, refused: &SecretString) {
+        let mut cached = self.shared.token.lock().await;
+        if cached.as_ref().is_some_and(|issued| issued.token.expose_secret() == refused.expose_secret()) {
+            *cached = None;
+        }
+    }
+
+    /// Sends a request as the installation: a mutation waits for its turn, and a token that GitHub no longer
+    /// accepts is replaced once.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub(super) async fn send(&self, request: &Request) -> Result<Answer, Error> {
+        let Self { client, shared, .. } = self;
+        let limited = |until| Error::RateLimited { until, call: request.call() };
+        // Before the token: a limited installation makes no call at all.
+        shared.throttle.check(client.clock()).map_err(limited)?;
+        let _turn = match request.is_read() {
+            true => None,
+            false => Some(shared.throttle.turn(client.clock()).await.map_err(limited)?),
+        };
+        let token = self.token().await?;
+        match client.wire().send(request, &token, &shared.throttle).await {
+            Err(Error::Unauthorized { .. }) => {
+                self.forget(&token).await;
+                let token = self.token().await?;
+                let answer = client.wire().send(request, &token, &shared.throttle).await;
+                if matches!(answer, Err(Error::Unauthorized { .. })) {
+                    self.forget(&token).await;
+                }
+                answer
+            }
+            answer => answer,
+        }
+    }
+
+    /// Reads one thing.
+    pub(super) async fn load<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Error> {
+        self.send(request).await?.json()
+    }
+
+    /// Reads one thing that may not be there.
+    pub(super) async fn find<T: DeserializeOwned>(&self, request: &Request) -> Result<Option<T>, Error> {
+        match self.load(request).await {
+            Ok(found) => Ok(Some(found)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads all pages of a list.
+    pub(super) async fn list<T: DeserializeOwned>(&self, first: Request) -> Result<Vec<T>, Error> {
+        let mut list = Pages::new(first);
+        while let Some(request) = list.next.take() {
+            let answer = self.send(&request).await?;
+            list.add(&request, &answer)?;
+        }
+        Ok(list.items)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::super::fake::{Fake, reply};
+    use super::*;
+
+    fn is_repo(seen: &super::super::fake::Seen) -> bool {
+        seen.path.starts_with("/repos")
+    }
+
+    #[tokio::test]
+    async fn many_callers_share_one_token() {
+        let fake =
+            Fake::start(|seen| is_repo(seen).then(|| reply(200, json!({"id": 1, "name": "web"})))).await;
+        let client = fake.client();
+        let calls = (0..20).map(|_| {
+            let installation = client.installation(7);
+            tokio::spawn(async move { installation.repository("acme", "web").await })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            call.await.expect("no panic").expect("a repository");
+        }
+        assert_eq!(fake.token_calls().len(), 1);
+        assert_eq!(fake.token_calls()[0].line(), "POST /app/installations/7/access_tokens");
+        assert_eq!(fake.token_calls()[0].body, Value::Null, "the server's own token is not narrowed");
+        assert!(fake.calls().iter().all(|call| call.token() == "ghs_test_1"));
+    }
+
+    #[tokio::test]
+    async fn a_token_is_renewed_five_minutes_before_its_end() {
+        let fake =
+            Fake::start(|seen| is_repo(seen).then(|| reply(200, json!({"id": 1, "name": "web"})))).await;
+        let installation = fake.installation();
+        let mut used = Vec::new();
+        for minutes in [0, 54, 1] {
+            fake.clock.advance(TimeDelta::minutes(minutes));
+            installation.repository("acme", "web").await.expect("a repository");
+            used.push(fake.calls().last().expect("a call").token().to_owned());
+        }
+        assert_eq!(used, ["ghs_test_1", "ghs_test_1", "ghs_test_2"]);
+    }
+
+    #[tokio::test]
+    async fn a_token_github_no_longer_accepts_is_replaced_once() {
+        let fake = Fake::start(|seen| {
+            is_repo(seen).then(|| match seen.token() {
+                "ghs_test_1" => reply(401, json!({"message": "Bad credentials"})),
+                _ => reply(201, json!({"id": 5, "body": "", "created_at": "2027-01-15T08:00:00Z"})),
+            })
+        })
+        .await;
+        fake.installation().create_comment("acme", "web", 1, "hi").await.expect("the second token works");
+        assert_eq!(fake.calls().len(), 2);
+
+        let fake =
+            Fake::start(|seen| is_repo(seen).then(|| reply(401, json!({"message": "Bad credentials"}))))
+                .await;
+        let installation = fake.installation();
+        let error = installation.repository("acme", "web").await.expect_err("no token works");
+        assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
+        assert_eq!((fake.calls().len(), fake.token_calls().len()), (2, 2));
+        let shown = format!("{error} {error:?} {installation:?}");
+        assert!(!shown.contains("ghs_"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn a_wrong_key_is_unauthorized_and_asked_once() {
+        let fake = Fake::start(|seen| {
+            seen.path
+                .ends_with("access_tokens")
+                .then(|| reply(401, json!({"message": "A JSON web token could not be decoded"})))
+        })
+        .await;
+        let error = fake.installation().repository("acme", "web").await.expect_err("a refusal");
+        assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
+        assert_eq!(fake.seen().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_app_that_was_removed_is_gone_and_not_a_missing_branch() {
+        let fake = Fake::start(|seen| {
+            seen.path.ends_with("access_tokens").then(|| reply(404, json!({"message": "Not Found"})))
+        })
+        .await;
+        let installation = fake.installation();
+        let error = installation.find_branch("acme", "web", "main").await.expect_err("no installation");
+        assert!(matches!(error, Error::Gone { .. }), "{error:?}");
+        let error = installation.permission("acme", "web", "ana").await.expect_err("no installation");
+        assert!(matches!(error, Error::Gone { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_narrowed_token_names_repository_and_permissions_and_is_never_cached() {
+        let fake = Fake::start(|_| None).await;
+        let installation = fake.installation();
+        let first = installation.narrowed_token("web", &[("contents", "write")]).await.expect("a token");
+        let second = installation.narrowed_token("web", &[("contents", "write")]).await.expect("a token");
+        assert_ne!(first.token.expose_secret(), second.token.expose_secret());
+        assert_eq!(first.expires_at, fake.clock.now() + TimeDelta::hours(1));
+        for call in fake.token_calls() {
+            assert_eq!(call.body, json!({"repositories": ["web"], "permissions": {"contents": "write"}}));
+        }
+        assert!(!format!("{first:?}").contains("ghs_"), "{first:?}");
+    }
+
+    #[tokio::test]
+    async fn mutations_of_one_installation_keep_their_pause_and_reads_do_not_wait() {
+        let interval = Duration::from_millis(40);
+        let fake = Fake::start(|seen| is_repo(seen).then(|| reply(200, json!([])))).await;
+        let client = fake.client_with(interval, "");
+        let labels = |id: i64| {
+            let installation = client.installation(id);
+            tokio::spawn(async move { installation.add_labels("acme", "web", id, &["porter:task"]).await })
+        };
+        // Another installation between them has its own turn.
+        let work: Vec<_> = [7, 7, 8, 7].into_iter().map(labels).collect();
+        client.installation(7).list_labels("acme", "web", 7).await.expect("a read");
+        for done in work {
+            done.await.expect("no panic").expect("labels");
+        }
+        let mutations: Vec<_> = fake
+            .calls()
+            .into_iter()
+            .filter(|call| call.method == "POST" && call.path.contains("/issues/7/"))
+            .collect();
+        assert_eq!(mutations.len(), 3);
+        for pair in mutations.windows(2) {
+            let answered = pair[0].answered.expect("an answer");
+            let pause = pair[1].arrived.checked_duration_since(answered).expect("one after another");
+            assert!(pause >= interval, "a pause of {pause:?}");
+        }
+        let read = fake.calls().into_iter().find(|call| call.method == "GET").expect("the read");
+        assert!(read.arrived < mutations[2].arrived, "the read went ahead of the waiting mutation");
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_gives_up_leaves_its_turn_to_the_next() {
+        let fake = Fake::start(|seen| is_repo(seen).then(|| reply(200, json!([])))).await;
+        let installation = fake.installation();
+        {
+            let mut given_up = Box::pin(installation.add_labels("acme", "web", 1, &["a"]));
+            let mut idle = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(given_up.as_mut().poll(&mut idle).is_pending());
+        }
+        installation.add_labels("acme", "web", 1, &["b"]).await.expect("its turn");
+    }
+
+    #[tokio::test]
+    async fn all_pages_of_a_list_are_read() {
+        let count = AtomicUsize::new(0);
+        let fake = Fake::start(move |seen| {
+            is_repo(seen).then(|| {
+                let page = count.fetch_add(1, Ordering::SeqCst) + 1;
+                let mut response = reply(200, json!([{"name": format!("label-{page}")}]));
+                if page < 3 {
+                    // GitHub's links name the repository by its id, and here even another host.
+                    let link = format!(
+                        "<https://api.github.com/repositories/1/x?per_page=100&page={}>; rel=\"next\"",
+                        page + 1
+                    );
+                    response.headers_mut().insert("link", link.parse().expect("a header"));
+                }
+                response
+            })
+        })
+        .await;
+        let labels = fake.installation().list_labels("acme", "web", 4).await.expect("labels");
+        assert_eq!(labels, ["label-1", "label-2", "label-3"]);
+        assert_eq!(
+            fake.lines(),
+            [
+                "GET /repos/acme/web/issues/4/labels?per_page=100",
+                "GET /repos/acme/web/issues/4/labels?per_page=100&page=2",
+                "GET /repos/acme/web/issues/4/labels?per_page=100&page=3",
+            ]
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! The App's own credential: a JSON Web Token, signed with its private key.
+//!
+//! Rules: <https://docs.github.com/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app>.
+//! Signed here and not by octocrab's `create_jwt`, which reads the system clock and signs anew for every call.
+
+use std::sync::{Mutex, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+
+use super::error::Error;
+
+/// GitHub's clock may be behind ours.
+const BACKDATED: TimeDelta = TimeDelta::seconds(60);
+/// GitHub accepts ten minutes; the tenth is left to clocks that differ.
+const LIFETIME: TimeDelta = TimeDelta::minutes(9);
+/// A token this close to its end is not used for another call.
+const MARGIN: TimeDelta = TimeDelta::minutes(1);
+
+/// The App's key, and the token it signed last.
+pub(super) struct AppKey {
+    app_id: String,
+    key: EncodingKey,
+    signed: Mutex<Option<Signed>>,
+}
+
+struct Signed {
+    token: SecretString,
+    expires_at: DateTime<Utc>,
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    iat: i64,
+    exp: i64,
+    iss: &'a str,
+}
+
+impl AppKey {
+    /// Takes the App's id (or client id) and its private key, PEM in PKCS#1 (as GitHub hands it out) or PKCS#8.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] when the text is no RSA private key that can sign.
+    pub(super) fn new(app_id: String, pem: &SecretString, now: DateTime<Utc>) -> Result<Self, Error> {
+        // The library's own words are left out: they could quote the key.
+        let key = EncodingKey::from_rsa_pem(pem.expose_secret().trim().as_bytes()).map_err(|_| {
+            Error::Misconfigured {
+                message:
+                    "the App's private key is not an RSA key in PEM form (-----BEGIN RSA PRIVATE KEY-----)"
+                        .into(),
+            }
+        })?;
+        let key = Self { app_id, key, signed: Mutex::new(None) };
+        // PEM alone proves little: sign once, so that a damaged key ends the start and not the first task.
+        key.token(now)?;
+        Ok(key)
+    }
+
+    /// A token that is valid for another minute at least.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] when the key cannot sign.
+    pub(super) fn token(&self, now: DateTime<Utc>) -> Result<SecretString, Error> {
+        let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(signed) = signed.as_ref().filter(|signed| now + MARGIN <= signed.expires_at) {
+            return Ok(signed.token.clone());
+        }
+        let expires_at = now + LIFETIME;
+        let claims =
+            Claims { iat: (now - BACKDATED).timestamp(), exp: expires_at.timestamp(), iss: &self.app_id };
+        let token = jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &self.key)
+            .map(SecretString::from)
+            .map_err(|_| Error::Misconfigured { message: "the App's private key cannot sign".into() })?;
+        *signed = Some(Signed { token: token.clone(), expires_at });
+        Ok(token)
+    }
+
+    /// Forgets a token that GitHub did not accept, so that the next call signs a new one.
+    pub(super) fn forget(&self) {
+        *self.signed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{DecodingKey, Validation};
+    use serde_json::Value;
+
+    use super::super::fake;
+    use super::*;
+
+    fn claims(token: &SecretString) -> Value {
+        let mut validation = Validation::new(Algorithm::RS256);
+        // The clock of the tests is not that of the machine; the instants are compared below.
+        validation.validate_exp = false;
+        validation.set_issuer(&["12345"]);
+        let key = DecodingKey::from_rsa_der(&fake::KEY.public_der);
+        jsonwebtoken::decode(token.expose_secret(), &key, &validation).expect("a valid signature").claims
+    }
+
+    fn app_key(pem: &str) -> Result<AppKey, Error> {
+        AppKey::new("12345".into(), &SecretString::from(pem.to_owned()), fake::start())
+    }
+
+    #[test]
+    fn the_token_is_backdated_and_lives_less_than_ten_minutes() {
+        let key = app_key(&fake::KEY.pkcs8).expect("a key");
+        let claims = claims(&key.token(fake::start()).expect("a token"));
+        let now = fake::start().timestamp();
+        assert_eq!(claims, serde_json::json!({"iat": now - 60, "exp": now + 540, "iss": "12345"}));
+    }
+
+    #[test]
+    fn both_forms_of_the_key_sign() {
+        for pem in [&fake::KEY.pkcs1, &fake::KEY.pkcs8, &format!("\n  {}\n", fake::KEY.pkcs1)] {
+            let key = app_key(pem).expect("a key");
+            claims(&key.token(fake::start()).expect("a token"));
+        }
+    }
+
+    #[test]
+    fn one_token_serves_until_shortly_before_its_end() {
+        let key = app_key(&fake::KEY.pkcs8).expect("a key");
+        let at = |minutes| {
+            let token = key.token(fake::start() + TimeDelta::minutes(minutes)).expect("a token");
+            claims(&token)["iat"].as_i64().expect("an instant") - (fake::start() - BACKDATED).timestamp()
+        };
+        assert_eq!([at(0), at(4), at(8), at(9)], [0, 0, 0, 9 * 60]);
+    }
+
+    #[test]
+    fn a_text_that_is_no_key_is_refused_without_being_quoted() {
+        let damaged = fake::KEY.pkcs1.replace("MII", "AAA");
+        let certificate = fake::KEY.pkcs1.replace("RSA PRIVATE KEY", "CERTIFICATE");
+        for pem in ["hunter2", &damaged, &certificate] {
+            let error = app_key(pem).err().expect("a refusal");
+            assert!(matches!(error, Error::Misconfigured { .. }), "{error:?}");
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("hunter2") && !shown.contains(&pem[40.min(pem.len() - 1)..]), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! What Porter asks about a repository: who may do what, branches, commits, files.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::error::{Error, says};
+use super::installation::Installation;
+use super::request::Request;
+
+/// The largest file that is read: GitHub's own limit for content within JSON.
+const FILE_LIMIT: usize = 1024 * 1024;
+
+/// What somebody may do in a repository, from least to most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Permission {
+    /// Nothing, or unknown to GitHub.
+    None,
+    /// Read.
+    Read,
+    /// Read, and sort issues.
+    Triage,
+    /// Push.
+    Write,
+    /// Push, and manage the repository.
+    Maintain,
+    /// Everything.
+    Admin,
+}
+
+impl Permission {
+    /// Whether this allows to push, which is what commanding Porter takes (contract §5).
+    pub fn may_push(self) -> bool {
+        self >= Self::Write
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "admin" => Self::Admin,
+            "maintain" => Self::Maintain,
+            "write" => Self::Write,
+            "triage" => Self::Triage,
+            "read" => Self::Read,
+            "none" => Self::None,
+            _ => return None,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct PermissionBody {
+    #[serde(default)]
+    permission: Option<String>,
+    #[serde(default)]
+    role_name: Option<String>,
+}
+
+impl PermissionBody {
+    /// `permission` knows four levels (maintain shows as write, triage as read); `role_name` refines it, or
+    /// names a role an organization made up, which only `permission` can rank.
+    fn rank(&self) -> Permission {
+        let named = |name: &Option<String>| name.as_deref().and_then(Permission::from_name);
+        match (named(&self.permission), named(&self.role_name)) {
+            (Some(Permission::Write), Some(Permission::Maintain)) => Permission::Maintain,
+            (Some(Permission::Read), Some(Permission::Triage)) => Permission::Triage,
+            (Some(permission), _) => permission,
+            (None, Some(role)) => role,
+            (None, None) => Permission::None,
+        }
+    }
+}
+
+/// A repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repository {
+    /// GitHub's id, which survives renaming.
+    pub id: i64,
+    /// The owner's login as it is now.
+    pub owner: String,
+    /// The name as it is now.
+    pub name: String,
+    /// The branch that pull requests go to.
+    pub default_branch: String,
+    /// Whether only collaborators see it.
+    pub private: bool,
+    /// Whether it is read-only.
+    pub archived: bool,
+}
+
+#[derive(Deserialize)]
+struct RepositoryBody {
+    id: i64,
+    name: String,
+    #[serde(default)]
+    owner: Option<OwnerBody>,
+    #[serde(default)]
+    default_branch: Option<String>,
+    #[serde(default)]
+    private: bool,
+    #[serde(default)]
+    archived: bool,
+}
+
+#[derive(Deserialize)]
+struct OwnerBody {
+    login: String,
+}
+
+/// A branch and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Branch {
+    /// Its name; another than asked for when the branch was renamed.
+    pub name: String,
+    /// The commit at its tip.
+    pub sha: String,
+}
+
+#[derive(Deserialize)]
+struct BranchBody {
+    name: String,
+    commit: ShaBody,
+}
+
+#[derive(Deserialize)]
+struct ShaBody {
+    sha: String,
+}
+
+#[derive(Deserialize)]
+struct CommitBody {
+    commit: MessageBody,
+}
+
+#[derive(Deserialize)]
+struct MessageBody {
+    #[serde(default)]
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct ComparisonBody {
+    ahead_by: u64,
+}
+
+#[derive(Deserialize)]
+struct ContentBody {
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+    #[serde(default)]
+    encoding: Option<String>,
+    #[serde(default)]
+    content: Option<String>,
+}
+
+impl Installation {
+    /// What `login` may do here: `GET /repos/{owner}/{repo}/collaborators/{username}/permission`. Somebody
+    /// GitHub does not know has [`Permission::None`]. In a public repository everybody may read.
+    ///
+    /// # Errors
+    /// As every call, but for 404.
+    pub async fn permission(&self, owner: &str, repo: &str, login: &str) -> Result<Permission, Error> {
+        let route = "/repos/{owner}/{repo}/collaborators/{username}/permission";
+        let found: Option<PermissionBody> =
+            self.find(&Request::get(route, &[&owner, &repo, &login])?).await?;
+        Ok(found.map_or(Permission::None, |body| body.rank()))
+    }
+
+    /// The repository: `GET /repos/{owner}/{repo}`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when it is none of the installation's; others as every call.
+    pub async fn repository(&self, owner: &str, repo: &str) -> Result<Repository, Error> {
+        let body: RepositoryBody =
+            self.load(&Request::get("/repos/{owner}/{repo}", &[&owner, &repo])?).await?;
+        Ok(Repository {
+            id: body.id,
+            owner: body.owner.map_or_else(|| owner.to_owned(), |owner| owner.login),
+            name: body.name,
+            default_branch: body.default_branch.unwrap_or_else(|| "main".into()),
+            private: body.private,
+            archived: body.archived,
+        })
+    }
+
+    /// A branch by its name: `GET /repos/{owner}/{repo}/branches/{branch}`.
+    ///
+    /// # Errors
+    /// As every call, but for 404.
+    pub async fn find_branch(&self, owner: &str, repo: &str, branch: &str) -> Result<Option<Branch>, Error> {
+        let route = "/repos/{owner}/{repo}/branches/{branch}";
+        let found: Option<BranchBody> = self.find(&Request::get(route, &[&owner, &repo, &branch])?).await?;
+        Ok(found.map(|body| Branch { name: body.name, sha: body.commit.sha }))
+    }
+
+    /// The message of the commit that `git_ref` (branch, tag or hash) points at:
+    /// `GET /repos/{owner}/{repo}/commits/{ref}`.
+    ///
+    /// # Errors
+    /// As every call, but for the ways GitHub says that there is none (404, 409 in an empty repository, 422).
+    pub async fn commit_message(
+        &self,
+        owner: &str,
+        repo: &str,
+        git_ref: &str,
+    ) -> Result<Option<String>, Error> {
+        let route = "/repos/{owner}/{repo}/commits/{ref}";
+        // One file of its change is asked for instead of all: only the message is read.
+        let request = Request::get(route, &[&owner, &repo, &git_ref])?.query("per_page", 1);
+        match self.find::<CommitBody>(&request).await {
+            Ok(found) => Ok(found.map(|body| body.commit.message)),
+            Err(Error::Invalid { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How many commits `head` has that `base` lacks: `GET /repos/{owner}/{repo}/compare/{basehead}`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when one of the two does not exist; others as every call.
+    pub async fn commits_ahead(&self, owner: &str, repo: &str, base: &str, head: &str) -> Result<u64, Error> {
+        let route = "/repos/{owner}/{repo}/compare/{basehead}";
+        let range = format!("{base}...{head}");
+        let request = Request::get(route, &[&owner, &repo, &range])?.query("per_page", 1);
+        Ok(self.load::<ComparisonBody>(&request).await?.ahead_by)
+    }
+
+    /// A text file as it is at `git_ref`: `GET /repos/{owner}/{repo}/contents/{path}`. Nothing when it does
+    /// not exist, is larger than 1 MiB, is no file (a directory, submodule, symbolic link), or is not UTF-8.
+    ///
+    /// # Errors
+    /// As every call, but for 404.
+    pub async fn find_file(
+        &self,
+        owner: &str,
+        repo: &str,
+        path: &str,
+        git_ref: &str,
+    ) -> Result<Option<String>, Error> {
+        let route = "/repos/{owner}/{repo}/contents/{path}";
+        let request = Request::get(route, &[&owner, &repo, &path])?.query("ref", git_ref);
+        match self.find::<Value>(&request).await {
+            Ok(found) => Ok(found.and_then(text)),
+            // Beyond 100 MB GitHub refuses instead of leaving the content out.
+            Err(Error::Forbidden { message, .. }) if says(&message, "too_large") => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The text in a contents answer; a directory is an array there, and a large file has encoding `none`.
+fn text(answer: Value) -> Option<String> {
+    let body: ContentBody = serde_json::from_value(answer).ok()?;
+    if body.kind.is_some_and(|kind| kind != "file") || body.encoding.as_deref() != Some("base64") {
+        return None;
+    }
+    let mut encoded = body.content?;
+    encoded.retain(|c| !c.is_ascii_whitespace());
+    let bytes = STANDARD.decode(encoded).ok().filter(|bytes| bytes.len() <= FILE_LIMIT)?;
+    String::from_utf8(bytes).ok()
+}

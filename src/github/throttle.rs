@@ -1,0 +1,250 @@
+//! Waiting for GitHub: mutations one after another with a pause between, and limits that are remembered.
+//!
+//! Rules: <https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api>. One
+//! [`Throttle`] stands for one credential that GitHub counts: an installation, or the App itself.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use http::{HeaderMap, StatusCode};
+use tokio::sync::MutexGuard;
+use tokio::time::Instant;
+
+use super::error::says;
+use crate::clock::Clock;
+
+/// What GitHub asks for at least when it limits without saying for how long.
+const UNSTATED_WAIT: TimeDelta = TimeDelta::minutes(1);
+/// No answer makes Porter wait longer than this: GitHub's own windows are an hour.
+const LONGEST_WAIT: TimeDelta = TimeDelta::hours(2);
+
+/// How long a limited credential has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// GitHub named the instant.
+    Until(DateTime<Utc>),
+    /// It did not: a minute, and twice as long each time it says so again.
+    Unstated,
+}
+
+/// Reads a rate limit from an answer, in the documented order; nothing when the answer is not about one.
+///
+/// A primary limit answers 403 or 429 with `x-ratelimit-remaining: 0`, a secondary one 403 or 429 with
+/// `retry-after`, or with nothing but its words.
+pub(super) fn wait_asked(
+    status: StatusCode,
+    headers: &HeaderMap,
+    message: &str,
+    now: DateTime<Utc>,
+) -> Option<Wait> {
+    if status != StatusCode::FORBIDDEN && status != StatusCode::TOO_MANY_REQUESTS {
+        return None;
+    }
+    if let Some(until) = retry_after(headers, now) {
+        return Some(Wait::Until(until));
+    }
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if text("x-ratelimit-remaining").is_some_and(|left| left.trim() == "0") {
+        let reset = text("x-ratelimit-reset").and_then(|at| at.trim().parse().ok());
+        return Some(match reset.and_then(|seconds| DateTime::from_timestamp(seconds, 0)) {
+            // A reset that has passed and still a refusal: the two clocks disagree.
+            Some(at) if at > now => Wait::Until(at.min(now + LONGEST_WAIT)),
+            _ => Wait::Unstated,
+        });
+    }
+    let limited = status == StatusCode::TOO_MANY_REQUESTS
+        || says(message, "rate limit")
+        || says(message, "abuse detection");
+    limited.then_some(Wait::Unstated)
+}
+
+/// The instant that `Retry-After` names, in seconds from now or as an HTTP date (RFC 9110 §10.2.3).
+pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let text = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let at = match text.parse::<u32>() {
+        Ok(seconds) => now + TimeDelta::seconds(i64::from(seconds)),
+        Err(_) => DateTime::parse_from_rfc2822(text).ok()?.to_utc(),
+    };
+    Some(at.clamp(now, now + LONGEST_WAIT))
+}
+
+/// The turn and the limit of one credential.
+#[derive(Debug)]
+pub(super) struct Throttle {
+    /// The least time between the end of one mutation and the start of the next.
+    interval: Duration,
+    /// When the last mutation ended. Whoever holds the lock has the turn; tokio's lock is fair, so the
+    /// order is that of asking. Monotonic, because a pause is a length, not an instant anybody reads.
+    last: tokio::sync::Mutex<Option<Instant>>,
+    limit: Mutex<Limit>,
+}
+
+#[derive(Debug, Default)]
+struct Limit {
+    until: Option<DateTime<Utc>>,
+    /// How often in a row GitHub limited without naming a time.
+    unstated: u32,
+}
+
+/// The right to send one mutation; giving it back starts the pause.
+#[derive(Debug)]
+pub(super) struct Turn<'a>(MutexGuard<'a, Option<Instant>>);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0 = Some(Instant::now());
+    }
+}
+
+impl Throttle {
+    /// A throttle that keeps `interval` between mutations and knows of no limit yet.
+    pub(super) fn new(interval: Duration) -> Self {
+        Self { interval, last: tokio::sync::Mutex::default(), limit: Mutex::default() }
+    }
+
+    /// # Errors
+    /// The end of the limit, while one is in force.
+    pub(super) fn check(&self, clock: &Clock) -> Result<(), DateTime<Utc>> {
+        let until = self.limit.lock().unwrap_or_else(PoisonError::into_inner).until;
+        match until {
+            Some(until) if until > clock.now() => Err(until),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for this mutation's turn and for the pause since the last one.
+    ///
+    /// # Errors
+    /// The end of the limit, when one is in force or comes while waiting.
+    pub(super) async fn turn(&self, clock: &Clock) -> Result<Turn<'_>, DateTime<Utc>> {
+        self.check(clock)?;
+        let last = self.last.lock().await;
+        // The mutation before this one may have run into a limit.
+        self.check(clock)?;
+        if let Some(ended) = *last {
+            tokio::time::sleep_until(ended + self.interval).await;
+        }
+        self.check(clock)?;
+        Ok(Turn(last))
+    }
+
+    /// Remembers a limit and gives its end.
+    pub(super) fn limited(&self, wait: Wait, now: DateTime<Utc>) -> DateTime<Utc> {
+        let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = match wait {
+            Wait::Until(at) => at,
+            Wait::Unstated => {
+                let doubled = UNSTATED_WAIT * 2_i32.pow(limit.unstated.min(6));
+                limit.unstated += 1;
+                now + doubled
+            }
+        };
+        // Answers of calls that ran side by side come in any order: the longest wait holds.
+        let until = limit.until.map_or(asked, |known| known.max(asked));
+        limit.until = Some(until);
+        until
+    }
+
+    /// Notes that GitHub served a call, so the next unstated limit starts at a minute again.
+    pub(super) fn served(&self) {
+        self.limit.lock().unwrap_or_else(PoisonError::into_inner).unstated = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    fn instant(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).expect("an instant")
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn asked(status: u16, pairs: &[(&'static str, &str)], message: &str) -> Option<Wait> {
+        wait_asked(StatusCode::from_u16(status).expect("a status"), &headers(pairs), message, instant(NOW))
+    }
+
+    #[test]
+    fn retry_after_goes_before_the_reset() {
+        let both =
+            [("retry-after", "30"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1800000900")];
+        assert_eq!(asked(403, &both, ""), Some(Wait::Until(instant(NOW + 30))));
+        assert_eq!(asked(429, &both[1..], ""), Some(Wait::Until(instant(NOW + 900))));
+    }
+
+    #[test]
+    fn retry_after_may_be_a_date() {
+        let date = [("retry-after", "Fri, 15 Jan 2027 08:10:00 GMT")];
+        assert_eq!(asked(429, &date, ""), Some(Wait::Until(instant(NOW + 600))));
+    }
+
+    #[test]
+    fn a_limit_without_a_time_is_one_of_at_least_a_minute() {
+        assert_eq!(asked(429, &[], "slow down"), Some(Wait::Unstated));
+        assert_eq!(asked(403, &[], "You have exceeded a secondary rate limit."), Some(Wait::Unstated));
+        let passed = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1799999999")];
+        assert_eq!(asked(403, &passed, ""), Some(Wait::Unstated));
+    }
+
+    #[test]
+    fn a_missing_permission_is_not_a_limit() {
+        let plenty = [("x-ratelimit-remaining", "4990"), ("x-ratelimit-reset", "1800000900")];
+        assert_eq!(asked(403, &plenty, "Resource not accessible by integration"), None);
+        assert_eq!(asked(503, &[("retry-after", "30")], ""), None);
+    }
+
+    #[test]
+    fn an_absurd_wait_is_cut() {
+        let absurd = [("retry-after", "4000000000")];
+        assert_eq!(asked(429, &absurd, ""), Some(Wait::Until(instant(NOW) + LONGEST_WAIT)));
+    }
+
+    #[test]
+    fn unstated_limits_double_until_a_call_is_served() {
+        let throttle = Throttle::new(Duration::ZERO);
+        let mut now = instant(NOW);
+        let mut waits = Vec::new();
+        for _ in 0..3 {
+            let until = throttle.limited(Wait::Unstated, now);
+            waits.push((until - now).num_seconds());
+            now = until;
+        }
+        throttle.served();
+        waits.push((throttle.limited(Wait::Unstated, now) - now).num_seconds());
+        assert_eq!(waits, [60, 120, 240, 60]);
+    }
+
+    #[test]
+    fn a_limit_holds_until_its_end_and_the_longest_one_counts() {
+        let clock = Clock::fixed(instant(NOW));
+        let throttle = Throttle::new(Duration::ZERO);
+        throttle.limited(Wait::Until(instant(NOW + 100)), clock.now());
+        throttle.limited(Wait::Until(instant(NOW + 50)), clock.now());
+        assert_eq!(throttle.check(&clock), Err(instant(NOW + 100)));
+        clock.advance(TimeDelta::seconds(100));
+        assert_eq!(throttle.check(&clock), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_turn_learns_of_a_limit_without_the_pause() {
+        let clock = Clock::fixed(instant(NOW));
+        // An hour's pause: the test would not end if the second caller slept through it.
+        let throttle = Throttle::new(Duration::from_secs(3600));
+        let first = throttle.turn(&clock).await.expect("the first turn");
+        let mut second = Box::pin(throttle.turn(&clock));
+        let mut idle = Context::from_waker(Waker::noop());
+        assert!(second.as_mut().poll(&mut idle).is_pending(), "the turn is taken");
+        throttle.limited(Wait::Until(instant(NOW + 60)), clock.now());
+        drop(first);
+        assert_eq!(second.await.err(), Some(instant(NOW + 60)));
+    }
+}
