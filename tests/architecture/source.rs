@@ -268,8 +268,8 @@ fn skipped_length(text: &str, before: Option<char>) -> usize {
     if text.starts_with("/*") {
         return text.find("*/").map_or(text.len(), |end| end + 2);
     }
-    if text.starts_with('"') {
-        return 1 + quoted_length(&text[1..], '"');
+    if let Some(inside) = text.strip_prefix('"') {
+        return 1 + quoted_length(inside, '"');
     }
     let in_word = before.is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
     if let Some(raw) = text.strip_prefix('r').filter(|_| !in_word || before == Some('b')) {
