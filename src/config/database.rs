@@ -21,7 +21,7 @@ impl Database {
     /// When `DATABASE_URL` does not name an SQLite file.
     pub fn load(environment: &Environment) -> Result<Self, ConfigErrors> {
         let mut reader = Reader::new(environment);
-        read(&mut reader).ok_or_else(|| reader.into_errors(false))
+        read(&mut reader).ok_or_else(|| reader.into_errors())
     }
 }
 
@@ -49,7 +49,7 @@ impl Import {
             (Some(database), Some(encryption_root)) => {
                 Ok(Self { database, encryption_root, encryption_previous })
             }
-            _ => Err(reader.into_errors(false)),
+            _ => Err(reader.into_errors()),
         }
     }
 }

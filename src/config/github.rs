@@ -86,6 +86,7 @@ pub(super) fn app(reader: &mut Reader<'_>, urls: Option<&GithubUrls>) -> Option<
     };
     let (set, unset): (Vec<&str>, Vec<&str>) = GROUP.iter().partition(|name| is_set(name));
     if set.is_empty() {
+        reader.mention_unset(&GROUP);
         return None;
     }
     for name in unset {

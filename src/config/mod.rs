@@ -127,7 +127,7 @@ impl Config {
                     mock_agent,
                 })
             }
-            _ => Err(reader.into_errors(app.is_none())),
+            _ => Err(reader.into_errors()),
         }
     }
 
@@ -160,3 +160,6 @@ impl Config {
         warnings
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::environment::Environment;
-use super::variables::{self, Need};
+use super::variables;
 
 /// Why the configuration cannot be used: every problem at once.
 #[derive(Debug)]
@@ -54,11 +54,12 @@ impl std::error::Error for ConfigErrors {}
 pub(super) struct Reader<'a> {
     environment: &'a Environment,
     problems: Vec<Problem>,
+    also_unset: Vec<&'static str>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(environment: &'a Environment) -> Self {
-        Self { environment, problems: Vec::new() }
+        Self { environment, problems: Vec::new(), also_unset: Vec::new() }
     }
 
     /// Whether nothing was wrong so far.
@@ -66,16 +67,14 @@ impl<'a> Reader<'a> {
         self.problems.is_empty()
     }
 
-    /// The problems; with `in_setup_mode`, also which variables of the GitHub App are unset.
-    pub(super) fn into_errors(self, in_setup_mode: bool) -> ConfigErrors {
-        let named = |name: &str| self.problems.iter().any(|problem| problem.variable == name);
-        let also_unset = variables::VARIABLES
-            .iter()
-            .filter(|variable| in_setup_mode && variable.need == Need::OrSetup && !named(variable.name))
-            .filter(|variable| self.environment.get(variable.name).is_none())
-            .map(|variable| variable.name)
-            .collect();
-        ConfigErrors { problems: self.problems, also_unset }
+    /// What was wrong.
+    pub(super) fn into_errors(self) -> ConfigErrors {
+        ConfigErrors { problems: self.problems, also_unset: self.also_unset }
+    }
+
+    /// Mentions names that may be unset at the start, in case there is an error to mention them in.
+    pub(super) fn mention_unset(&mut self, names: &[&'static str]) {
+        self.also_unset.extend(names);
     }
 
     /// Records that `name` … (`what` continues the sentence).

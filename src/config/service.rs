@@ -125,7 +125,7 @@ pub(super) fn runner(reader: &mut Reader<'_>) -> RunnerKind {
 pub(super) fn machine(reader: &mut Reader<'_>) -> MachineSettings {
     let cpus = reader.number("PORTER_MACHINE_CPUS", 1..=16).unwrap_or_default();
     let memory_mb = reader.number("PORTER_MACHINE_MEMORY_MB", 256..=65_536).unwrap_or_default();
-    if memory_mb % 256 != 0 {
+    if !memory_mb.is_multiple_of(256) {
         reader.problem(
             "PORTER_MACHINE_MEMORY_MB",
             format_args!("is {memory_mb}; Fly takes multiples of 256 only"),
