@@ -1,0 +1,17 @@
+# shellcheck shell=bash
+# The image store of `try.sh` and `run-in-image.sh`, sourced by both: a store of its own inside target/, so that
+# nothing is left in the machine's and `cargo clean` removes it. Buildah picks the storage driver (overlay where the
+# kernel has it). Isolation `chroot` needs root, but no container runtime, no cgroups and no bridge network.
+#
+# In:  root          the repository
+# Out: worker_image  the name of the image that try.sh leaves behind
+#      store         buildah's options for that store;  store ARGS…  buildah with them
+
+# shellcheck disable=SC2034 # read by the scripts that source this file
+worker_image=localhost/porter-worker
+store=(--root "${root:?}/target/worker-image/storage" --runroot "$root/target/worker-image/run")
+export BUILDAH_ISOLATION=chroot
+
+store() {
+    buildah "${store[@]}" "$@"
+}
