@@ -61,6 +61,8 @@ CREATE INDEX tasks_queued ON tasks(requester_id, priority, queued_at, id) WHERE 
 CREATE INDEX tasks_running ON tasks(requester_id) WHERE status = 'running';
 -- What `retry` and `status` on an issue mean.
 CREATE INDEX tasks_by_issue ON tasks(repo_id, issue_number, id);
+-- Whose machines are to be looked at.
+CREATE INDEX tasks_by_change ON tasks(updated_at, requester_id);
 -- A person's lists, newest first.
 CREATE INDEX tasks_by_requester ON tasks(requester_id, id);
 
@@ -92,7 +94,7 @@ CREATE TABLE attempt_tokens (
 -- Effects owed. A row is claimed with a lease and a fence; it is gone once the effect is done.
 CREATE TABLE jobs (
   id INTEGER PRIMARY KEY,
-  kind TEXT NOT NULL CHECK (kind IN ('reflect', 'launch', 'publish', 'clean_up', 'answer')),
+  kind TEXT NOT NULL CHECK (kind IN ('reflect', 'launch', 'publish', 'clean_up', 'answer', 'control')),
   key TEXT NOT NULL UNIQUE,
   lane TEXT NOT NULL,
   rank INTEGER NOT NULL,

@@ -1,3 +1,6 @@
-//! (to be written)
+//! People: what they have stored, who is signed in, and how an earlier Porter's database moves over.
+//! Writes go through here; `web` calls it for sessions, `tasks` for keys.
 
+pub mod credentials;
 pub mod import_d1;
+pub mod sessions;

@@ -43,25 +43,21 @@ impl Keys {
 
     /// The token that the worker of this attempt must present: hex HMAC-SHA256 of `<task id>` for attempt 1,
     /// of `<task id>:<attempt>` after.
-    pub fn callback_token(&self, task: &TaskId, attempt: i64) -> SecretString {
+    pub fn callback_token(&self, task: &TaskId, attempt: u32) -> SecretString {
         SecretString::from(hex::encode(callback_mac(&self.callback.current, task, attempt)))
     }
 
     /// Whether `presented` is the token of exactly this attempt of this task. The task need not exist.
-    pub fn verify_callback_token(&self, task: &TaskId, attempt: i64, presented: &str) -> bool {
+    pub fn verify_callback_token(&self, task: &TaskId, attempt: u32, presented: &str) -> bool {
         self.callback.any(|key| same_digest(&callback_mac(key, task, attempt), presented))
     }
 
-    /// 16 hex characters for the marker of a task's status comment, which nobody else can compute: a marker
-    /// that someone copies into a comment on another task, or makes up, is not taken for Porter's.
-    pub fn comment_proof(&self, task: &TaskId) -> String {
-        hex::encode(comment_mac(&self.comment.current, task))
+    /// 16 hex characters for the marker of a comment about this task, or of the answer to this comment, which nobody
+    /// else can compute: a marker that someone makes up is not taken for Porter's.
+    pub fn comment_proof(&self, about: &str) -> String {
+        hex::encode(comment_mac(&self.comment.current, about))
     }
 
-    /// Whether `presented` is this task's proof.
-    pub fn verify_comment_proof(&self, task: &TaskId, presented: &str) -> bool {
-        self.comment.any(|key| same_digest(&comment_mac(key, task), presented))
-    }
 }
 
 impl Ring {
@@ -75,14 +71,14 @@ impl Ring {
     }
 }
 
-fn callback_mac(key: &SecretSlice<u8>, task: &TaskId, attempt: i64) -> [u8; 32] {
+fn callback_mac(key: &SecretSlice<u8>, task: &TaskId, attempt: u32) -> [u8; 32] {
     // A task id holds no colon, so no two attempts sign the same text.
     let suffix = if attempt == 1 { String::new() } else { format!(":{attempt}") };
     mac(key.expose_secret(), &[task.as_str().as_bytes(), suffix.as_bytes()])
 }
 
-fn comment_mac(key: &SecretSlice<u8>, task: &TaskId) -> [u8; 8] {
-    let [a, b, c, d, e, f, g, h, ..] = mac(key.expose_secret(), &[task.as_str().as_bytes()]);
+fn comment_mac(key: &SecretSlice<u8>, about: &str) -> [u8; 8] {
+    let [a, b, c, d, e, f, g, h, ..] = mac(key.expose_secret(), &[about.as_bytes()]);
     [a, b, c, d, e, f, g, h]
 }
 

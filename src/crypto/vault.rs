@@ -58,7 +58,7 @@ pub enum Identity<'a> {
         /// The task's id.
         task_id: &'a str,
         /// Which of its attempts.
-        attempt: i64,
+        attempt: u32,
     },
     /// `instance_secrets`: what Porter made for itself.
     InstanceSecret {

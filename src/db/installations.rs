@@ -15,8 +15,8 @@ pub struct Installation {
     pub account_type: String,
     /// `all` or `selected`.
     pub repository_selection: String,
-    /// Since when it is suspended.
-    pub suspended_at: Option<DateTime<Utc>>,
+    /// It is suspended: nothing can be done through it.
+    pub suspended: bool,
 }
 
 /// Writes what is known about an installation.
@@ -28,7 +28,8 @@ pub async fn upsert(
     installation: &Installation,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    let (now, suspended_at) = (millis(now), installation.suspended_at.map(millis));
+    let now = millis(now);
+    let suspended_at = installation.suspended.then_some(now);
     sqlx::query!(
         "INSERT INTO installations
            (installation_id, account_login, account_type, repository_selection, suspended_at, updated_at)

@@ -224,3 +224,13 @@ pub async fn next_due(connection: &mut Connection) -> Result<Option<DateTime<Utc
         .await?;
     at.map(super::instant).transpose()
 }
+
+/// Whether a job with this key is still owed.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn is_owed(connection: &mut Connection, key: &str) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar!(r#"SELECT EXISTS (SELECT 1 FROM jobs WHERE key = ?) AS "found!: bool""#, key)
+        .fetch_one(connection)
+        .await?)
+}

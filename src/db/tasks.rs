@@ -362,3 +362,17 @@ pub async fn find_latest_on_issue(
 pub async fn list_running(connection: &mut Connection) -> Result<Vec<Task>, Error> {
     tasks(select_tasks!("WHERE status = 'running' ORDER BY id").fetch_all(connection).await?)
 }
+
+/// The people whose tasks changed since then.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn list_requesters_since(
+    connection: &mut Connection,
+    since: chrono::DateTime<chrono::Utc>,
+) -> Result<Vec<i64>, Error> {
+    let since = millis(since);
+    Ok(sqlx::query_scalar!("SELECT DISTINCT requester_id FROM tasks WHERE updated_at > ?", since)
+        .fetch_all(connection)
+        .await?)
+}

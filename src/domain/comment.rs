@@ -18,6 +18,7 @@ use chrono::TimeDelta;
 
 pub use answer::{Answer, Standing, answer};
 pub use labels::{is_ours, labels};
+pub use marker::{has_answer_marker, has_marker};
 pub use pull_request::{PullContext, pull_body, pull_title};
 pub use refusal::{Refusal, refusal};
 pub use status::{StatusContext, status};

@@ -16,6 +16,7 @@
 //! | `installation` | one installation: its token, its turn, its send |
 //! | `repos`, `issues`, `pulls` | verbs of an installation |
 //! | `wire`, `request`, `transport` | one HTTP exchange |
+//! | `webhook` | payloads that GitHub sends |
 //! | `jwt`, `throttle`, `error` | the App's signature, waiting, failing |
 
 mod app;
@@ -29,6 +30,7 @@ mod repos;
 mod request;
 mod throttle;
 mod transport;
+pub mod webhook;
 mod wire;
 
 #[cfg(test)]
@@ -40,7 +42,7 @@ pub use error::{Call, Error};
 pub use installation::{Installation, IssuedToken};
 pub use issues::{Comment, CreatedIssue, IssueInfo};
 pub use pulls::{NewPull, Pull};
-pub use repos::{Branch, Permission, Repository};
+pub use repos::{Branch, Commit, Permission, Repository};
 
 /// Whether an issue or a pull request is still open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -127,15 +128,38 @@ struct ShaBody {
     sha: String,
 }
 
-#[derive(Deserialize)]
-struct CommitBody {
-    commit: MessageBody,
+/// A commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// Its message.
+    pub message: String,
+    /// When it was committed, as the committer's machine believed.
+    pub committed_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Deserialize)]
-struct MessageBody {
+struct CommitBody {
+    commit: CommitDetails,
+}
+
+#[derive(Deserialize)]
+struct CommitDetails {
     #[serde(default)]
     message: String,
+    #[serde(default)]
+    committer: Option<Committer>,
+}
+
+#[derive(Deserialize)]
+struct Committer {
+    #[serde(default)]
+    date: Option<DateTime<Utc>>,
+}
+
+impl From<CommitDetails> for Commit {
+    fn from(details: CommitDetails) -> Self {
+        Self { message: details.message, committed_at: details.committer.and_then(|by| by.date) }
+    }
 }
 
 #[derive(Deserialize)]
@@ -193,22 +217,22 @@ impl Installation {
         Ok(found.map(|body| Branch { name: body.name, sha: body.commit.sha }))
     }
 
-    /// The message of the commit that `git_ref` (branch, tag or hash) points at:
+    /// The commit that `git_ref` (branch, tag or hash) points at:
     /// `GET /repos/{owner}/{repo}/commits/{ref}`.
     ///
     /// # Errors
     /// As every call, but for the ways GitHub says that there is none (404, 409 in an empty repository, 422).
-    pub async fn commit_message(
+    pub async fn find_commit(
         &self,
         owner: &str,
         repo: &str,
         git_ref: &str,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<Option<Commit>, Error> {
         let route = "/repos/{owner}/{repo}/commits/{ref}";
-        // One file of its change is asked for instead of all: only the message is read.
+        // One file of its change is asked for instead of all: only the commit itself is read.
         let request = Request::get(route, &[&owner, &repo, &git_ref])?.query("per_page", 1);
         match self.find::<CommitBody>(&request).await {
-            Ok(found) => Ok(found.map(|body| body.commit.message)),
+            Ok(found) => Ok(found.map(|body| body.commit.into())),
             Err(Error::Invalid { .. }) => Ok(None),
             Err(error) => Err(error),
         }

@@ -1,1 +1,288 @@
-//! (to be written)
+//! The use cases, from a comment to a pull request, in the order in which they happen. Each decides with
+//! `domain`, writes once with `db`, and leaves what must follow as durable jobs; `jobs` calls back for those.
+//!
+//! `web` calls [`intake`], [`create`], [`control`] and [`reports`]; `jobs` calls the rest. Nothing here knows
+//! HTTP servers or pages.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::{Notify, broadcast};
+use url::Url;
+
+use crate::accounts;
+use crate::clock::Clock;
+use crate::crypto::tokens::Keys;
+use crate::db::{self, Db};
+use crate::domain::agent::Agent;
+use crate::domain::job::Job;
+use crate::domain::task::{Event, InvalidState, Status, Task, TaskId, decide};
+use crate::{github, runner};
+
+pub mod admission;
+pub mod answers;
+pub mod clean_up;
+pub mod control;
+pub mod create;
+mod decision;
+pub mod fleet;
+pub mod intake;
+pub mod launch;
+pub mod publish;
+pub mod redelivery;
+pub mod reflect;
+pub mod reports;
+pub mod watch;
+
+/// What every use case stands on. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// The database.
+    pub db: Db,
+    /// The time.
+    pub clock: Clock,
+    /// GitHub.
+    pub github: github::Client,
+    /// Where machines are.
+    pub fleet: fleet::Fleet,
+    /// Who has which keys.
+    pub credentials: accounts::credentials::Credentials,
+    /// Callback tokens and comment proofs.
+    pub keys: Arc<Keys>,
+    /// The operator's rules.
+    pub policy: Arc<Policy>,
+    /// Who is to be told that something was written.
+    pub bell: Bell,
+}
+
+/// The operator's rules, as the configuration gives them.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Where people and workers reach this Porter.
+    pub public_url: Url,
+    /// Where GitHub's pages and repositories are.
+    pub github_web_url: Url,
+    /// The App's number.
+    pub app_id: u64,
+    /// Lower-case logins that may ask; empty means everyone who may push.
+    pub allowlist: Vec<String>,
+    /// How many tasks run at once.
+    pub caps: db::queue::Caps,
+    /// How many tasks of one person may wait.
+    pub queued_per_user: Option<u32>,
+    /// How long an agent may run.
+    pub task_timeout: Duration,
+    /// The mock agent may be asked for.
+    pub mock_agent: bool,
+    /// The machine a task gets.
+    pub machine: crate::config::MachineSettings,
+}
+
+impl Policy {
+    /// The page of a task.
+    pub fn task_url(&self, task: &TaskId) -> String {
+        self.link(&format!("tasks/{task}"))
+    }
+
+    /// The ids of the agents that may be asked for.
+    pub fn agent_ids(&self) -> Vec<String> {
+        let agents = Agent::all().iter().filter(|agent| self.mock_agent || agent.id != "mock");
+        agents.map(|agent| agent.id.to_owned()).collect()
+    }
+
+    /// An address below the public one.
+    pub fn link(&self, path: &str) -> String {
+        format!("{}/{path}", self.public_url.as_str().trim_end_matches('/'))
+    }
+}
+
+/// Wakes the engine when something was written, and whoever follows a task.
+#[derive(Clone)]
+pub struct Bell {
+    engine: Arc<Notify>,
+    tasks: broadcast::Sender<TaskId>,
+}
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self { engine: Arc::default(), tasks: broadcast::channel(1024).0 }
+    }
+}
+
+impl Bell {
+    /// Something is owed: the engine looks at once.
+    pub fn ring(&self) {
+        self.engine.notify_one();
+    }
+
+    /// Something happened to this task.
+    pub fn ring_for(&self, task: &TaskId) {
+        // Nobody may be following; that is no error.
+        let _ = self.tasks.send(task.clone());
+        self.ring();
+    }
+
+    /// Waits until the bell is rung.
+    pub async fn rung(&self) {
+        self.engine.notified().await;
+    }
+
+    /// Follows tasks. A follower that lags misses rings, never rows: it reads the database.
+    pub fn follow(&self) -> broadcast::Receiver<TaskId> {
+        self.tasks.subscribe()
+    }
+}
+
+/// Why a use case did not succeed, by how the caller reacts.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database.
+    #[error("the database failed")]
+    Db(#[from] db::Error),
+    /// GitHub.
+    #[error("GitHub failed")]
+    Github(#[from] github::Error),
+    /// The machines.
+    #[error("the machines failed")]
+    Runner(#[from] runner::Error),
+    /// Stored keys.
+    #[error("a stored key could not be used")]
+    Credentials(#[from] accounts::credentials::Error),
+    /// There is no such task, or not for this person.
+    #[error("there is no such task")]
+    NotFound,
+    /// The task's state does not allow it.
+    #[error(transparent)]
+    InvalidState(#[from] InvalidState),
+    /// The person asked for something that cannot be; the text is for them.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Error {
+    /// When the remote side asked to be left alone until.
+    pub fn retry_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Github(error) => error.retry_at(now),
+            Self::Runner(runner::Error::RateLimited { after }) => {
+                Some(now + TimeDelta::from_std(*after).unwrap_or(TimeDelta::minutes(1)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// How a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The effect is there.
+    Done,
+    /// Nothing went wrong, but there is more to do then.
+    Again(DateTime<Utc>),
+}
+
+impl Context {
+    /// The current instant.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// The task, wherever it stands.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Db`].
+    pub async fn load(&self, id: &TaskId) -> Result<Task, Error> {
+        db::tasks::find(&mut *self.db.read().await?, id).await?.ok_or(Error::NotFound)
+    }
+
+    /// Lets `event` happen to the task if `choose` still wants it when it sees the task inside the write.
+    /// Gives the task as it is afterwards, and whether it was changed.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::InvalidState`], [`Error::Db`].
+    pub async fn change(
+        &self,
+        id: &TaskId,
+        choose: impl FnOnce(&Task) -> Option<Event>,
+    ) -> Result<(Task, bool), Error> {
+        let mut write = self.db.begin().await?;
+        let task = db::tasks::find(&mut write, id).await?.ok_or(Error::NotFound)?;
+        let Some(event) = choose(&task) else { return Ok((task, false)) };
+        let next = apply(&mut write, &task, event, self.now()).await?;
+        db::commit(write).await?;
+        self.bell.ring_for(id);
+        Ok((next, true))
+    }
+
+    /// Ends an attempt that cannot go on, if it is still the one that runs.
+    ///
+    /// # Errors
+    /// [`Error::Db`].
+    pub async fn end_attempt(&self, task: &Task, event: Event) -> Result<(), Error> {
+        let same = |now: &Task| now.status == Status::Running && now.attempt == task.attempt;
+        self.change(&task.id, |now| same(now).then_some(event)).await?;
+        Ok(())
+    }
+}
+
+/// Decides, and writes the result with everything that must follow, inside the caller's transaction.
+///
+/// # Errors
+/// [`Error::InvalidState`] when the state machine has no such edge, [`Error::Db`].
+pub(crate) async fn apply(
+    write: &mut db::Connection,
+    task: &Task,
+    event: Event,
+    now: DateTime<Utc>,
+) -> Result<Task, Error> {
+    let (next, effects) = decide(task, event, now)?;
+    if !db::tasks::store(write, task, &next).await? {
+        // Inside the one writer's transaction this row cannot have moved since it was read.
+        return Err(Error::Db(db::Error::Corrupt { what: format!("revision of {}", task.id) }));
+    }
+    if next.status != task.status {
+        record_status(write, &next, now).await?;
+    }
+    for effect in effects {
+        enqueue(write, &Job::of(&next, effect), now).await?;
+    }
+    Ok(next)
+}
+
+/// Adds the task's status to its history.
+pub(crate) async fn record_status(
+    write: &mut db::Connection,
+    task: &Task,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let data = serde_json::json!({
+        "status": task.status,
+        "attempt": task.attempt,
+        "errorMessage": task.error_message,
+        "prUrl": task.pr_url,
+    });
+    db::events::append(write, &task.id, task.attempt, db::events::Kind::Status, &data, now).await?;
+    Ok(())
+}
+
+/// Writes a job, or asks once more for the one that is owed already.
+pub(crate) async fn enqueue(
+    write: &mut db::Connection,
+    job: &Job,
+    run_at: DateTime<Utc>,
+) -> Result<(), db::Error> {
+    let payload = serde_json::to_string(job)
+        .map_err(|error| db::Error::Corrupt { what: format!("a {} job: {error}", job.kind()) })?;
+    let row = db::jobs::NewJob {
+        kind: job.kind(),
+        key: job.key(),
+        lane: job.lane(),
+        rank: job.rank(),
+        payload,
+    };
+    db::jobs::enqueue(write, &row, run_at).await
+}
+
+/// How long a launch is tried, and a pull request, before the task fails with an explanation.
+pub(crate) const PATIENCE: TimeDelta = TimeDelta::hours(1);

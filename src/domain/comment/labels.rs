@@ -16,12 +16,11 @@ pub fn labels(task: &Task) -> Vec<String> {
     vec![TASK.to_owned(), status_label(task.status), agent, priority_label(task.priority)]
 }
 
-/// Whether Porter put the label there, and may take it away. GitHub ignores the case of labels.
+/// Whether Porter put the label there, and may take it away when it is no longer true. Labels that name an
+/// agent stay: another task of the issue may have put them there. GitHub ignores the case of labels.
 pub fn is_ours(label: &str) -> bool {
     let label = label.to_lowercase();
-    label == TASK
-        || label.starts_with(AGENT)
-        || Status::ALL.into_iter().any(|status| label == status_label(status))
+    Status::ALL.into_iter().any(|status| label == status_label(status))
         || [Priority::Low, Priority::Normal, Priority::High]
             .into_iter()
             .any(|priority| label == priority_label(priority))

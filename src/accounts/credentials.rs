@@ -1,0 +1,125 @@
+//! The keys a person's tasks may use: what they stored, and what the operator shares with everyone. Used by
+//! the preflight, the watcher and the clean-up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use crate::config::SharedCredentials;
+use crate::crypto::vault::{Identity, Vault};
+pub use crate::crypto::vault::OpenError;
+use crate::db::users::Person;
+use crate::db::{self, Db};
+use crate::domain::settings::Settings;
+
+/// The provider under which a person's Fly token is stored (contract §8).
+pub const FLY_PROVIDER: &str = "fly";
+/// The name of a person's Fly token.
+pub const FLY_TOKEN_KEY: &str = "FLY_API_TOKEN";
+
+/// Why keys could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database.
+    #[error("the database failed")]
+    Db(#[from] db::Error),
+    /// A stored value does not open.
+    #[error("a stored value does not open")]
+    Open(#[from] OpenError),
+}
+
+/// Finds people's keys. Cheap to clone.
+#[derive(Clone)]
+pub struct Credentials {
+    db: Db,
+    vault: Arc<Vault>,
+    shared: Arc<SharedCredentials>,
+}
+
+/// What one person's tasks may use.
+pub struct Keyring {
+    /// What they have set.
+    pub settings: Settings,
+    /// Provider keys by their names.
+    pub keys: BTreeMap<String, SecretString>,
+    /// For machines.
+    pub fly_token: Option<SecretString>,
+    /// Where machines go.
+    pub fly_app: Option<String>,
+}
+
+impl Credentials {
+    /// Keys from this database, opened with this vault.
+    pub fn new(db: Db, vault: Arc<Vault>, shared: SharedCredentials) -> Self {
+        Self { db, vault, shared: Arc::new(shared) }
+    }
+
+    /// What opens stored values.
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// Opens what this person may use. A stored key that does not open counts as missing, so that the
+    /// person is told to store it anew.
+    ///
+    /// # Errors
+    /// [`Error::Db`].
+    pub async fn load(&self, github_user_id: i64) -> Result<Keyring, Error> {
+        let mut connection = self.db.read().await?;
+        let person = db::users::load_person(&mut connection, github_user_id).await?;
+        let settings = Settings::parse(person.settings.as_deref());
+        let mut keys = self.shared.keys.clone();
+        let mut fly_token = self.shared.fly_token.clone();
+        if let Some(user_key) = &person.user_key {
+            for secret in db::secrets::list_of_user(&mut connection, user_key).await? {
+                let identity = Identity::UserSecret {
+                    user_key,
+                    provider_id: &secret.provider_id,
+                    env_key: &secret.env_key,
+                };
+                match self.vault.open(&identity, &secret.sealed) {
+                    Ok(value) if secret.provider_id == FLY_PROVIDER => {
+                        if secret.env_key == FLY_TOKEN_KEY {
+                            fly_token = Some(value);
+                        }
+                    }
+                    Ok(value) => {
+                        keys.insert(secret.env_key, value);
+                    }
+                    Err(error) => tracing::warn!(
+                        user.id = github_user_id,
+                        secret.name = %secret.env_key,
+                        error = %error,
+                        "a stored key does not open and counts as missing"
+                    ),
+                }
+            }
+        }
+        let own_app = settings.fly_app_name.clone().filter(|app| !app.is_empty());
+        let fly_app = own_app.or_else(|| self.shared.fly_app.clone());
+        Ok(Keyring { settings, keys, fly_token, fly_app })
+    }
+
+    /// Whether this person has the key, or shares it, without opening anything.
+    pub fn has_key(&self, person: &Person, env_key: &str) -> bool {
+        self.shared.keys.contains_key(env_key)
+            || person.secrets.iter().any(|name| {
+                name.split_once('/').is_some_and(|(provider, key)| provider != FLY_PROVIDER && key == env_key)
+            })
+    }
+
+    /// What this person lacks for machines on Fly, by name.
+    pub fn missing_for_fly(&self, person: &Person, settings: &Settings) -> Vec<String> {
+        let mut missing = Vec::new();
+        let stored = person.secrets.iter().any(|name| name == "fly/FLY_API_TOKEN");
+        if !stored && self.shared.fly_token.is_none() {
+            missing.push("Fly token".to_owned());
+        }
+        let app = settings.fly_app_name.as_deref().is_some_and(|app| !app.is_empty());
+        if !app && self.shared.fly_app.is_none() {
+            missing.push("Fly app name".to_owned());
+        }
+        missing
+    }
+}

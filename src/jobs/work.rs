@@ -1,0 +1,117 @@
+//! One claimed job, from its payload to its end: done, put back, or given up.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Paused, backoff};
+use crate::db::{self, jobs::Claimed};
+use crate::domain::job::Job;
+use crate::tasks::{Context, Error, Step, answers, clean_up, control, launch, publish, reflect};
+
+/// No job may take longer; shorter than the lease.
+const LONGEST: Duration = Duration::from_secs(5 * 60);
+/// An effect that cannot be had for this long is given up: nobody waits for it any more.
+const GIVEN_UP_AFTER: TimeDelta = TimeDelta::days(3);
+
+/// Carries out a job and writes down how it ended.
+pub(super) async fn carry_out(context: &Context, claimed: Claimed, paused: &Paused) {
+    let ended = attempt(context, &claimed, paused).await;
+    let recorded = async {
+        let mut write = context.db.begin().await?;
+        match &ended {
+            Ended::Done => db::jobs::finish(&mut write, &claimed, context.now()).await?,
+            Ended::Again { at, error, counts } => {
+                db::jobs::put_back(&mut write, &claimed, *at, error.as_deref(), *counts).await?;
+            }
+        }
+        db::commit(write).await
+    };
+    if let Err(error) = recorded.await {
+        // The lease runs out, and the job is claimed again.
+        tracing::error!(job.kind = claimed.kind, error = %error, "a job's end could not be written");
+    }
+}
+
+enum Ended {
+    Done,
+    Again { at: DateTime<Utc>, error: Option<String>, counts: bool },
+}
+
+async fn attempt(context: &Context, claimed: &Claimed, paused: &Paused) -> Ended {
+    let Ok(job) = serde_json::from_str::<Job>(&claimed.payload) else {
+        tracing::error!(job.kind = claimed.kind, "a job is not one that Porter writes; it is dropped");
+        return Ended::Done;
+    };
+    // On a task of its own, so that a panic costs one try and not the engine.
+    let handle = tokio::spawn(perform(context.clone(), job, claimed.tries));
+    let aborted = AbortOnDrop(handle.abort_handle());
+    let result = tokio::time::timeout(LONGEST, handle).await;
+    drop(aborted);
+    let now = context.now();
+    let later = |reason: String| Ended::Again {
+        at: now + backoff::after(claimed.tries, backoff::chance()),
+        error: Some(reason),
+        counts: true,
+    };
+    let error = match result {
+        Ok(Ok(Ok(Step::Done))) => return Ended::Done,
+        Ok(Ok(Ok(Step::Again(at)))) => return Ended::Again { at, error: None, counts: true },
+        Ok(Ok(Err(error))) => error,
+        Ok(Err(panic)) => {
+            tracing::error!(job.kind = claimed.kind, error = %panic, "a job panicked");
+            return later("panicked".to_owned());
+        }
+        Err(_) => return later("took too long".to_owned()),
+    };
+    if matches!(error, Error::NotFound) {
+        tracing::warn!(job.kind = claimed.kind, "a job's task is gone; it is dropped");
+        return Ended::Done;
+    }
+    let reason = chain(&error);
+    if let Some(until) = error.retry_at(now) {
+        tracing::info!(job.kind = claimed.kind, job.lane = claimed.lane, %until, "left alone as asked");
+        paused.lock().unwrap_or_else(PoisonError::into_inner).insert(claimed.lane.clone(), until);
+        return Ended::Again { at: until, error: Some(reason), counts: false };
+    }
+    let owed_since = DateTime::from_timestamp_millis(claimed.created_at).unwrap_or(now);
+    if now - owed_since > GIVEN_UP_AFTER {
+        tracing::error!(job.kind = claimed.kind, error = reason, "an effect is given up");
+        return Ended::Done;
+    }
+    tracing::warn!(job.kind = claimed.kind, job.attempt = claimed.tries, error = reason, "a job is tried again");
+    later(reason)
+}
+
+async fn perform(context: Context, job: Job, tries: u32) -> Result<Step, Error> {
+    let again = tries > 1;
+    match job {
+        Job::Reflect { task, .. } => reflect::run(&context, &task, again).await,
+        Job::Launch { task, attempt } => launch::run(&context, &task, attempt).await,
+        Job::Publish { task, attempt, .. } => publish::run(&context, &task, attempt).await,
+        Job::CleanUp { task, attempt } => clean_up::run(&context, &task, attempt, !again).await,
+        Job::Answer { to, reply } => answers::run(&context, &to, &reply, again).await,
+        Job::Control { by, word } => control::run(&context, &by, word).await,
+    }
+}
+
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The error and what is behind it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,45 @@
+//! Answers to comments that made no task: one comment each, never two. Run by the engine.
+
+use chrono::{DateTime, TimeDelta};
+
+use super::{Context, Error, Step};
+use crate::domain::comment::{self, AnswerContext};
+use crate::domain::job::{Mention, Reply};
+
+/// Answers a comment. `again` is true when an earlier try may have got through.
+///
+/// # Errors
+/// What is worth trying again. Where GitHub refuses for good there is nobody left to tell.
+pub async fn run(context: &Context, to: &Mention, reply: &Reply, again: bool) -> Result<Step, Error> {
+    match give(context, to, reply, again).await {
+        Ok(()) => Ok(Step::Done),
+        Err(error) if error.is_transient() => Err(error.into()),
+        Err(error) => {
+            tracing::warn!(github.comment_id = to.comment_id, error = %error, "a comment could not be answered");
+            Ok(Step::Done)
+        }
+    }
+}
+
+async fn give(
+    context: &Context,
+    to: &Mention,
+    reply: &Reply,
+    again: bool,
+) -> Result<(), crate::github::Error> {
+    let github = context.github.installation(to.installation);
+    let proof = context.keys.comment_proof(&format!("answer:{}:{}", to.repo_id, to.comment_id));
+    let about = AnswerContext { comment_id: to.comment_id, proof: &proof };
+    let body = match reply {
+        Reply::Refusal(refusal) => comment::refusal(refusal, &about),
+        Reply::Answer(answer) => comment::answer(answer, &about),
+    };
+    if again {
+        let since = DateTime::from_timestamp_millis(to.at).unwrap_or_default() - TimeDelta::minutes(5);
+        let comments = github.list_comments_since(&to.owner, &to.name, to.issue, since).await?;
+        if comments.iter().any(|found| comment::has_answer_marker(&found.body, to.comment_id, &proof)) {
+            return Ok(());
+        }
+    }
+    github.create_comment(&to.owner, &to.name, to.issue, &body).await.map(|_| ())
+}

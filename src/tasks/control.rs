@@ -1,0 +1,158 @@
+//! `stop`, `retry`, `status`, `help`: as control words in a comment (run by the engine, because whether the
+//! author may push is asked of GitHub), and as calls of the API.
+
+use super::{Context, Error, Step, apply, enqueue};
+use crate::db;
+use crate::domain::comment::{Answer, Refusal, Standing};
+use crate::domain::job::{Control, Job, Mention, Reply};
+use crate::domain::task::{Event, Status, Task, TaskId};
+
+/// Does what a control word asks, if its author may push.
+///
+/// # Errors
+/// What is worth trying again.
+pub async fn run(context: &Context, by: &Mention, word: Control) -> Result<Step, Error> {
+    let github = context.github.installation(by.installation);
+    let permission = match github.permission(&by.owner, &by.name, &by.login).await {
+        Ok(permission) => permission,
+        Err(error) if error.is_transient() => return Err(error.into()),
+        Err(error) => {
+            tracing::warn!(github.comment_id = by.comment_id, error = %error, "a control word is dropped");
+            return Ok(Step::Done);
+        }
+    };
+    let may = permission.may_push();
+    let mut write = context.db.begin().await?;
+    let reply = if may {
+        Reply::Answer(obey(context, &mut write, by, word).await?)
+    } else {
+        Reply::Refusal(Refusal::NotAllowed)
+    };
+    // In the same write as what was done: a crash after it leaves the answer owed, not the deed doubtful.
+    enqueue(&mut write, &Job::Answer { to: by.clone(), reply }, context.now()).await?;
+    db::commit(write).await?;
+    context.bell.ring();
+    Ok(Step::Done)
+}
+
+async fn obey(
+    context: &Context,
+    write: &mut db::Connection,
+    by: &Mention,
+    word: Control,
+) -> Result<Answer, Error> {
+    let latest = db::tasks::find_latest_on_issue(write, by.repo_id, by.issue).await?;
+    match (word, latest) {
+        (Control::Help, _) => Ok(Answer::Help { agents: context.policy.agent_ids() }),
+        (Control::Status, latest) => {
+            let mut tasks = db::tasks::list_active_on_issue(write, by.repo_id, by.issue).await?;
+            tasks.reverse();
+            tasks.extend(latest.filter(|task| task.status.is_terminal()));
+            Ok(Answer::Status { tasks: standings(context, write, tasks).await? })
+        }
+        (Control::Stop, _) => {
+            let active = db::tasks::list_active_on_issue(write, by.repo_id, by.issue).await?;
+            if active.is_empty() {
+                return Ok(Answer::NothingToStop);
+            }
+            let mut stopped = Vec::new();
+            for task in &active {
+                stopped.push(stop_in(context, write, task, &by.login).await?);
+            }
+            Ok(Answer::Stopped { tasks: standings(context, write, stopped).await? })
+        }
+        (Control::Retry, None) => Ok(Answer::NothingToRetry),
+        (Control::Retry, Some(task)) => {
+            let task_url = context.policy.task_url(&task.id);
+            match task.status {
+                Status::Success => Ok(Answer::CannotRetrySuccess { pr_url: task.pr_url }),
+                Status::Queued | Status::Running => Ok(Answer::StillActive { task_url }),
+                Status::Failed | Status::TimedOut => {
+                    let next = apply(write, &task, Event::Retried, context.now()).await?;
+                    context.bell.ring_for(&task.id);
+                    Ok(Answer::Retrying { task_url, attempt: next.attempt })
+                }
+            }
+        }
+    }
+}
+
+/// Where tasks stand, for an answer.
+async fn standings(
+    context: &Context,
+    connection: &mut db::Connection,
+    tasks: Vec<Task>,
+) -> Result<Vec<Standing>, Error> {
+    let mut standings = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        let queue_position = match task.status {
+            Status::Queued => Some(db::queue::position(connection, &task, context.now()).await?),
+            _ => None,
+        };
+        standings.push(Standing {
+            task_url: context.policy.task_url(&task.id),
+            agent: task.agent,
+            status: task.status,
+            progress: task.progress,
+            queue_position,
+            pr_url: task.pr_url,
+        });
+    }
+    Ok(standings)
+}
+
+async fn stop_in(
+    context: &Context,
+    write: &mut db::Connection,
+    task: &Task,
+    login: &str,
+) -> Result<Task, Error> {
+    let message = format!("Stopped by {login}.");
+    let next = apply(write, task, Event::Stopped { message }, context.now()).await?;
+    tracing::info!(task.id = %task.id, task.attempt = task.attempt, "the task was stopped");
+    context.bell.ring_for(&task.id);
+    Ok(next)
+}
+
+/// Stops a task for its requester. Stopping one that was stopped before changes nothing.
+///
+/// # Errors
+/// [`Error::NotFound`] when it is not theirs, [`Error::InvalidState`] when it ended by itself, [`Error::Db`].
+pub async fn stop(context: &Context, id: &TaskId, requester_id: i64, login: &str) -> Result<Task, Error> {
+    let mut write = context.db.begin().await?;
+    let task = load_own(&mut write, id, requester_id).await?;
+    let stopped_before =
+        task.status == Status::Failed && task.error_message.as_deref().is_some_and(|m| m.starts_with("Stopped"));
+    if stopped_before {
+        return Ok(task);
+    }
+    let next = stop_in(context, &mut write, &task, login).await?;
+    db::commit(write).await?;
+    Ok(next)
+}
+
+/// Begins another attempt of a task for its requester.
+///
+/// # Errors
+/// [`Error::NotFound`] when it is not theirs, [`Error::InvalidState`] when it is active or succeeded,
+/// [`Error::Refused`] when another task of its issue and agent is active, [`Error::Db`].
+pub async fn retry(context: &Context, id: &TaskId, requester_id: i64) -> Result<Task, Error> {
+    let mut write = context.db.begin().await?;
+    let task = load_own(&mut write, id, requester_id).await?;
+    let next = apply(&mut write, &task, Event::Retried, context.now()).await.map_err(|error| match error {
+        Error::Db(db::Error::Conflict) => {
+            Error::Refused("Another task of this issue and agent is active; stop it first.".to_owned())
+        }
+        other => other,
+    })?;
+    db::commit(write).await?;
+    context.bell.ring_for(id);
+    Ok(next)
+}
+
+async fn load_own(write: &mut db::Connection, id: &TaskId, requester_id: i64) -> Result<Task, Error> {
+    db::tasks::find(write, id)
+        .await?
+        .filter(|task| task.requester.id == requester_id)
+        .ok_or(Error::NotFound)
+}

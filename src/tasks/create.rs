@@ -1,0 +1,203 @@
+//! A task asked for through the API: the same rules as for a comment, answered at once. Unlike a webhook, the
+//! caller waits, so GitHub may be asked here.
+
+use super::decision::{Facts, Request, decide, may_ask};
+use super::{Context, Error, enqueue, record_status};
+use crate::db::idempotency::Remembered;
+use crate::db::users::User;
+use crate::db;
+use crate::domain::agent::Agent;
+use crate::domain::command::Run;
+use crate::domain::comment::Refusal;
+use crate::domain::job::Job;
+use crate::domain::settings::Settings;
+use crate::domain::task::{Effect, Issue, Repository, Requester, Task, TaskId};
+use crate::github;
+
+/// What the API was asked for, its values checked.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Where: the account.
+    pub owner: String,
+    /// Where: the repository.
+    pub name: String,
+    /// About which issue; a new one when none is named.
+    pub issue_number: Option<i64>,
+    /// By which agent, with which options, and what else is to be said to it.
+    pub run: Run,
+}
+
+/// Why there is no task.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The rules forbid it.
+    #[error("{}", .0.reason())]
+    Refused(Refusal),
+    /// The key was used for another request.
+    #[error("this Idempotency-Key was used for another request")]
+    KeyReused,
+    /// The issue does not exist, or what was asked for makes no sense; the text says what.
+    #[error("{0}")]
+    Invalid(String),
+    /// Something else.
+    #[error(transparent)]
+    Other(#[from] Error),
+}
+
+impl From<db::Error> for Failure {
+    fn from(error: db::Error) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl From<github::Error> for Failure {
+    fn from(error: github::Error) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+/// Makes a task for a signed-in person; a repeated `key` gives the task of the first time.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn create(
+    context: &Context,
+    user: &User,
+    wanted: &Wanted,
+    key: Option<(&str, &str)>,
+) -> Result<Task, Failure> {
+    if let Some((key, digest)) = key {
+        let mut read = context.db.read().await?;
+        let known = db::idempotency::find(&mut read, user.github_id, key, context.now()).await?;
+        if let Some(known) = known {
+            return repeat(context, &known, digest).await;
+        }
+    }
+    may_ask(&context.policy, &user.login).map_err(Failure::Refused)?;
+    let request = look_up(context, user, wanted).await?;
+    let now = context.now();
+    let person = db::users::load_person(&mut *context.db.read().await?, user.github_id).await?;
+    let settings = Settings::parse(person.settings.as_deref());
+    let facts = Facts {
+        policy: &context.policy,
+        credentials: &context.credentials,
+        fly: context.fleet.is_fly(),
+        person: &person,
+        settings: &settings,
+    };
+    let mut task = decide(&facts, &request, &wanted.run, now).map_err(Failure::Refused)?;
+    // Last, so that no issue is made for a request that is refused.
+    task.issue = find_or_make_issue(context, &request.repository, wanted).await?;
+
+    let mut write = context.db.begin().await?;
+    match db::tasks::insert(&mut write, &task).await {
+        Ok(()) => {}
+        Err(db::Error::Conflict) => {
+            let active =
+                db::tasks::list_active_on_issue(&mut write, task.repository.id, task.issue.number).await?;
+            let other = active.iter().find(|other| other.agent == task.agent).unwrap_or(&task);
+            return Err(Failure::Refused(Refusal::TaskAlreadyActive {
+                task_url: context.policy.task_url(&other.id),
+                status: other.status,
+                agent: other.agent.clone(),
+            }));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    record_status(&mut write, &task, now).await?;
+    enqueue(&mut write, &Job::of(&task, Effect::Reflect), now).await?;
+    if let Some((key, digest)) = key {
+        let remembered = Remembered { request_digest: digest.to_owned(), task_id: task.id.to_string() };
+        db::idempotency::insert(&mut write, user.github_id, key, &remembered, now).await?;
+    }
+    db::commit(write).await?;
+    context.bell.ring_for(&task.id);
+    tracing::info!(task.id = %task.id, "a task was accepted through the API");
+    Ok(task)
+}
+
+async fn repeat(context: &Context, known: &Remembered, digest: &str) -> Result<Task, Failure> {
+    if known.request_digest != digest {
+        return Err(Failure::KeyReused);
+    }
+    let id = TaskId::parse(&known.task_id).ok_or(Error::NotFound)?;
+    Ok(context.load(&id).await?)
+}
+
+/// Asks GitHub what a webhook would have said, except about the issue.
+async fn look_up(context: &Context, user: &User, wanted: &Wanted) -> Result<Request, Failure> {
+    let (owner, name) = (wanted.owner.as_str(), wanted.name.as_str());
+    if let Some(agent) = &wanted.run.agent {
+        let known = Agent::find(agent).is_some_and(|agent| context.policy.mock_agent || agent.id != "mock");
+        if !known {
+            return Err(Failure::Invalid(format!("there is no agent called {agent:?}")));
+        }
+    }
+    let Some(installation_id) = context.github.find_installation(owner, name).await? else {
+        return Err(Failure::Refused(Refusal::MissingInstallation));
+    };
+    let github = context.github.installation(installation_id);
+    let permission = github.permission(owner, name, &user.login).await?;
+    if !permission.may_push() {
+        return Err(Failure::Refused(Refusal::NotAllowed));
+    }
+    let repository = github.repository(owner, name).await?;
+    Ok(Request {
+        repository: Repository {
+            id: repository.id,
+            owner: repository.owner,
+            name: repository.name,
+            default_branch: repository.default_branch,
+            installation_id,
+        },
+        issue: Issue {
+            number: wanted.issue_number.unwrap_or(0),
+            title: String::new(),
+            body: String::new(),
+            url: String::new(),
+            is_pull_request: false,
+        },
+        requester: Requester { id: user.github_id, login: user.login.clone() },
+        comment_id: None,
+    })
+}
+
+async fn find_or_make_issue(
+    context: &Context,
+    repository: &Repository,
+    wanted: &Wanted,
+) -> Result<Issue, Failure> {
+    let (owner, name) = (repository.owner.as_str(), repository.name.as_str());
+    let github = context.github.installation(repository.installation_id);
+    let number = match wanted.issue_number {
+        Some(number) => number,
+        None => {
+            let text = wanted.run.instructions.trim();
+            let Some(title) = text.lines().next().filter(|title| !title.is_empty()) else {
+                return Err(Failure::Invalid("without issueNumber, prompt must say what to do".to_owned()));
+            };
+            let title: String = title.chars().take(200).collect();
+            let made = github.create_issue(owner, name, &title, text).await?;
+            return Ok(Issue {
+                number: made.number,
+                title,
+                body: text.to_owned(),
+                url: made.html_url,
+                is_pull_request: false,
+            });
+        }
+    };
+    match github.issue(owner, name, number).await {
+        Ok(issue) => Ok(Issue {
+            number,
+            title: issue.title,
+            body: issue.body,
+            url: issue.html_url,
+            is_pull_request: issue.is_pull_request,
+        }),
+        Err(github::Error::NotFound { .. } | github::Error::Gone { .. }) => {
+            Err(Failure::Invalid(format!("there is no issue #{number} in {owner}/{name}")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,103 @@
+//! Webhooks become durable: each is read (`reading`), decided (`tasks::decision`) and recorded with everything
+//! that must follow, in one transaction and without a network call; only then it is answered (contract §5).
+//!
+//! Deliveries that arrive while a commit is under way share the next one: a commit costs a disk flush, and
+//! under load that flush is most of the work.
+
+mod reading;
+mod record;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Context, Error};
+
+pub use reading::{Arrival, Unreadable};
+
+/// What a delivery is answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Recorded; `task` is the one it made or is about.
+    Accepted {
+        /// The task.
+        task: Option<String>,
+    },
+    /// Answered before; nothing more happens.
+    Duplicate {
+        /// The task of the first time.
+        task: Option<String>,
+    },
+    /// Not for Porter.
+    Ignored {
+        /// Why, in one word.
+        reason: &'static str,
+    },
+    /// For Porter, but it cannot be done; the person is told on the issue.
+    Rejected {
+        /// Why, in one word of contract §5.
+        reason: &'static str,
+    },
+}
+
+/// The most deliveries that share one commit.
+const LARGEST_BATCH: usize = 256;
+/// How many deliveries may wait for a commit; more wait in their sockets.
+const WAITING: usize = 4096;
+
+/// Takes deliveries. Cheap to clone; when the last clone is gone, the recorder ends.
+#[derive(Clone)]
+pub struct Intake {
+    waiting: mpsc::Sender<(Arrival, oneshot::Sender<Result<Answer, Error>>)>,
+}
+
+impl Intake {
+    /// Starts the recorder. The future ends when every clone of the handle is gone.
+    pub fn new(context: Context) -> (Self, impl Future<Output = ()> + Send) {
+        let (waiting, arrivals) = mpsc::channel(WAITING);
+        (Self { waiting }, run(context, arrivals))
+    }
+
+    /// Records one delivery. When this answers, it is on disk.
+    ///
+    /// # Errors
+    /// [`Error::Db`]; then nothing was recorded, and GitHub must deliver again.
+    pub async fn take(&self, arrival: Arrival) -> Result<Answer, Error> {
+        let closed = || Error::Refused("Porter is shutting down".to_owned());
+        let (answer, answered) = oneshot::channel();
+        self.waiting.send((arrival, answer)).await.map_err(|_| closed())?;
+        answered.await.map_err(|_| closed())?
+    }
+}
+
+async fn run(
+    context: Context,
+    mut arrivals: mpsc::Receiver<(Arrival, oneshot::Sender<Result<Answer, Error>>)>,
+) {
+    let mut batch = Vec::with_capacity(LARGEST_BATCH);
+    while arrivals.recv_many(&mut batch, LARGEST_BATCH).await > 0 {
+        let (arrivals, waiting): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+        match record::batch(&context, &arrivals).await {
+            Ok(answers) => {
+                context.bell.ring();
+                for (answer, waiting) in answers.into_iter().zip(waiting) {
+                    // A sender that hung up was answered all the same: its delivery is on disk.
+                    let _ = waiting.send(Ok(answer));
+                }
+            }
+            Err(error) if arrivals.len() == 1 => {
+                for waiting in waiting {
+                    let _ = waiting.send(Err(error));
+                    break;
+                }
+            }
+            // One delivery must not take the others down with it.
+            Err(error) => {
+                tracing::warn!(error = %error, deliveries = arrivals.len(), "a batch failed; each alone now");
+                for (arrival, waiting) in arrivals.iter().zip(waiting) {
+                    let alone = record::batch(&context, std::slice::from_ref(arrival)).await;
+                    let _ = waiting.send(alone.map(|mut answers| answers.remove(0)));
+                }
+                context.bell.ring();
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What a webhook says, as far as Porter listens to it.
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use crate::db::installations::Installation;
+use crate::domain::agent::Agent;
+use crate::domain::command::{self, Command, Invalid, Run};
+use crate::domain::job::{Control, Mention};
+use crate::domain::task::{Issue, Repository, Requester};
+use crate::github::webhook;
+use crate::tasks::decision::Request;
+
+/// A verified delivery that was read.
+#[derive(Debug)]
+pub struct Arrival {
+    /// `X-GitHub-Delivery`.
+    pub guid: String,
+    /// `X-GitHub-Event`.
+    pub event: String,
+    /// The payload's action.
+    pub action: Option<String>,
+    /// What it means.
+    pub(super) said: Said,
+}
+
+/// What a delivery means to Porter.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// Nothing.
+    Nothing(&'static str),
+    /// Somebody spoke to Porter.
+    Mention(Box<Spoken>),
+    /// An issue was closed.
+    Closed { repo_id: i64, issue: i64, login: String },
+    /// Porter was installed, or what it reaches changed.
+    Installed { installation: Installation, added: Vec<(i64, String)>, removed: Vec<(i64, String)> },
+    /// Porter was removed.
+    Uninstalled { installation: i64 },
+}
+
+/// A mention and everything it came with.
+#[derive(Debug)]
+pub(super) struct Spoken {
+    /// What is asked.
+    pub asked: Result<Asked, Invalid>,
+    /// Who asks, where, and about what; the installation is 0 when the payload named none.
+    pub request: Request,
+    /// The comment.
+    pub comment_id: i64,
+}
+
+/// What a mention asks.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// A task.
+    Task(Run),
+    /// Something about the issue's tasks.
+    Control(Control),
+}
+
+impl Spoken {
+    /// The comment, for whoever answers it.
+    pub(super) fn mention(&self, at: chrono::DateTime<chrono::Utc>) -> Mention {
+        Mention {
+            installation: self.request.repository.installation_id,
+            repo_id: self.request.repository.id,
+            owner: self.request.repository.owner.clone(),
+            name: self.request.repository.name.clone(),
+            issue: self.request.issue.number,
+            comment_id: self.comment_id,
+            login: self.request.requester.login.clone(),
+            at: at.timestamp_millis(),
+        }
+    }
+}
+
+/// The body is not the JSON object its event has.
+#[derive(Debug, thiserror::Error)]
+#[error("the payload is not a {event} event: {source}")]
+pub struct Unreadable {
+    event: String,
+    source: serde_json::Error,
+}
+
+impl Arrival {
+    /// Reads a verified delivery. `app_id` is Porter's own App: what it wrote itself is not heard.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn read(
+        guid: String,
+        event: String,
+        body: &[u8],
+        app_id: u64,
+        mock: bool,
+    ) -> Result<Self, Unreadable> {
+        let (action, said) = match event.as_str() {
+            "issue_comment" => {
+                let payload: webhook::IssueComment = parse(&event, body)?;
+                (Some(payload.action.clone()), comment(payload, app_id, mock))
+            }
+            "issues" => {
+                let payload: webhook::Issues = parse(&event, body)?;
+                (Some(payload.action.clone()), issue(payload))
+            }
+            "installation" => {
+                let payload: webhook::Installation = parse(&event, body)?;
+                (Some(payload.action.clone()), installation(payload))
+            }
+            "installation_repositories" => {
+                let payload: webhook::InstallationRepositories = parse(&event, body)?;
+                (Some(payload.action.clone()), repositories(payload))
+            }
+            _ => {
+                parse::<AnyObject>(&event, body)?;
+                (None, Said::Nothing("unsupported_event"))
+            }
+        };
+        Ok(Self { guid, event, action, said })
+    }
+}
+
+/// Any JSON object.
+type AnyObject = std::collections::BTreeMap<String, IgnoredAny>;
+
+fn parse<T: DeserializeOwned>(event: &str, body: &[u8]) -> Result<T, Unreadable> {
+    serde_json::from_slice(body).map_err(|source| Unreadable { event: event.to_owned(), source })
+}
+
+fn comment(payload: webhook::IssueComment, app_id: u64, mock: bool) -> Said {
+    if payload.action != "created" {
+        return Said::Nothing("unsupported_action");
+    }
+    let author = payload.comment.user.unwrap_or(payload.sender);
+    let by_porter = payload.comment.performed_via_github_app.is_some_and(|app| u64::try_from(app.id) == Ok(app_id));
+    if author.kind == "Bot" || author.login.ends_with("[bot]") || by_porter {
+        return Said::Nothing("bot_comment");
+    }
+    let known = |name: &str| Agent::find(name).filter(|agent| mock || agent.id != "mock").map(|agent| agent.id);
+    let Some(command) = command::parse(payload.comment.body.as_deref().unwrap_or_default(), known) else {
+        return Said::Nothing("no_mention");
+    };
+    let asked = command.map(|command| match command {
+        Command::Run(run) => Asked::Task(run),
+        Command::Stop => Asked::Control(Control::Stop),
+        Command::Retry => Asked::Control(Control::Retry),
+        Command::Status => Asked::Control(Control::Status),
+        Command::Help => Asked::Control(Control::Help),
+    });
+    Said::Mention(Box::new(Spoken {
+        asked,
+        comment_id: payload.comment.id,
+        request: Request {
+            repository: Repository {
+                id: payload.repository.id,
+                owner: payload.repository.owner.login,
+                name: payload.repository.name,
+                default_branch: payload.repository.default_branch,
+                installation_id: payload.installation.map_or(0, |installation| installation.id),
+            },
+            issue: Issue {
+                number: payload.issue.number,
+                title: payload.issue.title,
+                body: payload.issue.body.unwrap_or_default(),
+                url: payload.issue.html_url,
+                is_pull_request: payload.issue.pull_request.is_some(),
+            },
+            requester: Requester { id: author.id, login: author.login },
+            comment_id: Some(payload.comment.id),
+        },
+    }))
+}
+
+fn issue(payload: webhook::Issues) -> Said {
+    if payload.action != "closed" {
+        return Said::Nothing("unsupported_action");
+    }
+    Said::Closed {
+        repo_id: payload.repository.id,
+        issue: payload.issue.number,
+        login: payload.sender.login,
+    }
+}
+
+fn installation(payload: webhook::Installation) -> Said {
+    if payload.action == "deleted" {
+        return Said::Uninstalled { installation: payload.installation.id };
+    }
+    let suspended = payload.action == "suspend";
+    let added = names(payload.repositories.unwrap_or_default());
+    Said::Installed { installation: details(payload.installation, suspended), added, removed: Vec::new() }
+}
+
+fn repositories(payload: webhook::InstallationRepositories) -> Said {
+    Said::Installed {
+        installation: details(payload.installation, false),
+        added: names(payload.repositories_added),
+        removed: names(payload.repositories_removed),
+    }
+}
+
+fn details(installation: webhook::InstallationDetails, suspended: bool) -> Installation {
+    Installation {
+        id: installation.id,
+        account_login: installation.account.login,
+        account_type: installation.account.kind,
+        repository_selection: installation.repository_selection,
+        suspended,
+    }
+}
+
+fn names(repositories: Vec<webhook::RepositoryName>) -> Vec<(i64, String)> {
+    repositories.into_iter().map(|repository| (repository.id, repository.full_name)).collect()
+}

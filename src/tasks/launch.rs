@@ -1,0 +1,314 @@
+//! From an admitted task to a machine that works on it: the preflight (contract §6), then one machine. Run by
+//! the engine; after a crash at any line it runs again, finds what it made, and goes on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use secrecy::ExposeSecret;
+
+use super::{Context, Error, PATIENCE, Step, enqueue};
+use crate::accounts::credentials::Keyring;
+use crate::crypto::vault::Identity;
+use crate::db;
+use crate::domain::agent::Agent;
+use crate::domain::assignment::Assignment;
+use crate::domain::job::Job;
+use crate::domain::prompt::{self, PromptInput};
+use crate::domain::report::FailureStage;
+use crate::domain::task::{Effect, Event, Phase, Status, Task, TaskId};
+use crate::github;
+use crate::runner::{LaunchSpec, Machine, Runner};
+
+/// What a machine may take beyond the agent's time: to clone, to push, to report.
+const AROUND_THE_AGENT: TimeDelta = TimeDelta::minutes(3);
+
+/// Why the preflight stopped.
+enum Stop {
+    /// The person must do something about it; the text tells them.
+    Refused(FailureStage, String),
+    /// Worth trying again.
+    Later(Error),
+}
+
+impl<E: Into<Error>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Later(error.into())
+    }
+}
+
+/// Checks everything, starts the attempt's machine and records it.
+///
+/// # Errors
+/// What is worth trying again.
+pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, Error> {
+    let task = context.load(id).await?;
+    if task.attempt != attempt || task.phase != Some(Phase::Launching) {
+        return Ok(Step::Done);
+    }
+    match prepare(context, &task).await {
+        Ok((machine, base_branch, time_limit)) => {
+            record(context, &task, machine, base_branch, time_limit).await?;
+            Ok(Step::Done)
+        }
+        Err(Stop::Refused(stage, message)) => {
+            tracing::info!(task.id = %id, failure.stage = stage.as_str(), "the task cannot be launched");
+            context.end_attempt(&task, Event::Failed { stage, message }).await?;
+            Ok(Step::Done)
+        }
+        Err(Stop::Later(error)) => {
+            let since = task.started_at.unwrap_or(task.queued_at);
+            if context.now() - since < PATIENCE {
+                return Err(error);
+            }
+            let message = format!(
+                "Porter tried for an hour to start a machine ({error}{}). `@porter retry` tries again.",
+                source_of(&error)
+            );
+            context.end_attempt(&task, Event::Failed { stage: FailureStage::Launch, message }).await?;
+            Ok(Step::Done)
+        }
+    }
+}
+
+/// Settles everything the machine must know, then makes it, or finds it when it is there.
+async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Duration), Stop> {
+    let repository = &task.repository;
+    let (owner, name) = (repository.owner.as_str(), repository.name.as_str());
+    let github = context.github.installation(repository.installation_id);
+    let agent = Agent::find(&task.agent).ok_or_else(|| {
+        let message = format!("There is no agent called `{}` any more.", task.agent);
+        Stop::Refused(FailureStage::Preflight, message)
+    })?;
+    may_push(&github, task).await?;
+    let person = context.credentials.load(task.requester.id).await?;
+    let runner = contract(context, task, agent, &person)?;
+    let base_branch = base_branch(&github, task).await?;
+    let agents_md = github
+        .find_file(owner, name, "AGENTS.md", &repository.default_branch)
+        .await
+        .or_else(not_there)
+        .map_err(refusal_or_later)?;
+
+    let time_limit = time_limit(context.policy.task_timeout, person.settings.settings.task_timeout);
+    let token = github.narrowed_token(name, &[("contents", "write")]).await.map_err(refusal_or_later)?;
+    keep_token(context, task, &token.token).await?;
+    let assignment = Assignment {
+        task_id: task.id.to_string(),
+        attempt: task.attempt,
+        repo_full_name: repository.full_name(),
+        repo_url: clone_url(context, task),
+        issue_number: u64::try_from(task.issue.number).unwrap_or(0),
+        agent: agent.id.to_owned(),
+        model: task.model.clone(),
+        prompt: prompt::build(&PromptInput {
+            title: &task.issue.title,
+            body: &task.issue.body,
+            issue_number: task.issue.number,
+            agents_md: agents_md.as_deref(),
+            instructions: &task.instructions,
+            custom_prompt: person.settings.custom_prompt_of(agent.id),
+        }),
+        branch: task.id.branch(),
+        base_branch: base_branch.clone(),
+        github_token: token.token.expose_secret().to_owned(),
+        callback_url: context.policy.link("api/callbacks/complete"),
+        progress_url: context.policy.link("api/callbacks/progress"),
+        callback_token: context.keys.callback_token(&task.id, task.attempt).expose_secret().to_owned(),
+        timeout_seconds: time_limit.as_secs(),
+        requester: Some(format!(
+            "{login} <{id}+{login}@users.noreply.github.com>",
+            login = task.requester.login,
+            id = task.requester.id
+        )),
+        provider_keys: provider_keys(agent, task, &person),
+    };
+    let machine = &context.policy.machine;
+    let spec =
+        LaunchSpec::new(task.id.clone(), &assignment, &machine.image, machine.cpus, machine.memory_mb)
+            .in_region(machine.region.clone());
+    match runner.launch(spec).await {
+        Ok(machine) => Ok((machine, base_branch, time_limit)),
+        Err(error) if error.is_temporary() => Err(error.into()),
+        Err(error) => Err(Stop::Refused(FailureStage::Launch, error.to_string())),
+    }
+}
+
+/// Only people who may push can start an agent (contract §5: the permission endpoint decides, never
+/// `author_association`).
+async fn may_push(github: &github::Installation, task: &Task) -> Result<(), Stop> {
+    let repository = &task.repository;
+    let permission = github
+        .permission(&repository.owner, &repository.name, &task.requester.login)
+        .await
+        .map_err(refusal_or_later)?;
+    if permission.may_push() {
+        return Ok(());
+    }
+    let message = format!(
+        "Only people who may push to {} can start an agent, and {} may not. Ask a maintainer for write \
+         access, or to ask Porter for you.",
+        repository.full_name(),
+        task.requester.login
+    );
+    Err(Stop::Refused(FailureStage::Preflight, message))
+}
+
+/// Everything that only the person can provide, each missing item by name.
+fn contract(
+    context: &Context,
+    task: &Task,
+    agent: &Agent,
+    person: &Keyring,
+) -> Result<std::sync::Arc<dyn Runner>, Stop> {
+    let missing = agent.missing_keys(task.model.as_deref(), |key| person.keys.contains_key(key));
+    let mut missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    if context.fleet.is_fly() {
+        if person.fly_token.is_none() {
+            missing.push("Fly token".to_owned());
+        }
+        if person.fly_app.is_none() {
+            missing.push("Fly app name".to_owned());
+        }
+    }
+    match context.fleet.find(person) {
+        Some(runner) if missing.is_empty() => Ok(runner),
+        _ => {
+            let message = format!(
+                "Missing: {}. Add what is missing at {}, then `@porter retry`.",
+                missing.join(", "),
+                context.policy.link("settings")
+            );
+            Err(Stop::Refused(FailureStage::Preflight, message))
+        }
+    }
+}
+
+/// The branch to start from: the one that was asked for, the pull request's own when the comment stands on
+/// one, else the default branch.
+async fn base_branch(github: &github::Installation, task: &Task) -> Result<String, Stop> {
+    let repository = &task.repository;
+    let (owner, name) = (repository.owner.as_str(), repository.name.as_str());
+    if let Some(asked) = &task.base_branch {
+        return match github.find_branch(owner, name, asked).await.map_err(refusal_or_later)? {
+            Some(_) => Ok(asked.clone()),
+            None => Err(Stop::Refused(
+                FailureStage::Preflight,
+                format!("There is no branch `{asked}` in {}. Name one with `--base=…`.", repository.full_name()),
+            )),
+        };
+    }
+    if task.issue.is_pull_request {
+        let pull = github.pull(owner, name, task.issue.number).await.map_err(refusal_or_later)?;
+        let own = pull.head_repo.as_deref().is_some_and(|repo| repo.eq_ignore_ascii_case(&repository.full_name()));
+        return Ok(if own && pull.state == github::State::Open { pull.head_ref } else { pull.base_ref });
+    }
+    Ok(repository.default_branch.clone())
+}
+
+/// Keeps the token, sealed, so that the clean-up can take it back even after a crash. One from an earlier
+/// try of this launch was given to no machine: it is taken back now.
+async fn keep_token(context: &Context, task: &Task, token: &secrecy::SecretString) -> Result<(), Stop> {
+    let vault = context.credentials.vault();
+    let identity = Identity::AttemptToken { task_id: task.id.as_str(), attempt: task.attempt };
+    let sealed = vault
+        .seal(&identity, token)
+        .map_err(|error| Error::Refused(format!("the token could not be sealed: {error}")))?;
+    let mut write = context.db.begin().await?;
+    db::secrets::store_attempt_token(&mut write, &task.id, task.attempt, &sealed, context.now()).await?;
+    db::commit(write).await?;
+    Ok(())
+}
+
+/// Records the machine. When the attempt was ended meanwhile, the machine is owed its end.
+async fn record(
+    context: &Context,
+    task: &Task,
+    machine: Machine,
+    base_branch: String,
+    time_limit: Duration,
+) -> Result<(), Error> {
+    let now = context.now();
+    let time_limit = TimeDelta::from_std(time_limit).unwrap_or(TimeDelta::hours(1));
+    let deadline = now + time_limit + AROUND_THE_AGENT;
+    let machine_id = machine.id.clone();
+    let mut write = context.db.begin().await?;
+    let current = db::tasks::find(&mut write, &task.id).await?.ok_or(Error::NotFound)?;
+    if current.attempt == task.attempt && current.phase == Some(Phase::Launching) {
+        let event = Event::Launched { machine_id, base_branch, deadline };
+        super::apply(&mut write, &current, event, now).await?;
+        tracing::info!(task.id = %task.id, task.attempt = task.attempt, machine.id = %machine.id, "the machine is there");
+    } else if current.status != Status::Running || current.attempt != task.attempt {
+        enqueue(&mut write, &Job::of(task, Effect::CleanUp), now).await?;
+    }
+    db::commit(write).await?;
+    context.bell.ring_for(&task.id);
+    Ok(())
+}
+
+fn provider_keys(agent: &Agent, task: &Task, person: &Keyring) -> BTreeMap<String, String> {
+    agent
+        .env_keys(task.model.as_deref())
+        .into_iter()
+        .filter_map(|key| {
+            let value = person.keys.get(&key)?.expose_secret().to_owned();
+            Some((key, value))
+        })
+        .collect()
+}
+
+/// The operator's limit, which a person can only lower.
+fn time_limit(operator: Duration, minutes: Option<f64>) -> Duration {
+    minutes
+        .filter(|minutes| *minutes > 0.0)
+        .and_then(|minutes| Duration::try_from_secs_f64(minutes * 60.0).ok())
+        .map_or(operator, |own| own.min(operator))
+        .max(Duration::from_secs(1))
+}
+
+fn clone_url(context: &Context, task: &Task) -> String {
+    let web = context.policy.github_web_url.as_str().trim_end_matches('/').to_owned();
+    format!("{web}/{}.git", task.repository.full_name())
+}
+
+/// An error of GitHub that the person must hear, or one that is worth another try.
+fn refusal_or_later(error: github::Error) -> Stop {
+    let advice = match &error {
+        github::Error::NotFound { .. } => {
+            "Porter cannot see this repository. Is the App still installed on it?".to_owned()
+        }
+        github::Error::Forbidden { message, .. } => {
+            format!("GitHub does not let Porter do this ({message}). Check the App's permissions.")
+        }
+        github::Error::Invalid { message, .. } => format!("GitHub refused: {message}."),
+        _ => return Stop::Later(error.into()),
+    };
+    Stop::Refused(FailureStage::Preflight, advice)
+}
+
+fn not_there(error: github::Error) -> Result<Option<String>, github::Error> {
+    match error {
+        github::Error::NotFound { .. } => Ok(None),
+        other => Err(other),
+    }
+}
+
+fn source_of(error: &Error) -> String {
+    std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_can_only_lower_the_time_limit() {
+        let operator = Duration::from_secs(600);
+        assert_eq!(time_limit(operator, None), operator);
+        assert_eq!(time_limit(operator, Some(90.0)), operator);
+        assert_eq!(time_limit(operator, Some(2.5)), Duration::from_secs(150));
+        for nonsense in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(time_limit(operator, Some(nonsense)), operator, "for {nonsense}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! A pushed branch becomes a pull request. Run by the engine; looks for its own trace first, so that twice
+//! is once.
+
+use super::{Context, Error, PATIENCE, Step};
+use crate::domain::agent::Agent;
+use crate::domain::comment;
+use crate::domain::report::FailureStage;
+use crate::domain::task::{Event, Phase, Status, Task, TaskId};
+use crate::github;
+
+/// Opens the attempt's pull request, or adopts the one that is there, and ends the task.
+///
+/// # Errors
+/// What is worth trying again.
+pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, Error> {
+    let task = context.load(id).await?;
+    let publishing = task.status == Status::Running && task.phase == Some(Phase::Publishing);
+    if !publishing || task.attempt != attempt {
+        return Ok(Step::Done);
+    }
+    let github = context.github.installation(task.repository.installation_id);
+    match open(context, &github, &task).await {
+        Ok(pull) => {
+            ask_for_review(&github, &task, &pull).await?;
+            let event = Event::Published { number: pull.number, url: pull.html_url };
+            context.end_attempt(&task, event).await?;
+            tracing::info!(task.id = %id, "the pull request is open");
+            Ok(Step::Done)
+        }
+        Err(error) => {
+            let reported = task.seen_at.unwrap_or(task.updated_at);
+            if error.is_transient() && context.now() - reported < PATIENCE * 24 {
+                return Err(error.into());
+            }
+            let (stage, message) = explain(&task, &error);
+            tracing::warn!(task.id = %id, error = %error, "the pull request could not be opened");
+            context.end_attempt(&task, Event::Failed { stage, message }).await?;
+            Ok(Step::Done)
+        }
+    }
+}
+
+async fn open(
+    context: &Context,
+    github: &github::Installation,
+    task: &Task,
+) -> Result<github::Pull, github::Error> {
+    let repository = &task.repository;
+    if let Some(pull) = find_own(github, task).await? {
+        return Ok(pull);
+    }
+    let base = task.base_branch.clone().unwrap_or_else(|| repository.default_branch.clone());
+    let new = github::NewPull {
+        title: comment::pull_title(task),
+        body: comment::pull_body(
+            task,
+            &comment::PullContext {
+                task_url: &context.policy.task_url(&task.id),
+                agent_name: Agent::find(&task.agent).map_or(task.agent.as_str(), |agent| agent.name),
+                // Only a report sets how many tries it took, or what the agent said.
+                recovered: task.callback_attempts.is_none() && task.summary.is_none(),
+            },
+        ),
+        head: task.id.branch(),
+        base,
+        draft: true,
+    };
+    match github.create_pull(&repository.owner, &repository.name, &new).await {
+        Err(error @ github::Error::AlreadyExists { .. }) => {
+            find_own(github, task).await?.ok_or(error)
+        }
+        answer => answer,
+    }
+}
+
+/// The branch's open pull request; or, of those that people have closed or merged since, one that carries
+/// this very commit.
+async fn find_own(
+    github: &github::Installation,
+    task: &Task,
+) -> Result<Option<github::Pull>, github::Error> {
+    let repository = &task.repository;
+    let mut pulls =
+        github.list_pulls_by_head(&repository.owner, &repository.name, &task.id.branch()).await?;
+    let commit = task.commit_sha.as_deref();
+    let own = pulls
+        .iter()
+        .position(|pull| pull.state == github::State::Open)
+        .or_else(|| pulls.iter().position(|pull| Some(pull.head_sha.as_str()) == commit));
+    Ok(own.map(|index| pulls.swap_remove(index)))
+}
+
+/// Asks the requester to review, or assigns them where GitHub does not allow that. Where it allows neither,
+/// the pull request still stands.
+async fn ask_for_review(
+    github: &github::Installation,
+    task: &Task,
+    pull: &github::Pull,
+) -> Result<(), Error> {
+    let (owner, name) = (&task.repository.owner, &task.repository.name);
+    let login = &task.requester.login;
+    let Err(error) = github.request_reviewer(owner, name, pull.number, login).await else { return Ok(()) };
+    if error.is_transient() {
+        return Err(error.into());
+    }
+    match github.add_assignee(owner, name, pull.number, login).await {
+        Err(error) if error.is_transient() => Err(error.into()),
+        Err(error) => {
+            tracing::info!(task.id = %task.id, error = %error, "the requester could not be made reviewer");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+fn explain(task: &Task, error: &github::Error) -> (FailureStage, String) {
+    let branch = task.id.branch();
+    match error {
+        github::Error::NothingToMerge { .. } => {
+            (FailureStage::Agent, "no changes: the branch holds nothing that its base lacks".to_owned())
+        }
+        github::Error::Forbidden { .. } => (
+            FailureStage::Pr,
+            format!(
+                "Porter may not open pull requests here; the work is on `{branch}`. Grant the App \
+                 \"Pull requests: read and write\", then `@porter retry`."
+            ),
+        ),
+        other => (
+            FailureStage::Pr,
+            format!("GitHub refused the pull request ({other}); the work is on `{branch}`."),
+        ),
+    }
+}

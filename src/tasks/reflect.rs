@@ -1,0 +1,129 @@
+//! Makes the issue show where a task stands: a reaction, one status comment edited in place, labels. It looks
+//! at the task as it is, not at what happened, so late, lost and doubled calls all end in the same place.
+
+use chrono::TimeDelta;
+
+use super::{Context, Error, Step};
+use crate::db;
+use crate::domain::agent::Agent;
+use crate::domain::comment;
+use crate::domain::task::{Status, Task, TaskId};
+use crate::github;
+
+/// Brings the issue up to date. `again` is true when an earlier try may have got half-way.
+///
+/// # Errors
+/// What is worth trying again. Where GitHub refuses for good (the issue is gone, locked, or the permission
+/// was taken away) there is nobody left to tell, and the effect counts as done.
+pub async fn run(context: &Context, id: &TaskId, again: bool) -> Result<Step, Error> {
+    let task = context.load(id).await?;
+    let github = context.github.installation(task.repository.installation_id);
+    if task.status_comment_id.is_none() {
+        tolerate(&task, "reaction", react(&github, &task).await)?;
+    }
+    tolerate(&task, "status comment", show_comment(context, &github, &task, again).await?)?;
+    tolerate(&task, "labels", show_labels(&github, &task).await)?;
+    Ok(Step::Done)
+}
+
+async fn react(github: &github::Installation, task: &Task) -> Result<(), github::Error> {
+    let Some(comment_id) = task.comment_id else { return Ok(()) };
+    github.react(&task.repository.owner, &task.repository.name, comment_id, "eyes").await
+}
+
+async fn show_comment(
+    context: &Context,
+    github: &github::Installation,
+    task: &Task,
+    again: bool,
+) -> Result<Result<(), github::Error>, Error> {
+    let (owner, name) = (&task.repository.owner, &task.repository.name);
+    let proof = context.keys.comment_proof(task.id.as_str());
+    let body = render(context, task, &proof).await?;
+    if let Some(comment_id) = task.status_comment_id {
+        return Ok(github.edit_comment(owner, name, comment_id, &body).await.map(|_| ()));
+    }
+    // A comment may be there although its number was never stored. The proof was nowhere to be read before
+    // that comment was, so the oldest one that carries it is Porter's own.
+    let found = if again {
+        let since = task.created_at - TimeDelta::minutes(5);
+        match github.list_comments_since(owner, name, task.issue.number, since).await {
+            Ok(comments) => {
+                comments.into_iter().find(|found| comment::has_marker(&found.body, task.id.as_str(), &proof))
+            }
+            Err(error) => return Ok(Err(error)),
+        }
+    } else {
+        None
+    };
+    let comment_id = match found {
+        Some(found) => match github.edit_comment(owner, name, found.id, &body).await {
+            Ok(_) => found.id,
+            Err(error) => return Ok(Err(error)),
+        },
+        None => match github.create_comment(owner, name, task.issue.number, &body).await {
+            Ok(created) => created.id,
+            Err(error) => return Ok(Err(error)),
+        },
+    };
+    let mut write = context.db.begin().await?;
+    db::tasks::remember_status_comment(&mut write, &task.id, comment_id).await?;
+    db::commit(write).await?;
+    Ok(Ok(()))
+}
+
+/// The status comment's text as of now.
+///
+/// # Errors
+/// [`Error::Db`].
+pub async fn render(context: &Context, task: &Task, proof: &str) -> Result<String, Error> {
+    let now = context.now();
+    let queue_position = match task.status {
+        Status::Queued => Some(db::queue::position(&mut *context.db.read().await?, task, now).await?),
+        _ => None,
+    };
+    let task_url = context.policy.task_url(&task.id);
+    let base = task.base_branch.as_deref().unwrap_or(&task.repository.default_branch);
+    let web = context.policy.github_web_url.as_str().trim_end_matches('/');
+    let compare_url = task.branch.as_ref().map(|branch| {
+        format!("{web}/{}/compare/{base}...{branch}", task.repository.full_name())
+    });
+    Ok(comment::status(
+        task,
+        &comment::StatusContext {
+            task_url: &task_url,
+            queue_position,
+            proof,
+            agent_name: Agent::find(&task.agent).map_or(task.agent.as_str(), |agent| agent.name),
+            compare_url: compare_url.as_deref(),
+        },
+    ))
+}
+
+/// Adds the labels the task should have, and takes away those that are no longer true. Labels of other
+/// people, and of other agents' tasks on the same issue, stay.
+async fn show_labels(github: &github::Installation, task: &Task) -> Result<(), github::Error> {
+    let (owner, name, issue) = (&task.repository.owner, &task.repository.name, task.issue.number);
+    let wanted = comment::labels(task);
+    let there = github.list_labels(owner, name, issue).await?;
+    let missing: Vec<String> = wanted.iter().filter(|label| !there.contains(label)).cloned().collect();
+    if !missing.is_empty() {
+        github.add_labels(owner, name, issue, &missing).await?;
+    }
+    for label in there.iter().filter(|label| comment::is_ours(label) && !wanted.contains(label)) {
+        github.remove_label(owner, name, issue, label).await?;
+    }
+    Ok(())
+}
+
+/// Passes on what another try may mend; the rest is logged, since there is nobody left to tell.
+fn tolerate(task: &Task, what: &str, result: Result<(), github::Error>) -> Result<(), Error> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(error) if error.is_transient() => Err(error.into()),
+        Err(error) => {
+            tracing::warn!(task.id = %task.id, error = %error, "GitHub does not take the {what}");
+            Ok(())
+        }
+    }
+}

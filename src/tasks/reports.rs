@@ -1,0 +1,90 @@
+//! What workers say: progress and completion. The callback token was checked before anything here runs
+//! (`web::worker`); nothing here waits for GitHub.
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::{Context, Error, apply, enqueue};
+use crate::db::{self, events};
+use crate::domain::job::Job;
+use crate::domain::report::{Completion, Progress};
+use crate::domain::task::{Effect, Event, Phase, Status, Task, TaskId};
+
+/// What became of a report.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Recorded {
+    /// It is stored.
+    New(Box<Task>),
+    /// It was stored before, or the attempt has ended without it.
+    Duplicate(Box<Task>),
+    /// It is about an attempt that is over.
+    OtherAttempt,
+}
+
+/// How long the status comment may lag behind the worker's progress: edits count towards GitHub's limits.
+const PROGRESS_SHOWN_AFTER: TimeDelta = TimeDelta::seconds(60);
+/// The longest line kept of a worker's output, in bytes.
+const LONGEST_LINE: usize = 4096;
+/// The most lines taken from one report.
+const MOST_LINES: usize = 500;
+
+/// Records how an attempt ended.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Db`].
+pub async fn complete(context: &Context, id: &TaskId, report: Completion) -> Result<Recorded, Error> {
+    let mut write = context.db.begin().await?;
+    let task = db::tasks::find(&mut write, id).await?.ok_or(Error::NotFound)?;
+    if task.attempt != report.attempt {
+        return Ok(Recorded::OtherAttempt);
+    }
+    if task.status != Status::Running || task.phase == Some(Phase::Publishing) {
+        return Ok(Recorded::Duplicate(Box::new(task)));
+    }
+    let next = apply(&mut write, &task, Event::Reported(Box::new(report)), context.now()).await?;
+    db::commit(write).await?;
+    tracing::info!(
+        task.id = %id,
+        task.attempt = task.attempt,
+        task.status = next.status.as_str(),
+        "the worker reported"
+    );
+    context.bell.ring_for(id);
+    Ok(Recorded::New(Box::new(next)))
+}
+
+/// Records a sign of life. Gives whether the worker is to end, or nothing when the report is about another
+/// attempt.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Db`].
+pub async fn progress(context: &Context, id: &TaskId, report: Progress) -> Result<Option<bool>, Error> {
+    let now = context.now();
+    let mut write = context.db.begin().await?;
+    let task = db::tasks::find(&mut write, id).await?.ok_or(Error::NotFound)?;
+    if task.attempt != report.attempt {
+        return Ok(None);
+    }
+    if task.status != Status::Running {
+        return Ok(Some(true));
+    }
+    let percent = report.progress.map(|percent| percent.min(99));
+    let activity = report.message.as_deref().map(|line| clipped(line, 500));
+    db::tasks::heard(&mut write, &task, percent, activity, report.usage.as_ref(), now).await?;
+    for line in report.events.iter().take(MOST_LINES) {
+        let data = json!({ "line": clipped(line, LONGEST_LINE) });
+        events::append(&mut write, id, task.attempt, events::Kind::Log, &data, now).await?;
+    }
+    if percent.is_some() || activity.is_some() {
+        let data = json!({ "progress": percent, "message": activity });
+        events::append(&mut write, id, task.attempt, events::Kind::Progress, &data, now).await?;
+        enqueue(&mut write, &Job::of(&task, Effect::Reflect), now + PROGRESS_SHOWN_AFTER).await?;
+    }
+    db::commit(write).await?;
+    context.bell.ring_for(id);
+    Ok(Some(false))
+}
+
+fn clipped(text: &str, longest: usize) -> &str {
+    &text[..text.floor_char_boundary(longest)]
+}
