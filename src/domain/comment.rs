@@ -2,7 +2,7 @@
 //! functions from plain values to Markdown; `jobs` posts what they give.
 //!
 //! Foreign text (titles, an agent's words, error messages) only ever enters through
-//! [`super::markdown`]'s writing half. Every comment ends with a [`marker`], by which Porter finds its own
+//! `domain::markdown`'s writing half. Every comment ends with a [`marker`], by which Porter finds its own
 //! comment again after a crash.
 //!
 //! Invariant: no comment is longer than [`LONGEST`] characters, whatever the foreign text.

@@ -1,0 +1,89 @@
+use super::*;
+
+pub(super) const PULL: PullContext<'_> =
+    PullContext { task_url: CONTEXT.task_url, agent_name: CONTEXT.agent_name, recovered: false };
+
+#[test]
+fn a_pull_request_tells_what_it_closes_who_asked_and_who_wrote_it() {
+    assert_snapshot!(pull_body(&succeeded(), &PULL), @r#"
+    Closes #42
+
+    @ada asked for this; **Claude Code** wrote it. Please review it as you would anyone's work.
+
+    Claude Code says:
+
+    > Fixed the session check.
+    >
+    > - `login.rs`: compare *after* trimming
+    > - a test for it
+
+    [Task `task_0193`](https://porter.example/tasks/task_0193), by Porter
+    "#);
+    let hostile = Task { summary: Some(HOSTILE.into()), model: Some("opus".into()), ..succeeded() };
+    assert_snapshot!(pull_body(&hostile, &PULL), @r#"
+    Closes #42
+
+    @ada asked for this; **Claude Code** with `opus` wrote it. Please review it as you would anyone's work.
+
+    Claude Code says:
+
+    > Done, `@octocat`\!
+    > Closes `#1`, see `https://evil.example`
+    > x
+    >
+    > ```text
+    > </details><script>
+    > ```
+
+    [Task `task_0193`](https://porter.example/tasks/task_0193), by Porter
+    "#);
+    let lost = Task { summary: None, base_branch: Some("next".into()), ..succeeded() };
+    assert_snapshot!(pull_body(&lost, &PullContext { recovered: true, ..PULL }), @r#"
+    Refs #42
+
+    @ada asked for this; **Claude Code** wrote it. Please review it as you would anyone's work.
+
+    ⚠️ The machine pushed this branch, but its closing report never arrived. The work may be unfinished.
+
+    [Task `task_0193`](https://porter.example/tasks/task_0193), by Porter
+    "#);
+}
+
+#[test]
+fn only_an_issue_and_only_on_the_default_branch_is_closed() {
+    let first_line = |task: &Task| pull_body(task, &PULL).lines().next().unwrap().to_owned();
+    assert_eq!(first_line(&Task { base_branch: None, ..succeeded() }), "Closes #42");
+    assert_eq!(first_line(&Task { base_branch: Some("next".into()), ..succeeded() }), "Refs #42");
+    let mut on_pull_request = succeeded();
+    on_pull_request.issue.is_pull_request = true;
+    assert_eq!(first_line(&on_pull_request), "Refs #42");
+}
+
+#[test]
+fn a_title_is_one_clean_line() {
+    let titled = |title: &str| {
+        let mut task = succeeded();
+        task.issue.title = title.into();
+        pull_title(&task)
+    };
+    assert_eq!(titled(" Login\u{202e} fails\n <!-- x --> again "), "Login fails again");
+    assert_eq!(titled("\u{200b} "), "Work on #42");
+    assert_eq!(titled(&"é".repeat(300)).chars().count(), 200);
+}
+
+#[test]
+fn the_labels_name_status_agent_and_priority() {
+    let long = Task { agent: "x".repeat(80), ..task(Status::TimedOut) };
+    assert_eq!(
+        labels(&task(Status::Queued)),
+        ["porter:task", "porter:queued", "porter:agent:claude-code", "porter:priority:normal"]
+    );
+    for label in labels(&task(Status::Success)).into_iter().chain(labels(&long)) {
+        assert!(is_ours(&label), "{label}");
+        assert!(label.chars().count() <= 50, "{label}");
+    }
+    assert!(is_ours("Porter:Timed_Out"));
+    for label in ["bug", "porter", "porter:", "porter:later", "porter:priority:urgent", "x porter:task"] {
+        assert!(!is_ours(label), "{label}");
+    }
+}
