@@ -215,3 +215,128 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+    use serde_json::json;
+
+    use super::super::fake::{Fake, reply, reply_with};
+    use super::*;
+
+    #[tokio::test]
+    async fn the_app_is_asked_with_one_signed_token() {
+        let fake = Fake::start(|seen| match seen.path.as_str() {
+            "/app" => Some(reply(
+                200,
+                json!({"slug": "porter", "permissions": {"contents": "write"}, "events": ["issue_comment"]}),
+            )),
+            "/app/hook/config" => Some(reply(200, json!({"content_type": "json"}))),
+            _ => None,
+        })
+        .await;
+        let client = fake.client();
+        let app = client.app().await.expect("the app");
+        assert_eq!((app.slug.as_str(), app.permissions["contents"].as_str()), ("porter", "write"));
+        assert_eq!(client.hook_config().await.expect("the webhook"), HookConfig { url: None });
+        let calls = fake.calls();
+        assert!(calls[0].token().starts_with("eyJ"), "a JWT");
+        assert_eq!(calls[0].token(), calls[1].token(), "signed once");
+    }
+
+    #[tokio::test]
+    async fn deliveries_come_page_by_page_with_a_cursor() {
+        let fake = Fake::start(|seen| {
+            let link = [(
+                "link",
+                "<https://api.github.com/app/hook/deliveries?per_page=100&cursor=v1_9>; rel=\"next\"",
+            )];
+            let delivery = json!([{
+                "id": 12, "guid": "0b98", "delivered_at": "2027-01-15T08:00:00Z", "redelivery": false,
+                "duration": 0.27, "status": "timed out", "status_code": 0, "event": "issue_comment",
+                "action": null, "installation_id": 7, "repository_id": 1, "throttled_at": null,
+            }]);
+            Some(reply_with(200, if seen.query.contains("cursor") { &[] } else { &link }, delivery))
+        })
+        .await;
+        let client = fake.client();
+        let (deliveries, next) = client.list_deliveries(None).await.expect("a page");
+        assert_eq!((deliveries[0].id, deliveries[0].action.as_deref()), (12, None));
+        assert_eq!(next.as_deref(), Some("v1_9"));
+        let (_, next) = client.list_deliveries(next.as_deref()).await.expect("the last page");
+        assert_eq!(next, None);
+        assert_eq!(
+            fake.lines(),
+            ["GET /app/hook/deliveries?per_page=100", "GET /app/hook/deliveries?per_page=100&cursor=v1_9"]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_delivery_is_asked_for_again() {
+        let fake = Fake::start(|_| Some(reply(202, json!({})))).await;
+        fake.client().redeliver(12).await.expect("accepted");
+        assert_eq!(fake.lines(), ["POST /app/hook/deliveries/12/attempts"]);
+    }
+
+    #[tokio::test]
+    async fn a_repository_without_the_app_has_no_installation() {
+        let fake = Fake::start(|seen| {
+            (seen.path == "/repos/acme/web/installation").then(|| reply(200, json!({"id": 7})))
+        })
+        .await;
+        let client = fake.client();
+        assert_eq!(client.find_installation("acme", "web").await.expect("an answer"), Some(7));
+        assert_eq!(client.find_installation("acme", "other").await.expect("an answer"), None);
+    }
+
+    #[tokio::test]
+    async fn installations_tell_their_account() {
+        let fake = Fake::start(|_| {
+            Some(reply(
+                200,
+                json!([
+                    {"id": 7, "account": {"login": "acme", "id": 3}, "target_type": "Organization",
+                     "repository_selection": "selected", "suspended_at": "2027-01-15T08:00:00Z"},
+                    {"id": 8, "account": null},
+                ]),
+            ))
+        })
+        .await;
+        let seen = fake.client().list_installations().await.expect("a list");
+        assert_eq!((seen[0].account_login.as_str(), seen[0].suspended), ("acme", true));
+        assert_eq!((seen[1].account_login.as_str(), seen[1].suspended), ("", false));
+        assert_eq!(fake.lines(), ["GET /app/installations?per_page=100"]);
+    }
+
+    #[tokio::test]
+    async fn a_token_is_revoked_by_itself_and_may_have_ended_before() {
+        for status in [204, 401, 404] {
+            let fake = Fake::start(move |_| Some(reply(status, json!({})))).await;
+            let token = SecretString::from("ghs_handed_out");
+            fake.client().revoke(&token).await.expect("ended");
+            let call = &fake.calls()[0];
+            assert_eq!(
+                (call.line().as_str(), call.token()),
+                ("DELETE /installation/token", token.expose_secret())
+            );
+        }
+        let fake = Fake::start(|_| Some(reply(500, json!({})))).await;
+        let error = fake.client().revoke(&SecretString::from("ghs_handed_out")).await.expect_err("not ended");
+        assert!(error.is_transient() && !format!("{error} {error:?}").contains("ghs_"), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn nothing_printed_holds_a_secret() {
+        let fake = Fake::start(|_| None).await;
+        let settings = super::super::Settings {
+            api_url: fake.url.clone(),
+            app_id: "12345".into(),
+            private_key: super::super::fake::KEY.pkcs8.clone().into(),
+            mutation_interval: std::time::Duration::ZERO,
+        };
+        let key_line = super::super::fake::KEY.pkcs8.lines().nth(1).expect("a line");
+        let error = fake.client().app().await.expect_err("a 404");
+        let shown = format!("{settings:?} {:?} {error:?} {error}", fake.client());
+        assert!(!shown.contains(key_line) && !shown.contains("eyJ"), "{shown}");
+    }
+}

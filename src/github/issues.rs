@@ -265,3 +265,133 @@ impl Installation {
         Ok(assignees.iter().any(|user| user.login.eq_ignore_ascii_case(login)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU16, Ordering};
+
+    use super::super::fake::{Fake, reply, start};
+    use super::*;
+
+    /// A fake that answers every repository call alike.
+    async fn answering(status: u16, body: serde_json::Value) -> Fake {
+        Fake::start(move |seen| seen.path.starts_with("/repos").then(|| reply(status, body.clone()))).await
+    }
+
+    #[tokio::test]
+    async fn an_issue_without_a_body_has_an_empty_one() {
+        let fake = answering(
+            200,
+            json!({"number": 4, "title": "Broken", "body": null, "state": "open", "html_url": "https://x/4"}),
+        )
+        .await;
+        let seen = fake.installation().issue("acme", "web", 4).await.expect("an issue");
+        let wanted = IssueInfo {
+            title: "Broken".into(),
+            body: String::new(),
+            state: State::Open,
+            html_url: "https://x/4".into(),
+            is_pull_request: false,
+        };
+        assert_eq!(seen, wanted);
+    }
+
+    #[tokio::test]
+    async fn a_pull_request_seen_as_an_issue_says_so() {
+        let fake =
+            answering(200, json!({"number": 4, "state": "closed", "pull_request": {"url": "x"}})).await;
+        let seen = fake.installation().issue("acme", "web", 4).await.expect("an issue");
+        assert_eq!((seen.is_pull_request, seen.state), (true, State::Closed));
+    }
+
+    #[tokio::test]
+    async fn a_deleted_issue_is_gone() {
+        let fake = answering(410, json!({"message": "This issue was deleted"})).await;
+        let seen = fake.installation().issue("acme", "web", 4).await;
+        assert!(matches!(seen, Err(Error::Gone { .. })), "{seen:?}");
+    }
+
+    #[tokio::test]
+    async fn an_issue_is_opened_with_title_and_body() {
+        let fake = answering(201, json!({"number": 8, "state": "open", "html_url": "https://x/8"})).await;
+        let seen = fake.installation().create_issue("acme", "web", "Title", "Body").await.expect("an issue");
+        assert_eq!(seen, CreatedIssue { number: 8, html_url: "https://x/8".into() });
+        assert_eq!(fake.calls()[0].body, json!({"title": "Title", "body": "Body"}));
+    }
+
+    #[tokio::test]
+    async fn a_reaction_may_be_new_or_there_already() {
+        let status = AtomicU16::new(200);
+        let fake = Fake::start(move |seen| {
+            let status = || status.fetch_add(1, Ordering::SeqCst);
+            seen.path.starts_with("/repos").then(|| reply(status(), json!({"id": 1, "content": "eyes"})))
+        })
+        .await;
+        let installation = fake.installation();
+        for _ in 0..2 {
+            installation.react("acme", "web", 31, "eyes").await.expect("a reaction");
+        }
+        assert_eq!(fake.lines()[0], "POST /repos/acme/web/issues/comments/31/reactions");
+        assert_eq!(fake.calls()[1].body, json!({"content": "eyes"}));
+    }
+
+    #[tokio::test]
+    async fn comments_come_oldest_first_whatever_their_order_on_the_wire() {
+        let fake = answering(
+            200,
+            json!([
+                {"id": 3, "body": "c", "user": {"login": "porter[bot]"}, "created_at": "2027-01-15T09:00:00Z"},
+                {"id": 2, "body": "b", "user": null, "created_at": "2027-01-15T08:00:00Z"},
+                {"id": 1, "created_at": "2027-01-15T08:00:00Z"},
+            ]),
+        )
+        .await;
+        let seen =
+            fake.installation().list_comments_since("acme", "web", 4, start()).await.expect("comments");
+        let seen: Vec<_> = seen.iter().map(|c| (c.id, c.author.as_str(), c.body.as_str())).collect();
+        assert_eq!(seen, [(1, "ghost", ""), (2, "ghost", "b"), (3, "porter[bot]", "c")]);
+        assert_eq!(
+            fake.lines(),
+            ["GET /repos/acme/web/issues/4/comments?since=2027-01-15T08%3A00%3A00Z&per_page=100"]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_comment_is_edited_in_place() {
+        let fake = answering(200, json!({"id": 31, "created_at": "2027-01-15T08:00:00Z"})).await;
+        fake.installation().edit_comment("acme", "web", 31, "new").await.expect("an edit");
+        assert_eq!(fake.lines(), ["PATCH /repos/acme/web/issues/comments/31"]);
+        assert_eq!(fake.calls()[0].body, json!({"body": "new"}));
+    }
+
+    #[tokio::test]
+    async fn labels_are_added_and_taken_off_one_by_one() {
+        let fake = Fake::start(|seen| match seen.method.as_str() {
+            "POST" if seen.path.starts_with("/repos") => Some(reply(200, json!([]))),
+            "DELETE" => Some(reply(404, json!({"message": "Label does not exist"}))),
+            _ => None,
+        })
+        .await;
+        let installation = fake.installation();
+        installation.add_labels("acme", "web", 4, &["porter:task".to_owned()]).await.expect("added");
+        installation.add_labels("acme", "web", 4, &[] as &[&str]).await.expect("nothing to add");
+        installation.remove_label("acme", "web", 4, "porter:queued").await.expect("not there is fine");
+        assert_eq!(
+            fake.lines(),
+            [
+                "POST /repos/acme/web/issues/4/labels",
+                "DELETE /repos/acme/web/issues/4/labels/porter%3Aqueued",
+            ]
+        );
+        assert_eq!(fake.calls()[0].body, json!({"labels": ["porter:task"]}));
+    }
+
+    #[tokio::test]
+    async fn an_assignee_github_passes_over_is_told() {
+        let fake = answering(201, json!({"number": 4, "assignees": [{"login": "Ana"}]})).await;
+        let installation = fake.installation();
+        assert!(installation.add_assignee("acme", "web", 4, "ana").await.expect("an answer"));
+        assert!(!installation.add_assignee("acme", "web", 4, "bob").await.expect("an answer"));
+        assert_eq!(fake.calls()[1].body, json!({"assignees": ["bob"]}));
+    }
+}

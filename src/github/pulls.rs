@@ -179,3 +179,138 @@ impl Installation {
         self.send(&Request::post(route, &[&owner, &repo, &pull], body)?).await.map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{Fake, Seen, reply};
+    use super::*;
+
+    fn new_pull(draft: bool) -> NewPull {
+        NewPull {
+            title: "Mend it".into(),
+            body: "Closes #4".into(),
+            head: "porter/task_1".into(),
+            base: "main".into(),
+            draft,
+        }
+    }
+
+    fn body(number: i64, head: &str, head_repo: Option<&str>) -> Value {
+        json!({
+            "number": number, "html_url": format!("https://x/{number}"), "state": "open", "draft": true,
+            "head": {"ref": head, "sha": "c0ffee", "repo": head_repo.map(|name| json!({"full_name": name}))},
+            "base": {"ref": "main", "repo": {"full_name": "acme/web"}},
+        })
+    }
+
+    fn refusal(message: &str) -> Value {
+        json!({"message": "Validation Failed", "errors": [
+            {"resource": "PullRequest", "code": "custom", "message": message}
+        ]})
+    }
+
+    async fn answering(answer: impl Fn(&Seen) -> (u16, Value) + Send + Sync + 'static) -> Fake {
+        Fake::start(move |seen| {
+            seen.path.starts_with("/repos").then(|| {
+                let (status, body) = answer(seen);
+                reply(status, body)
+            })
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_pull_request_is_read_with_its_two_ends() {
+        let fake = answering(|_| (200, body(5, "porter/task_1", Some("acme/web")))).await;
+        let seen = fake.installation().pull("acme", "web", 5).await.expect("a pull request");
+        let wanted = Pull {
+            number: 5,
+            html_url: "https://x/5".into(),
+            state: State::Open,
+            draft: true,
+            merged: false,
+            head_ref: "porter/task_1".into(),
+            head_repo: Some("acme/web".into()),
+            head_sha: "c0ffee".into(),
+            base_ref: "main".into(),
+        };
+        assert_eq!(seen, wanted);
+    }
+
+    #[tokio::test]
+    async fn a_merged_pull_request_is_closed_and_merged() {
+        let fake = answering(|_| {
+            let mut merged = body(5, "b", None);
+            merged["state"] = json!("closed");
+            merged["merged_at"] = json!("2027-01-15T08:00:00Z");
+            (200, merged)
+        })
+        .await;
+        let seen = fake.installation().pull("acme", "web", 5).await.expect("a pull request");
+        assert_eq!((seen.state, seen.merged, seen.head_repo), (State::Closed, true, None));
+    }
+
+    #[tokio::test]
+    async fn only_pull_requests_of_this_branch_and_repository_are_listed() {
+        let fake = answering(|_| {
+            let list = json!([
+                body(1, "porter/task_1", Some("mallory/web")),
+                body(2, "porter/task_1", Some("Acme/Web")),
+                body(3, "other", Some("acme/web")),
+                body(4, "porter/task_1", None),
+            ]);
+            (200, list)
+        })
+        .await;
+        let seen = fake.installation().list_pulls_by_head("acme", "web", "porter/task_1").await;
+        let seen: Vec<_> = seen.expect("a list").iter().map(|pull| pull.number).collect();
+        assert_eq!(seen, [2, 4]);
+        assert_eq!(
+            fake.lines(),
+            ["GET /repos/acme/web/pulls?head=acme%3Aporter%2Ftask_1&state=all&per_page=100"]
+        );
+    }
+
+    #[tokio::test]
+    async fn where_drafts_do_not_exist_the_pull_request_is_ready() {
+        let fake = answering(|seen| match seen.body["draft"] == json!(true) {
+            true => (422, json!({"message": "Draft pull requests are not supported in this repository."})),
+            false => (201, body(5, "porter/task_1", None)),
+        })
+        .await;
+        let seen = fake.installation().create_pull("acme", "web", &new_pull(true)).await;
+        assert_eq!(seen.expect("a pull request").number, 5);
+        let calls = fake.calls();
+        assert_eq!(calls.len(), 2);
+        assert_eq!(
+            calls[1].body,
+            json!({"title": "Mend it", "body": "Closes #4", "head": "porter/task_1", "base": "main", "draft": false})
+        );
+    }
+
+    #[tokio::test]
+    async fn the_refusals_a_caller_can_act_on_have_names() {
+        let fake =
+            answering(|_| (422, refusal("A pull request already exists for acme:porter/task_1."))).await;
+        let seen = fake.installation().create_pull("acme", "web", &new_pull(true)).await;
+        assert!(matches!(seen, Err(Error::AlreadyExists { .. })), "{seen:?}");
+        let fake = answering(|_| (422, refusal("No commits between main and porter/task_1"))).await;
+        let seen = fake.installation().create_pull("acme", "web", &new_pull(true)).await;
+        assert!(matches!(seen, Err(Error::NothingToMerge { .. })), "{seen:?}");
+        let fake = answering(|_| (422, refusal("head is invalid"))).await;
+        let seen = fake.installation().create_pull("acme", "web", &new_pull(true)).await;
+        assert!(matches!(seen, Err(Error::Invalid { .. })), "{seen:?}");
+        assert_eq!(fake.calls().len(), 1, "only a refused draft is tried again");
+    }
+
+    #[tokio::test]
+    async fn somebody_who_may_not_review_is_a_refusal_the_caller_knows() {
+        let fake =
+            answering(|_| (422, json!({"message": "Reviews may only be requested from collaborators."})))
+                .await;
+        let seen = fake.installation().request_reviewer("acme", "web", 5, "ana").await;
+        assert!(matches!(seen, Err(Error::Invalid { .. })), "{seen:?}");
+        assert_eq!(fake.lines(), ["POST /repos/acme/web/pulls/5/requested_reviewers"]);
+        assert_eq!(fake.calls()[0].body, json!({"reviewers": ["ana"]}));
+    }
+}

@@ -283,3 +283,137 @@ fn text(answer: Value) -> Option<String> {
     let bytes = STANDARD.decode(encoded).ok().filter(|bytes| bytes.len() <= FILE_LIMIT)?;
     String::from_utf8(bytes).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::fake::{Fake, reply};
+    use super::*;
+
+    /// A fake that answers every repository call alike.
+    async fn answering(status: u16, body: Value) -> Fake {
+        Fake::start(move |seen| seen.path.starts_with("/repos").then(|| reply(status, body.clone()))).await
+    }
+
+    #[test]
+    fn the_role_refines_the_permission_and_never_lifts_it() {
+        use Permission::*;
+        for (permission, role_name, wanted) in [
+            (Some("admin"), Some("admin"), Admin),
+            (Some("write"), Some("maintain"), Maintain),
+            (Some("write"), Some("write"), Write),
+            (Some("read"), Some("triage"), Triage),
+            (Some("read"), Some("read"), Read),
+            (Some("none"), Option::None, None),
+            // A role the organization made up, a stand-in without roles, and one with roles only.
+            (Some("write"), Some("release-captain"), Write),
+            (Some("read"), Some("admin"), Read),
+            (Some("admin"), Option::None, Admin),
+            (Option::None, Some("maintain"), Maintain),
+            (Some("owner"), Some("boss"), None),
+            (Option::None, Option::None, None),
+        ] {
+            let body = PermissionBody {
+                permission: permission.map(str::to_owned),
+                role_name: role_name.map(str::to_owned),
+            };
+            assert_eq!(body.rank(), wanted, "{permission:?} {role_name:?}");
+            assert_eq!(wanted.may_push(), matches!(wanted, Admin | Maintain | Write));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stranger_has_no_permission() {
+        let fake = answering(404, json!({"message": "ana is not a user"})).await;
+        let seen = fake.installation().permission("acme", "web", "ana").await.expect("a permission");
+        assert_eq!(seen, Permission::None);
+        assert_eq!(fake.lines(), ["GET /repos/acme/web/collaborators/ana/permission"]);
+    }
+
+    #[tokio::test]
+    async fn a_repository_needs_only_its_id_and_name() {
+        let fake = answering(200, json!({"id": 9, "name": "web"})).await;
+        let seen = fake.installation().repository("acme", "web").await.expect("a repository");
+        let wanted = Repository {
+            id: 9,
+            owner: "acme".into(),
+            name: "web".into(),
+            default_branch: "main".into(),
+            private: false,
+            archived: false,
+        };
+        assert_eq!(seen, wanted);
+    }
+
+    #[tokio::test]
+    async fn a_branch_with_slashes_is_one_segment() {
+        let fake = answering(200, json!({"name": "fix/a b", "commit": {"sha": "c0ffee", "url": "x"}})).await;
+        let seen = fake.installation().find_branch("acme", "web", "fix/a b").await.expect("an answer");
+        assert_eq!(seen, Some(Branch { name: "fix/a b".into(), sha: "c0ffee".into() }));
+        assert_eq!(fake.lines(), ["GET /repos/acme/web/branches/fix%2Fa%20b"]);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_exist_is_nothing_in_all_of_githubs_ways() {
+        for status in [404, 409, 422] {
+            let fake = answering(status, json!({"message": "No commit found for SHA: nope"})).await;
+            let seen = fake.installation().commit_message("acme", "web", "nope").await.expect("an answer");
+            assert_eq!(seen, None, "{status}");
+        }
+        let fake = answering(404, json!({"message": "Branch not found"})).await;
+        assert_eq!(fake.installation().find_branch("acme", "web", "nope").await.expect("an answer"), None);
+    }
+
+    #[tokio::test]
+    async fn a_commit_tells_its_message() {
+        let fake =
+            answering(200, json!({"sha": "c0ffee", "commit": {"message": "Mend it\n\nAll of it."}})).await;
+        let seen = fake.installation().commit_message("acme", "web", "porter/task_1").await;
+        assert_eq!(seen.expect("an answer").as_deref(), Some("Mend it\n\nAll of it."));
+        assert_eq!(fake.lines(), ["GET /repos/acme/web/commits/porter%2Ftask_1?per_page=1"]);
+    }
+
+    #[tokio::test]
+    async fn commits_ahead_are_counted() {
+        let fake = answering(200, json!({"ahead_by": 3, "behind_by": 1, "commits": [], "files": []})).await;
+        let seen = fake.installation().commits_ahead("acme", "web", "main", "porter/task_1").await;
+        assert_eq!(seen.expect("a count"), 3);
+        assert_eq!(fake.lines(), ["GET /repos/acme/web/compare/main...porter%2Ftask_1?per_page=1"]);
+    }
+
+    #[tokio::test]
+    async fn a_file_is_decoded_from_its_lines_of_base64() {
+        let fake = answering(
+            200,
+            json!({"type": "file", "encoding": "base64", "size": 11, "content": "aGVsbG8g\nd29ybGQ=\n"}),
+        )
+        .await;
+        let seen = fake.installation().find_file("acme", "web", "docs/AGENTS.md", "fix/a").await;
+        assert_eq!(seen.expect("an answer").as_deref(), Some("hello world"));
+        assert_eq!(fake.lines(), ["GET /repos/acme/web/contents/docs/AGENTS.md?ref=fix%2Fa"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_readable_text_is_no_file() {
+        let too_long = STANDARD.encode(vec![b'x'; FILE_LIMIT + 1]);
+        for (status, body) in [
+            (404, json!({"message": "Not Found"})),
+            (200, json!([{"type": "file", "name": "a"}])),
+            (200, json!({"type": "submodule", "submodule_git_url": "x"})),
+            (200, json!({"type": "symlink", "target": "b", "encoding": "base64", "content": "Yg=="})),
+            (200, json!({"type": "file", "encoding": "none", "content": "", "size": 2_000_000})),
+            (200, json!({"type": "file", "encoding": "base64", "content": "//79"})),
+            (200, json!({"type": "file", "encoding": "base64", "content": "not base64"})),
+            (200, json!({"type": "file", "encoding": "base64", "content": too_long})),
+            (
+                403,
+                json!({"message": "too big", "errors": [{"resource": "Blob", "field": "data", "code": "too_large"}]}),
+            ),
+        ] {
+            let fake = answering(status, body).await;
+            let seen = fake.installation().find_file("acme", "web", "AGENTS.md", "main").await;
+            assert_eq!(seen.expect("an answer"), None, "{status}");
+        }
+    }
+}

@@ -12,6 +12,9 @@ use super::error::{Call, Error};
 /// GitHub's largest page.
 const PAGE_SIZE: u8 = 100;
 
+/// A name that fills a route. `Sync`, because requests are made inside futures that move between threads.
+type Name<'a> = &'a (dyn Display + Sync);
+
 /// A request without its credential.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
@@ -31,7 +34,7 @@ impl Request {
     /// # Errors
     /// [`Error::Invalid`] when a name is empty or one of `.` and `..`: no such thing exists on GitHub, and
     /// the path would mean something else.
-    pub(super) fn new(method: Method, route: &'static str, names: &[&dyn Display]) -> Result<Self, Error> {
+    pub(super) fn new(method: Method, route: &'static str, names: &[Name<'_>]) -> Result<Self, Error> {
         match fill(route, names) {
             Some(path) => Ok(Self { method, route, path, query: String::new(), body: None }),
             None => Err(Error::Invalid {
@@ -42,12 +45,12 @@ impl Request {
     }
 
     /// A read; see [`Request::new`].
-    pub(super) fn get(route: &'static str, names: &[&dyn Display]) -> Result<Self, Error> {
+    pub(super) fn get(route: &'static str, names: &[Name<'_>]) -> Result<Self, Error> {
         Self::new(Method::GET, route, names)
     }
 
     /// A `POST` with a body; see [`Request::new`].
-    pub(super) fn post(route: &'static str, names: &[&dyn Display], body: Value) -> Result<Self, Error> {
+    pub(super) fn post(route: &'static str, names: &[Name<'_>], body: Value) -> Result<Self, Error> {
         Ok(Self { body: Some(body), ..Self::new(Method::POST, route, names)? })
     }
 
@@ -106,7 +109,7 @@ pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
 }
 
 /// Fills a route. `{path}` keeps its slashes (a file in a repository); every other name is one segment.
-fn fill(route: &str, names: &[&dyn Display]) -> Option<String> {
+fn fill(route: &str, names: &[Name<'_>]) -> Option<String> {
     let mut names = names.iter();
     let mut path = String::with_capacity(route.len() + 32);
     for segment in route.split('/').skip(1) {
@@ -145,7 +148,7 @@ fn push_encoded(path: &mut String, name: &str) -> Option<()> {
 mod tests {
     use super::*;
 
-    fn path(route: &'static str, names: &[&dyn Display]) -> Option<String> {
+    fn path(route: &'static str, names: &[Name<'_>]) -> Option<String> {
         Request::get(route, names).ok().map(|request| request.path)
     }
 
