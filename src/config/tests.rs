@@ -312,7 +312,7 @@ fn an_env_file_gives_values_and_blank_ones_count_as_unset() {
 
 #[test]
 fn the_readme_explains_exactly_the_variables_that_are_read() {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let readme = shipped("README.md");
     let (_, rest) = readme.split_once("<!-- configuration:begin -->\n").unwrap();
     let (table, _) = rest.split_once("<!-- configuration:end -->").unwrap();
     assert!(
@@ -331,4 +331,34 @@ fn every_default_of_the_table_is_a_value_that_is_accepted() {
         }
     }
     Config::load(&environment).unwrap();
+}
+
+/// A file of the repository.
+fn shipped(name: &str) -> String {
+    fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+#[test]
+fn the_example_env_file_needs_nothing_but_an_encryption_key() {
+    let example = shipped(".env.example");
+    let assignments =
+        example.lines().filter_map(|line| line.split_once('=')).filter(|(name, _)| !name.starts_with('#'));
+    let environment: Environment = assignments.collect();
+    let config = Config::load(&environment.with("PORTER_SECRET_ENCRYPTION_KEY", "root")).unwrap();
+    assert!(config.github.is_none() && config.runner == RunnerKind::Local && config.mock_agent);
+}
+
+#[test]
+fn the_shipped_files_set_only_variables_that_are_read() {
+    let fly = shipped("fly.toml");
+    let (_, fly) = fly.split_once("\n[env]\n").unwrap();
+    let (fly, _) = fly.split_once("\n[").unwrap();
+    let example = shipped(".env.example");
+    let lines = fly.lines().chain(example.lines()).filter(|line| !line.starts_with('#'));
+    let names: Vec<&str> = lines.filter_map(|line| Some(line.split_once('=')?.0.trim())).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        let known = variables::find(name).is_some() || name == "GITHUB_APP_PRIVATE_KEY_FILE";
+        assert!(known, "{name} is set in .env.example or fly.toml, but nothing reads it");
+    }
 }
