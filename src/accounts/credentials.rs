@@ -7,8 +7,8 @@ use std::sync::Arc;
 use secrecy::SecretString;
 
 use crate::config::SharedCredentials;
-use crate::crypto::vault::{Identity, Vault};
 pub use crate::crypto::vault::OpenError;
+use crate::crypto::vault::{Identity, Vault};
 use crate::db::users::Person;
 use crate::db::{self, Db};
 use crate::domain::settings::Settings;

@@ -7,8 +7,8 @@ use chrono::TimeDelta;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::clock::Clock;
-use crate::crypto::{NoRandomness, tokens};
 use crate::crypto::vault::{Identity, OpenError, SealError, Vault};
+use crate::crypto::{NoRandomness, tokens};
 use crate::db::users::User;
 use crate::db::{self, Db};
 

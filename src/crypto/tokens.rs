@@ -57,7 +57,6 @@ impl Keys {
     pub fn comment_proof(&self, about: &str) -> String {
         hex::encode(comment_mac(&self.comment.current, about))
     }
-
 }
 
 impl Ring {

@@ -139,10 +139,7 @@ static AGENTS: [Agent; 4] = [
         ],
         model_option: Some("--model"),
         default_model: None,
-        environment: &[
-            ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
-            ("DISABLE_AUTOUPDATER", "1"),
-        ],
+        environment: &[("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"), ("DISABLE_AUTOUPDATER", "1")],
         root_environment: &[("IS_SANDBOX", "1")],
         keys: Keys::AnyOf(&["ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"]),
         optional: &["ANTHROPIC_BASE_URL"],
@@ -182,7 +179,12 @@ static AGENTS: [Agent; 4] = [
 
 /// Every provider whose keys Porter keeps. The names are those of models.dev.
 pub static PROVIDERS: [Provider; 10] = [
-    provider("anthropic", "Anthropic", &["ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"], &["ANTHROPIC_BASE_URL"]),
+    provider(
+        "anthropic",
+        "Anthropic",
+        &["ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"],
+        &["ANTHROPIC_BASE_URL"],
+    ),
     provider("openai", "OpenAI", &["OPENAI_API_KEY"], &["OPENAI_BASE_URL"]),
     provider("amp", "Amp", &["AMP_API_KEY"], &[]),
     provider("opencode", "OpenCode Zen", &["OPENCODE_API_KEY"], &[]),

@@ -107,7 +107,10 @@ impl Settings {
         chosen.is_empty()
             || chosen.iter().any(|repository| {
                 repository.id == Some(id)
-                    || repository.full_name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(full_name))
+                    || repository
+                        .full_name
+                        .as_deref()
+                        .is_some_and(|name| name.eq_ignore_ascii_case(full_name))
             })
     }
 }

@@ -94,7 +94,7 @@ pub struct Guest {
     /// `shared` or `performance`.
     pub cpu_kind: &'static str,
     /// How many.
-    pub cpus: u8,
+    pub cpus: u32,
     /// Memory in MiB, a multiple of 256.
     pub memory_mb: u32,
 }

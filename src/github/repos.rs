@@ -222,12 +222,7 @@ impl Installation {
     ///
     /// # Errors
     /// As every call, but for the ways GitHub says that there is none (404, 409 in an empty repository, 422).
-    pub async fn find_commit(
-        &self,
-        owner: &str,
-        repo: &str,
-        git_ref: &str,
-    ) -> Result<Option<Commit>, Error> {
+    pub async fn find_commit(&self, owner: &str, repo: &str, git_ref: &str) -> Result<Option<Commit>, Error> {
         let route = "/repos/{owner}/{repo}/commits/{ref}";
         // One file of its change is asked for instead of all: only the commit itself is read.
         let request = Request::get(route, &[&owner, &repo, &git_ref])?.query("per_page", 1);
@@ -358,7 +353,7 @@ mod tests {
     async fn what_does_not_exist_is_nothing_in_all_of_githubs_ways() {
         for status in [404, 409, 422] {
             let fake = answering(status, json!({"message": "No commit found for SHA: nope"})).await;
-            let seen = fake.installation().commit_message("acme", "web", "nope").await.expect("an answer");
+            let seen = fake.installation().find_commit("acme", "web", "nope").await.expect("an answer");
             assert_eq!(seen, None, "{status}");
         }
         let fake = answering(404, json!({"message": "Branch not found"})).await;
@@ -369,7 +364,7 @@ mod tests {
     async fn a_commit_tells_its_message() {
         let fake =
             answering(200, json!({"sha": "c0ffee", "commit": {"message": "Mend it\n\nAll of it."}})).await;
-        let seen = fake.installation().commit_message("acme", "web", "porter/task_1").await;
+        let seen = fake.installation().find_commit("acme", "web", "porter/task_1").await;
         assert_eq!(seen.expect("an answer").as_deref(), Some("Mend it\n\nAll of it."));
         assert_eq!(fake.lines(), ["GET /repos/acme/web/commits/porter%2Ftask_1?per_page=1"]);
     }

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::db;
-use crate::tasks::{Context, Error, admission};
+use crate::tasks::{Context, Error, admission, error_chain};
 
 /// How many jobs run at once. Most of them wait for a remote service.
 const AT_ONCE: usize = 32;
@@ -48,7 +48,7 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
     let mut running: JoinSet<()> = JoinSet::new();
     while !stop.is_cancelled() {
         if let Err(error) = fill(&context, &mut running, &paused).await {
-            tracing::error!(error = %error, cause = source(&error), "the engine cannot go on; it tries again");
+            tracing::error!(error = error_chain(&error), "the engine cannot go on; it tries again");
         }
         tokio::select! {
             () = stop.cancelled() => {}
@@ -128,8 +128,4 @@ async fn pause(context: &Context) -> Duration {
     due.and_then(|at| (at - context.now()).to_std().ok())
         .map_or(POLL, |wait| wait.min(POLL))
         .max(Duration::from_millis(20))
-}
-
-fn source(error: &Error) -> String {
-    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
 }

@@ -1,14 +1,16 @@
 //! What the engine does at intervals, whether anything was written or not.
 
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::db;
-use crate::tasks::{Context, Error, redelivery, watch};
+use crate::tasks::{Context, Error, error_chain, redelivery, watch};
 
 /// How often running attempts are looked at.
 const WATCH: Duration = Duration::from_secs(10);
@@ -24,32 +26,37 @@ const DELIVERIES_KEPT: TimeDelta = TimeDelta::days(8);
 /// Starts every interval; the future ends when all have ended, after `stop`.
 pub(super) fn start(context: &Context, stop: &CancellationToken) -> impl Future<Output = ()> + use<> {
     let tracker = TaskTracker::new();
-    tracker.spawn(every("watch", WATCH, context.clone(), stop.clone(), async |context: &Context| {
-        watch::look(context).await
+    let begin = |what, pause, act: fn(Context) -> Acting| {
+        let context = context.clone();
+        tracker.spawn(every(what, pause, stop.clone(), move || act(context.clone())));
+    };
+    begin("the watch", WATCH, |context| Box::pin(async move { watch::look(&context).await }));
+    begin("the reaper", REAP, |context| Box::pin(async move { watch::reap(&context).await }));
+    begin("forgetting", FORGET, |context| Box::pin(async move { forget(&context).await }));
+    let (context, swept) = (context.clone(), Arc::<Mutex<_>>::default());
+    tracker.spawn(every("the redelivery sweep", REDELIVER, stop.clone(), move || {
+        redeliver(context.clone(), swept.clone())
     }));
-    tracker.spawn(every("reap", REAP, context.clone(), stop.clone(), async |context: &Context| {
-        watch::reap(context).await
-    }));
-    tracker.spawn(redeliver(context.clone(), stop.clone()));
-    tracker.spawn(every("forget", FORGET, context.clone(), stop.clone(), forget));
     tracker.close();
     async move { tracker.wait().await }
 }
 
-async fn every(
+type Acting = BoxFuture<'static, Result<(), Error>>;
+
+/// Acts at once and then at every `pause`, until `stop`.
+async fn every<F: Future<Output = Result<(), Error>>>(
     what: &'static str,
     pause: Duration,
-    context: Context,
     stop: CancellationToken,
-    mut act: impl AsyncFnMut(&Context) -> Result<(), Error>,
+    mut act: impl FnMut() -> F,
 ) {
     loop {
         let acted = tokio::select! {
             () = stop.cancelled() => return,
-            acted = act(&context) => acted,
+            acted = act() => acted,
         };
         if let Err(error) = acted {
-            tracing::warn!(error = %error, "{what} failed; it is tried again");
+            tracing::warn!(error = error_chain(&error), "{what} failed; it is tried again");
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -58,16 +65,13 @@ async fn every(
     }
 }
 
-/// Three days back at the start, then as far as the last sweep that succeeded, with an hour to spare.
-async fn redeliver(context: Context, stop: CancellationToken) {
-    let mut since = None;
-    every("the redelivery sweep", REDELIVER, context, stop, async |context: &Context| {
-        let began = context.now();
-        redelivery::sweep(context, since).await?;
-        since = Some(began - TimeDelta::hours(1));
-        Ok(())
-    })
-    .await;
+/// Looks three days back at the start, then as far as the last sweep that succeeded, with an hour to spare.
+async fn redeliver(context: Context, swept: Arc<Mutex<Option<DateTime<Utc>>>>) -> Result<(), Error> {
+    let since = *swept.lock().unwrap_or_else(PoisonError::into_inner);
+    let began = context.now();
+    redelivery::sweep(&context, since).await?;
+    *swept.lock().unwrap_or_else(PoisonError::into_inner) = Some(began - TimeDelta::hours(1));
+    Ok(())
 }
 
 async fn forget(context: &Context) -> Result<(), Error> {

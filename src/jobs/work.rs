@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Paused, backoff};
 use crate::db::{self, jobs::Claimed};
 use crate::domain::job::Job;
-use crate::tasks::{Context, Error, Step, answers, clean_up, control, launch, publish, reflect};
+use crate::tasks::{Context, Error, Step, answers, clean_up, control, error_chain, launch, publish, reflect};
 
 /// No job may take longer; shorter than the lease.
 const LONGEST: Duration = Duration::from_secs(5 * 60);
@@ -69,7 +69,7 @@ async fn attempt(context: &Context, claimed: &Claimed, paused: &Paused) -> Ended
         tracing::warn!(job.kind = claimed.kind, "a job's task is gone; it is dropped");
         return Ended::Done;
     }
-    let reason = chain(&error);
+    let reason = error_chain(&error);
     if let Some(until) = error.retry_at(now) {
         tracing::info!(job.kind = claimed.kind, job.lane = claimed.lane, %until, "left alone as asked");
         paused.lock().unwrap_or_else(PoisonError::into_inner).insert(claimed.lane.clone(), until);
@@ -80,7 +80,12 @@ async fn attempt(context: &Context, claimed: &Claimed, paused: &Paused) -> Ended
         tracing::error!(job.kind = claimed.kind, error = reason, "an effect is given up");
         return Ended::Done;
     }
-    tracing::warn!(job.kind = claimed.kind, job.attempt = claimed.tries, error = reason, "a job is tried again");
+    tracing::warn!(
+        job.kind = claimed.kind,
+        job.attempt = claimed.tries,
+        error = reason,
+        "a job is tried again"
+    );
     later(reason)
 }
 
@@ -102,16 +107,4 @@ impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-/// The error and what is behind it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -93,7 +93,7 @@ pub struct LaunchSpec {
     /// The container image (the local runner has none).
     pub image: String,
     /// Shared CPUs.
-    pub cpus: u8,
+    pub cpus: u32,
     /// Memory in MiB; Fly wants a multiple of 256.
     pub memory_mb: u32,
     /// Where; nothing lets Fly choose.
@@ -106,7 +106,7 @@ pub struct LaunchSpec {
 
 impl LaunchSpec {
     /// A machine for `assignment`: its environment, and the prompt as a file when it is too long for that.
-    pub fn new(task: TaskId, assignment: &Assignment, image: &str, cpus: u8, memory_mb: u32) -> Self {
+    pub fn new(task: TaskId, assignment: &Assignment, image: &str, cpus: u32, memory_mb: u32) -> Self {
         let (env, prompt) = assignment.to_env();
         Self {
             task,

@@ -121,8 +121,8 @@ async fn stop_in(
 pub async fn stop(context: &Context, id: &TaskId, requester_id: i64, login: &str) -> Result<Task, Error> {
     let mut write = context.db.begin().await?;
     let task = load_own(&mut write, id, requester_id).await?;
-    let stopped_before =
-        task.status == Status::Failed && task.error_message.as_deref().is_some_and(|m| m.starts_with("Stopped"));
+    let stopped_before = task.status == Status::Failed
+        && task.error_message.as_deref().is_some_and(|m| m.starts_with("Stopped"));
     if stopped_before {
         return Ok(task);
     }
@@ -139,20 +139,18 @@ pub async fn stop(context: &Context, id: &TaskId, requester_id: i64, login: &str
 pub async fn retry(context: &Context, id: &TaskId, requester_id: i64) -> Result<Task, Error> {
     let mut write = context.db.begin().await?;
     let task = load_own(&mut write, id, requester_id).await?;
-    let next = apply(&mut write, &task, Event::Retried, context.now()).await.map_err(|error| match error {
-        Error::Db(db::Error::Conflict) => {
-            Error::Refused("Another task of this issue and agent is active; stop it first.".to_owned())
-        }
-        other => other,
-    })?;
+    let next =
+        apply(&mut write, &task, Event::Retried, context.now()).await.map_err(|error| match error {
+            Error::Db(db::Error::Conflict) => {
+                Error::Refused("Another task of this issue and agent is active; stop it first.".to_owned())
+            }
+            other => other,
+        })?;
     db::commit(write).await?;
     context.bell.ring_for(id);
     Ok(next)
 }
 
 async fn load_own(write: &mut db::Connection, id: &TaskId, requester_id: i64) -> Result<Task, Error> {
-    db::tasks::find(write, id)
-        .await?
-        .filter(|task| task.requester.id == requester_id)
-        .ok_or(Error::NotFound)
+    db::tasks::find(write, id).await?.filter(|task| task.requester.id == requester_id).ok_or(Error::NotFound)
 }

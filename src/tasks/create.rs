@@ -3,9 +3,9 @@
 
 use super::decision::{Facts, Request, decide, may_ask};
 use super::{Context, Error, enqueue, record_status};
+use crate::db;
 use crate::db::idempotency::Remembered;
 use crate::db::users::User;
-use crate::db;
 use crate::domain::agent::Agent;
 use crate::domain::command::Run;
 use crate::domain::comment::Refusal;

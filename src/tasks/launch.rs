@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 
-use super::{Context, Error, PATIENCE, Step, enqueue};
+use super::{Context, Error, PATIENCE, Step, enqueue, error_chain};
 use crate::accounts::credentials::Keyring;
 use crate::crypto::vault::Identity;
 use crate::db;
@@ -62,8 +62,8 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
                 return Err(error);
             }
             let message = format!(
-                "Porter tried for an hour to start a machine ({error}{}). `@porter retry` tries again.",
-                source_of(&error)
+                "Porter tried for an hour to start a machine ({}). `@porter retry` tries again.",
+                error_chain(&error)
             );
             context.end_attempt(&task, Event::Failed { stage: FailureStage::Launch, message }).await?;
             Ok(Step::Done)
@@ -124,9 +124,8 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
         provider_keys: provider_keys(agent, task, &person),
     };
     let machine = &context.policy.machine;
-    let spec =
-        LaunchSpec::new(task.id.clone(), &assignment, &machine.image, machine.cpus, machine.memory_mb)
-            .in_region(machine.region.clone());
+    let spec = LaunchSpec::new(task.id.clone(), &assignment, &machine.image, machine.cpus, machine.memory_mb)
+        .in_region(machine.region.clone());
     match runner.launch(spec).await {
         Ok(machine) => Ok((machine, base_branch, time_limit)),
         Err(error) if error.is_temporary() => Err(error.into()),
@@ -194,13 +193,17 @@ async fn base_branch(github: &github::Installation, task: &Task) -> Result<Strin
             Some(_) => Ok(asked.clone()),
             None => Err(Stop::Refused(
                 FailureStage::Preflight,
-                format!("There is no branch `{asked}` in {}. Name one with `--base=…`.", repository.full_name()),
+                format!(
+                    "There is no branch `{asked}` in {}. Name one with `--base=…`.",
+                    repository.full_name()
+                ),
             )),
         };
     }
     if task.issue.is_pull_request {
         let pull = github.pull(owner, name, task.issue.number).await.map_err(refusal_or_later)?;
-        let own = pull.head_repo.as_deref().is_some_and(|repo| repo.eq_ignore_ascii_case(&repository.full_name()));
+        let own =
+            pull.head_repo.as_deref().is_some_and(|repo| repo.eq_ignore_ascii_case(&repository.full_name()));
         return Ok(if own && pull.state == github::State::Open { pull.head_ref } else { pull.base_ref });
     }
     Ok(repository.default_branch.clone())
@@ -291,10 +294,6 @@ fn not_there(error: github::Error) -> Result<Option<String>, github::Error> {
         github::Error::NotFound { .. } => Ok(None),
         other => Err(other),
     }
-}
-
-fn source_of(error: &Error) -> String {
-    std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -173,6 +173,18 @@ impl Error {
     }
 }
 
+/// An error and what is behind it, in one line for the log: `Display` alone never names its source.
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
 /// How a job ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -274,13 +286,8 @@ pub(crate) async fn enqueue(
 ) -> Result<(), db::Error> {
     let payload = serde_json::to_string(job)
         .map_err(|error| db::Error::Corrupt { what: format!("a {} job: {error}", job.kind()) })?;
-    let row = db::jobs::NewJob {
-        kind: job.kind(),
-        key: job.key(),
-        lane: job.lane(),
-        rank: job.rank(),
-        payload,
-    };
+    let row =
+        db::jobs::NewJob { kind: job.kind(), key: job.key(), lane: job.lane(), rank: job.rank(), payload };
     db::jobs::enqueue(write, &row, run_at).await
 }
 

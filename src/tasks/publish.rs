@@ -66,22 +66,16 @@ async fn open(
         draft: true,
     };
     match github.create_pull(&repository.owner, &repository.name, &new).await {
-        Err(error @ github::Error::AlreadyExists { .. }) => {
-            find_own(github, task).await?.ok_or(error)
-        }
+        Err(error @ github::Error::AlreadyExists { .. }) => find_own(github, task).await?.ok_or(error),
         answer => answer,
     }
 }
 
 /// The branch's open pull request; or, of those that people have closed or merged since, one that carries
 /// this very commit.
-async fn find_own(
-    github: &github::Installation,
-    task: &Task,
-) -> Result<Option<github::Pull>, github::Error> {
+async fn find_own(github: &github::Installation, task: &Task) -> Result<Option<github::Pull>, github::Error> {
     let repository = &task.repository;
-    let mut pulls =
-        github.list_pulls_by_head(&repository.owner, &repository.name, &task.id.branch()).await?;
+    let mut pulls = github.list_pulls_by_head(&repository.owner, &repository.name, &task.id.branch()).await?;
     let commit = task.commit_sha.as_deref();
     let own = pulls
         .iter()
@@ -109,7 +103,7 @@ async fn ask_for_review(
             tracing::info!(task.id = %task.id, error = %error, "the requester could not be made reviewer");
             Ok(())
         }
-        Ok(()) => Ok(()),
+        Ok(_) => Ok(()),
     }
 }
 

@@ -90,7 +90,8 @@ async fn pushed_head(context: &Context, task: &Task) -> Result<Option<String>, g
     // The worker marks what it saved from an agent that did not finish; an earlier attempt's work is older
     // than this attempt.
     let unfinished = commit.message.lines().any(|line| line.trim() == "Porter-Result: unfinished");
-    let stale = task.attempt > 1 && commit.committed_at.zip(task.started_at).is_none_or(|(at, start)| at < start);
+    let stale =
+        task.attempt > 1 && commit.committed_at.zip(task.started_at).is_none_or(|(at, start)| at < start);
     Ok((!unfinished && !stale).then_some(found.sha))
 }
 

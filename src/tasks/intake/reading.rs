@@ -132,11 +132,13 @@ fn comment(payload: webhook::IssueComment, app_id: u64, mock: bool) -> Said {
         return Said::Nothing("unsupported_action");
     }
     let author = payload.comment.user.unwrap_or(payload.sender);
-    let by_porter = payload.comment.performed_via_github_app.is_some_and(|app| u64::try_from(app.id) == Ok(app_id));
+    let by_porter =
+        payload.comment.performed_via_github_app.is_some_and(|app| u64::try_from(app.id) == Ok(app_id));
     if author.kind == "Bot" || author.login.ends_with("[bot]") || by_porter {
         return Said::Nothing("bot_comment");
     }
-    let known = |name: &str| Agent::find(name).filter(|agent| mock || agent.id != "mock").map(|agent| agent.id);
+    let known =
+        |name: &str| Agent::find(name).filter(|agent| mock || agent.id != "mock").map(|agent| agent.id);
     let Some(command) = command::parse(payload.comment.body.as_deref().unwrap_or_default(), known) else {
         return Said::Nothing("no_mention");
     };
@@ -175,11 +177,7 @@ fn issue(payload: webhook::Issues) -> Said {
     if payload.action != "closed" {
         return Said::Nothing("unsupported_action");
     }
-    Said::Closed {
-        repo_id: payload.repository.id,
-        issue: payload.issue.number,
-        login: payload.sender.login,
-    }
+    Said::Closed { repo_id: payload.repository.id, issue: payload.issue.number, login: payload.sender.login }
 }
 
 fn installation(payload: webhook::Installation) -> Said {

@@ -222,8 +222,7 @@ impl Batch<'_> {
     }
 
     async fn already_active(&self, write: &mut Connection, task: &Task) -> Result<Refusal, Error> {
-        let active =
-            db::tasks::list_active_on_issue(write, task.repository.id, task.issue.number).await?;
+        let active = db::tasks::list_active_on_issue(write, task.repository.id, task.issue.number).await?;
         let other = active.iter().find(|other| other.agent == task.agent).unwrap_or(task);
         Ok(Refusal::TaskAlreadyActive {
             task_url: self.context.policy.task_url(&other.id),
