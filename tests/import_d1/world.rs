@@ -97,6 +97,13 @@ impl World {
         self.vault.open(&identity, &sealed).unwrap().expose_secret().to_owned()
     }
 
+    /// The same after a restart.
+    pub async fn reopened(self) -> Self {
+        let folder = self.close().await;
+        let connection = open(&url(folder.path())).await.unwrap();
+        Self { folder, connection, vault: vault(&[root()]) }
+    }
+
     pub async fn close(self) -> TempDir {
         sqlx::Connection::close(self.connection).await.unwrap();
         self.folder
