@@ -258,8 +258,7 @@ impl Merge<'_> {
     async fn secrets(&mut self, rows: Vec<db::Secret>) -> Result<(), ImportError> {
         for secret in rows {
             let user_key = self.user_key(&secret.user_key, || row_name(&identity(&secret))).await?;
-            let (provider_id, env_key) = (&secret.provider_id, &secret.env_key);
-            let key = Key::Secret { user_key: &user_key, provider_id, env_key };
+            let key = Key::Secret(&user_key, &secret.provider_id, &secret.env_key);
             let existing = self.target.find_time(key).await?;
             let verdict = Verdict::of(existing.as_deref(), &secret.updated_at);
             self.report.secrets.add(verdict);

@@ -327,8 +327,8 @@ pub enum Key<'a> {
     User(&'a str),
     /// Of `user_settings`.
     Settings(&'a str),
-    /// Of `user_secrets`.
-    Secret { user_key: &'a str, provider_id: &'a str, env_key: &'a str },
+    /// Of `user_secrets`: user, provider and environment variable.
+    Secret(&'a str, &'a str, &'a str),
     /// Of `user_oauth_tokens`.
     OauthToken(i64),
 }
@@ -381,7 +381,7 @@ impl<'c> Target<'c> {
             Key::Settings(key) => {
                 sqlx::query_scalar("SELECT updated_at FROM user_settings WHERE user_key = ?").bind(key)
             }
-            Key::Secret { user_key, provider_id, env_key } => {
+            Key::Secret(user_key, provider_id, env_key) => {
                 let sql = "SELECT updated_at FROM user_secrets
                     WHERE user_key = ? AND provider_id = ? AND env_key = ?";
                 sqlx::query_scalar(sql).bind(user_key).bind(provider_id).bind(env_key)

@@ -50,8 +50,7 @@ pub(super) async fn store_fly_token(
     token: &SecretString,
     updated_at: &str,
 ) -> Result<bool, ImportError> {
-    let existing =
-        target.find_time(Key::Secret { user_key, provider_id: PROVIDER, env_key: ENV_KEY }).await?;
+    let existing = target.find_time(Key::Secret(user_key, PROVIDER, ENV_KEY)).await?;
     let writes = Verdict::of(existing.as_deref(), updated_at).writes();
     if writes {
         let identity = Identity::UserSecret { user_key, provider_id: PROVIDER, env_key: ENV_KEY };
