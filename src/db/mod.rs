@@ -19,6 +19,7 @@ pub mod deliveries;
 pub mod events;
 pub mod health;
 pub mod idempotency;
+pub mod import;
 pub mod installations;
 pub mod jobs;
 pub mod queue;
@@ -125,6 +126,14 @@ impl Db {
     /// [`Error::Unavailable`].
     pub async fn begin(&self) -> Result<Write, Error> {
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// The one connection that writes, for what begins its own transaction.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn writer(&self) -> Result<PoolConnection<Sqlite>, Error> {
+        Ok(self.writer.acquire().await?)
     }
 
     /// A connection that only reads.
