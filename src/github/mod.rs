@@ -15,7 +15,8 @@
 //! | `app` | verbs of the App: deliveries, installations |
 //! | `installation` | one installation: its token, its turn, its send |
 //! | `repos`, `issues`, `pulls` | verbs of an installation |
-//! | `wire`, `request`, `transport` | one HTTP exchange |
+//! | `request`, `wire`, `transport` | one HTTP exchange |
+//! | `pages` | a list in pages |
 //! | `jwt`, `throttle`, `error` | the App's signature, waiting, failing |
 
 mod app;
@@ -24,6 +25,7 @@ mod error;
 mod installation;
 mod issues;
 mod jwt;
+mod pages;
 mod pulls;
 mod repos;
 mod request;
