@@ -12,13 +12,11 @@ use url::Url;
 use super::error::Error;
 use super::installation::{Installation, Shared};
 use super::jwt::AppKey;
+use super::pages::Pages;
 use super::request::Request;
 use super::throttle::Throttle;
 use super::wire::{Answer, Wire};
 use crate::clock::Clock;
-
-/// The most pages that are read of one list: 100 000 entries.
-const PAGE_LIMIT: usize = 1000;
 
 /// What the client needs to know.
 #[derive(Clone, Debug)]
@@ -115,39 +113,5 @@ impl Client {
             list.add(&request, &answer)?;
         }
         Ok(list.items)
-    }
-}
-
-/// A list that comes in pages.
-pub(super) struct Pages<T> {
-    /// The page to ask for; nothing once all are there.
-    pub(super) next: Option<Request>,
-    /// What came so far.
-    pub(super) items: Vec<T>,
-    pages: usize,
-}
-
-impl<T: DeserializeOwned> Pages<T> {
-    /// A list that begins with this request.
-    pub(super) fn new(first: Request) -> Self {
-        Self { next: Some(first.paged()), items: Vec::new(), pages: 0 }
-    }
-
-    /// Takes in the answer to `request`.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the page is not a list, or the list has no end.
-    pub(super) fn add(&mut self, request: &Request, answer: &Answer) -> Result<(), Error> {
-        self.items.extend(answer.json::<Vec<T>>()?);
-        self.next = request.next_page(answer.link());
-        self.pages += 1;
-        if self.pages == PAGE_LIMIT && self.next.is_some() {
-            return Err(Error::Unavailable {
-                message: format!("the list has more than {PAGE_LIMIT} pages"),
-                retry_after: None,
-                call: answer.call(),
-            });
-        }
-        Ok(())
     }
 }

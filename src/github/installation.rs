@@ -12,8 +12,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
-use super::client::{Client, Pages};
+use super::client::Client;
 use super::error::Error;
+use super::pages::Pages;
 use super::request::Request;
 use super::throttle::Throttle;
 use super::wire::Answer;

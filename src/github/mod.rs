@@ -25,6 +25,7 @@ mod error;
 mod installation;
 mod issues;
 mod jwt;
+mod pages;
 mod pulls;
 mod repos;
 mod request;

@@ -34,6 +34,7 @@ const REDIRECT_LIMIT: usize = 3;
 pub(super) struct Wire {
     octocrab: Octocrab,
     base: Url,
+    timeout: Duration,
     pub(super) clock: Clock,
 }
 
@@ -73,7 +74,7 @@ impl Wire {
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
             return Err(Error::Misconfigured { message: format!("{base} is not an http(s) URL") });
         }
-        Ok(Self { octocrab: transport::octocrab(&base)?, base, clock })
+        Ok(Self { octocrab: transport::octocrab(&base)?, base, timeout: REQUEST_TIMEOUT, clock })
     }
 
     /// The API's base URL.
@@ -185,7 +186,7 @@ impl Wire {
                 .to_bytes();
             Ok(Reply { status: parts.status, headers: parts.headers, body: body.into() })
         };
-        tokio::time::timeout(REQUEST_TIMEOUT, exchange).await.unwrap_or(Err(Lost::TimedOut))
+        tokio::time::timeout(self.timeout, exchange).await.unwrap_or(Err(Lost::TimedOut))
     }
 
     /// Reads the outcome as an answer or a failure, and remembers what it says about limits.
@@ -202,7 +203,7 @@ impl Wire {
         let reply = match outcome {
             Ok(reply) => reply,
             Err(Lost::TimedOut) => {
-                return unavailable(format!("no answer within {} s", REQUEST_TIMEOUT.as_secs()), call);
+                return unavailable(format!("no answer within {:?}", self.timeout), call);
             }
             Err(Lost::Broken(cause)) => return unavailable(cause, call),
         };
@@ -365,6 +366,23 @@ mod tests {
             error.to_string().starts_with("GitHub is not available: GET /app: Connection refused"),
             "{error}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_server_that_keeps_silent_is_unavailable_and_not_asked_again() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let base = format!("http://{}", silent.local_addr().expect("an address"));
+        let mut wire = Wire::new(&base.parse().expect("a URL"), Clock::fixed(fake::start())).expect("a wire");
+        wire.timeout = Duration::from_millis(50);
+        let request = Request::get("/app", &[]).expect("a request");
+        let error = wire
+            .send(&request, &SecretString::from("ghs_x"), &Throttle::new(Duration::ZERO))
+            .await
+            .expect_err("a failure");
+        assert_eq!(error.to_string(), "GitHub is not available: GET /app: no answer within 50ms");
+        silent.accept().await.expect("the one connection");
+        let mut idle = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(silent.poll_accept(&mut idle).is_pending(), "asked again");
     }
 
     #[tokio::test]
