@@ -1,11 +1,303 @@
-//! (to be written)
+//! The composition root: from the configuration to a running Porter. `serve`, `demo` and the tests start the
+//! same parts here.
 
-/// Runs the service.
-pub async fn serve() -> anyhow::Result<std::process::ExitCode> {
-    anyhow::bail!("to be written")
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::accounts::credentials::Credentials;
+use crate::accounts::import_d1;
+use crate::accounts::sessions::Sessions;
+use crate::clock::Clock;
+use crate::config::{self, Config, Environment, Need, RunnerKind};
+use crate::crypto::tokens::Keys;
+use crate::crypto::vault::Vault;
+use crate::db::Db;
+use crate::db::queue::Caps;
+use crate::runner::local::LocalRunner;
+use crate::tasks::fleet::Fleet;
+use crate::tasks::intake::Intake;
+use crate::tasks::{Bell, Context, Policy};
+use crate::web::{self, Service, Site};
+use crate::{fly, github, jobs, lifecycle};
+
+/// A Porter that is about to run.
+pub struct App {
+    listener: TcpListener,
+    site: Site,
+    engine: Option<Context>,
+    recorder: Option<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>,
+    stop: CancellationToken,
+    /// Held as long as Porter runs: two engines on one database would do everything twice.
+    _lock: File,
 }
 
-/// Migrates.
-pub async fn migrate() -> anyhow::Result<std::process::ExitCode> {
-    anyhow::bail!("to be written")
+/// Where the local runner finds the worker, when it is not this very program.
+#[derive(Clone, Debug, Default)]
+pub struct LocalWorker {
+    /// The program to run as `PROGRAM worker`.
+    pub program: Option<PathBuf>,
+}
+
+impl App {
+    /// Opens the database, brings it up to date, and puts the parts together. Nothing runs yet, but the
+    /// address is bound.
+    ///
+    /// # Errors
+    /// What keeps Porter from starting, as a sentence for the operator.
+    pub async fn build(
+        config: Config,
+        environment: &Environment,
+        clock: Clock,
+        worker: LocalWorker,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let lock = lock(&config.database.path)?;
+        let db = open(&config.database.path).await?;
+        let vault = Arc::new(Vault::new(config.encryption_root.clone(), config.encryption_previous.clone()));
+        let adopted = import_d1::adopt_fly_tokens(&mut *db.writer().await?, &vault).await?;
+        if adopted > 0 {
+            tracing::info!(users = adopted, "moved Fly tokens out of settings, into encrypted storage");
+        }
+        let runner = match config.runner {
+            RunnerKind::Fly => "fly",
+            RunnerKind::Local => "local",
+        };
+        let startup = Arc::new(startup(environment, runner, config.github.is_some()));
+        let (service, engine, recorder) = match (&config.github, &config.webhook_secret) {
+            (Some(app), Some(webhook_secret)) => {
+                let context = context(&config, app, &db, &vault, clock.clone(), worker)?;
+                let (intake, recorder) = Intake::new(context.clone());
+                let sessions =
+                    Sessions::open(db.clone(), clock, &vault, config.session_secret.clone()).await?;
+                let service = Service {
+                    context: context.clone(),
+                    intake,
+                    sessions,
+                    webhook_secret: Arc::new(webhook_secret.clone()),
+                };
+                (Some(service), Some(context), Some(Box::pin(recorder) as _))
+            }
+            _ => (None, None, None),
+        };
+        let listener = TcpListener::bind(config.bind)
+            .await
+            .with_context(|| format!("BIND_ADDR {} cannot be bound", config.bind))?;
+        let site = Site { db, startup, service, stop: stop.clone() };
+        Ok(Self { listener, site, engine, recorder, stop, _lock: lock })
+    }
+
+    /// Where Porter listens.
+    ///
+    /// # Errors
+    /// When the operating system does not say.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// What the use cases stand on, once the GitHub App is known.
+    pub fn context(&self) -> Option<&Context> {
+        self.engine.as_ref()
+    }
+
+    /// Who is signed in, once the GitHub App is known.
+    pub fn sessions(&self) -> Option<&Sessions> {
+        self.site.service.as_ref().map(|service| &service.sessions)
+    }
+
+    /// Runs until the stop token is cancelled, then drains: no new work, what runs is finished or put back.
+    ///
+    /// # Errors
+    /// When a part ends that should not have.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let Self { listener, site, engine, recorder, stop, _lock } = self;
+        let db = site.db.clone();
+        let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
+        if let Some(recorder) = recorder {
+            // Ends when the server, which holds its other end, has ended.
+            parts.spawn(async move {
+                recorder.await;
+                Ok(())
+            });
+        }
+        if let Some(context) = engine {
+            let stop = stop.clone();
+            parts.spawn(async move { jobs::run(context, stop).await.context("the engine ended") });
+        }
+        let closing = stop.clone();
+        parts.spawn(async move {
+            axum::serve(listener, web::router(site))
+                .with_graceful_shutdown(async move { closing.cancelled().await })
+                .await
+                .context("the server ended")
+        });
+        let mut outcome = Ok(());
+        let drained = async {
+            while let Some(ended) = parts.join_next().await {
+                let ended = ended.context("a part of Porter panicked").and_then(|ended| ended);
+                if ended.is_err() && outcome.is_ok() {
+                    outcome = ended;
+                }
+                // One part that ends takes the others along.
+                stop.cancel();
+            }
+        };
+        let limit = async {
+            stop.cancelled().await;
+            tokio::time::sleep(lifecycle::LONGEST_DRAIN).await;
+        };
+        tokio::select! {
+            () = drained => {}
+            () = limit => tracing::warn!("some connections did not end in time"),
+        }
+        parts.shutdown().await;
+        db.close().await;
+        outcome
+    }
+}
+
+/// `porter serve`.
+///
+/// # Errors
+/// What keeps Porter from starting or running.
+pub async fn serve() -> anyhow::Result<ExitCode> {
+    let environment = Environment::process();
+    let config = Config::load(&environment)?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let stop = CancellationToken::new();
+    lifecycle::stop_on_signals(stop.clone())?;
+    let app =
+        App::build(config, &environment, Clock::system(), LocalWorker::default(), stop).await?;
+    tracing::info!(address = %app.address()?, version = env!("CARGO_PKG_VERSION"), "Porter listens");
+    app.run().await?;
+    tracing::info!("Porter has ended");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `porter migrate`.
+///
+/// # Errors
+/// When the configuration names no database, or it cannot be brought up to date.
+pub async fn migrate() -> anyhow::Result<ExitCode> {
+    let database = config::Database::load(&Environment::process())?;
+    open(&database.path).await?.close().await;
+    println!("{} is up to date", database.path.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn open(path: &Path) -> anyhow::Result<Db> {
+    let db = Db::open(path).await.with_context(|| {
+        format!("the database {} cannot be opened; check DATABASE_URL and the folder's rights", path.display())
+    })?;
+    db.migrate().await.with_context(|| format!("the database {}", path.display()))?;
+    Ok(db)
+}
+
+/// Takes the database for this process.
+fn lock(database: &Path) -> anyhow::Result<File> {
+    let path = beside(database, "lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("{} cannot be written; check DATABASE_URL", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => anyhow::bail!(
+            "another porter runs on the database {}; stop it, or give this one its own DATABASE_URL",
+            database.display()
+        ),
+    }
+}
+
+/// A file or folder that belongs to the database and lies beside it.
+fn beside(database: &Path, what: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".");
+    name.push(what);
+    name.into()
+}
+
+fn context(
+    config: &Config,
+    app: &config::GithubApp,
+    db: &Db,
+    vault: &Arc<Vault>,
+    clock: Clock,
+    worker: LocalWorker,
+) -> anyhow::Result<Context> {
+    let github = github::Client::new(
+        github::Settings {
+            api_url: config.github_urls.api.clone(),
+            app_id: app.app_id.to_string(),
+            private_key: app.private_key.clone(),
+            mutation_interval: config.github_urls.mutation_interval,
+        },
+        clock.clone(),
+    )
+    .context("the GitHub client cannot be made")?;
+    let fleet = match config.runner {
+        RunnerKind::Fly => Fleet::Fly(fly::Api::new(&config.fly.base_url).context("FLY_API_BASE_URL")?),
+        RunnerKind::Local => {
+            let program = match worker.program {
+                Some(program) => program,
+                None => std::env::current_exe().context("the path of this program is unknown")?,
+            };
+            let search_path = config::variable("PATH").unwrap_or_default();
+            let folder = beside(&config.database.path, "machines");
+            let runner = LocalRunner::new(&folder, &program, &search_path)
+                .with_context(|| format!("{} cannot be written", folder.display()))?;
+            Fleet::Local(Arc::new(runner))
+        }
+    };
+    let limits = &config.limits;
+    Ok(Context {
+        db: db.clone(),
+        clock,
+        github,
+        fleet,
+        credentials: Credentials::new(db.clone(), vault.clone(), config.shared.clone()),
+        keys: Arc::new(Keys::new(
+            &config.encryption_root,
+            &config.encryption_previous,
+            config.callback_secret.as_ref(),
+        )),
+        policy: Arc::new(Policy {
+            public_url: config.public_url.clone(),
+            github_web_url: config.github_urls.web.clone(),
+            app_id: app.app_id,
+            allowlist: config.allowlist.clone(),
+            caps: Caps { per_user: limits.per_user, overall: limits.overall },
+            queued_per_user: limits.queued_per_user,
+            task_timeout: limits.task_timeout,
+            mock_agent: config.mock_agent,
+            machine: config.machine.clone(),
+        }),
+        bell: Bell::default(),
+    })
+}
+
+fn startup(environment: &Environment, runner: &'static str, configured: bool) -> web::health::Startup {
+    let set = |name: &str| environment.get(name).is_some_and(|value| !value.trim().is_empty());
+    let named = config::VARIABLES.iter().filter(|variable| !variable.name.contains('<'));
+    let needed = named.clone().filter(|variable| match variable.need {
+        Need::Yes => true,
+        Need::OrSetup => !configured,
+        Need::No => false,
+    });
+    web::health::Startup {
+        environment: named.map(|variable| (variable.name.to_owned(), set(variable.name))).collect(),
+        missing: needed.map(|variable| variable.name.to_owned()).filter(|name| !set(name)).collect(),
+        runner,
+    }
 }

@@ -25,6 +25,7 @@ use self::fly_token::{store_fly_token, take_fly_token};
 pub use self::report::{Counts, Report};
 use crate::config;
 use crate::crypto::vault::{Identity, OpenError, SealError, Sealed, Vault};
+use crate::db::Db;
 use crate::db::import::{self as db, Ciphertext, Connection, Key, Scratch, ScratchError, Target};
 
 /// Why nothing was imported.
@@ -85,7 +86,9 @@ pub async fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let vault = Vault::new(config.encryption_root, config.encryption_previous);
     let sql = tokio::fs::read(file).await.with_context(|| format!("cannot read {}", file.display()))?;
     let sql = String::from_utf8(sql).ok().with_context(|| format!("{} is not UTF-8", file.display()))?;
-    let mut connection = db::open(&config.database.path).await?;
+    let database = Db::open(&config.database.path).await?;
+    database.migrate().await?;
+    let mut connection = database.writer().await?;
     let report = import(&mut connection, &vault, &sql).await.context("nothing was imported")?;
     println!("{report}");
     Ok(ExitCode::SUCCESS)

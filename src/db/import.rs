@@ -2,9 +2,7 @@
 //! export is loaded, and a [`Target`], the transaction that writes into the real one. Which rows are written
 //! is decided by `accounts::import_d1`, the only caller.
 
-use std::str::FromStr;
-
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Row, Sqlite, SqliteConnection};
 
 /// A connection to the real database.
@@ -115,20 +113,6 @@ pub struct OauthToken {
     pub ciphertext: Ciphertext,
     /// RFC 3339.
     pub updated_at: String,
-}
-
-/// Opens the database at `url`, made if it is not there, with its tables up to date.
-///
-/// # Errors
-/// It cannot be opened, or it was written by a newer Porter.
-pub async fn open(url: &str) -> Result<Connection, Error> {
-    let options = SqliteConnectOptions::from_str(url)?
-        .create_if_missing(true)
-        .foreign_keys(true)
-        .journal_mode(SqliteJournalMode::Wal);
-    let mut connection = options.connect().await?;
-    sqlx::migrate!().run(&mut connection).await?;
-    Ok(connection)
 }
 
 /// A database in memory that is gone when this is dropped.

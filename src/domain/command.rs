@@ -8,6 +8,8 @@
 mod mention;
 mod options;
 
+pub use options::is_branch_name;
+
 use super::task::Priority;
 
 /// What a comment asks of Porter.

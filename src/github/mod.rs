@@ -16,6 +16,7 @@
 //! | `installation` | one installation: its token, its turn, its send |
 //! | `repos`, `issues`, `pulls` | verbs of an installation |
 //! | `wire`, `request`, `transport` | one HTTP exchange |
+//! | `pages` | a list in pages |
 //! | `webhook` | payloads that GitHub sends |
 //! | `jwt`, `throttle`, `error` | the App's signature, waiting, failing |
 

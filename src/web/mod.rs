@@ -1,1 +1,121 @@
-//! (to be written)
+//! HTTP: routes, what every request passes through, and one file per resource. A handler receives input that
+//! was verified ([`webhook::VerifiedWebhook`], [`callbacks::AuthenticatedWorker`],
+//! [`session::SignedInUser`]), or never runs. Decisions are made in `tasks` and `accounts`; reads may go
+//! straight to `db`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Request};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, post};
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::trace::TraceLayer;
+
+use crate::accounts::sessions::Sessions;
+use crate::db::Db;
+use crate::tasks::Context;
+use crate::tasks::intake::Intake;
+
+mod callbacks;
+mod cross_site;
+mod error;
+pub mod health;
+mod pages;
+mod session;
+mod tasks;
+mod webhook;
+
+pub use error::Error;
+pub use session::SESSION_COOKIE;
+
+/// What the handlers stand on. Cheap to clone.
+#[derive(Clone)]
+pub struct Site {
+    /// The database.
+    pub db: Db,
+    /// What the start found, for `/api/startup/check`.
+    pub startup: Arc<health::Startup>,
+    /// The service, once the GitHub App is known.
+    pub service: Option<Service>,
+    /// Cancelled when Porter shuts down: streams end, `/readyz` says no.
+    pub stop: CancellationToken,
+}
+
+/// What is there once the GitHub App is known. Cheap to clone. As an extractor, it refuses requests before.
+#[derive(Clone)]
+pub struct Service {
+    /// The use cases' ground.
+    pub context: Context,
+    /// Takes webhooks.
+    pub intake: Intake,
+    /// Who is signed in.
+    pub sessions: Sessions,
+    /// What GitHub signs with.
+    pub webhook_secret: Arc<SecretString>,
+}
+
+impl FromRequestParts<Site> for Service {
+    type Rejection = Error;
+
+    async fn from_request_parts(_parts: &mut Parts, site: &Site) -> Result<Self, Error> {
+        site.service.clone().ok_or_else(Error::not_configured)
+    }
+}
+
+/// Everything Porter answers.
+pub fn router(site: Site) -> Router {
+    let id = HeaderName::from_static("x-request-id");
+    let trace = TraceLayer::new_for_http().make_span_with(span).on_request(()).on_response(
+        tower_http::trace::DefaultOnResponse::new().level(tracing::Level::DEBUG),
+    );
+    let header = |name, value| {
+        SetResponseHeaderLayer::if_not_present(HeaderName::from_static(name), HeaderValue::from_static(value))
+    };
+    let layers = ServiceBuilder::new()
+        .layer(SetRequestIdLayer::new(id.clone(), MakeRequestUuid))
+        .layer(trace)
+        .layer(PropagateRequestIdLayer::new(id))
+        .layer(header("x-content-type-options", "nosniff"))
+        .layer(header("referrer-policy", "same-origin"))
+        .layer(from_fn(error::complete))
+        .layer(CatchPanicLayer::custom(error::panicked));
+    Router::new()
+        .route("/", get(pages::home))
+        .route("/tasks/{id}", get(pages::task))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/api/startup/check", get(health::startup))
+        .route("/api/webhooks/github", post(webhook::receive))
+        .route("/api/callbacks/complete", post(callbacks::complete))
+        .route("/api/callbacks/progress", post(callbacks::progress))
+        .route("/api/tasks", get(tasks::list::active_first).post(tasks::create::create))
+        .route("/api/tasks/history", get(tasks::list::history))
+        .route("/api/tasks/{id}", get(tasks::show))
+        .route("/api/tasks/{id}/status", get(tasks::status))
+        .route("/api/tasks/{id}/events", get(tasks::events::stream))
+        .route("/api/tasks/{id}/retry", post(tasks::retry))
+        .route("/api/tasks/{id}/stop", post(tasks::stop))
+        .fallback(|| async { Error::not_found("there is nothing at this address") })
+        .method_not_allowed_fallback(|| async { Error::method_not_allowed() })
+        .layer(from_fn_with_state(site.clone(), cross_site::refuse))
+        .layer(layers)
+        .with_state(site)
+}
+
+fn span<B>(request: &Request<B>) -> tracing::Span {
+    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
+    tracing::info_span!(
+        "request",
+        http.request_id = id.unwrap_or_default(),
+        http.method = %request.method(),
+        http.path = request.uri().path(),
+    )
+}

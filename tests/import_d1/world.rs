@@ -4,10 +4,11 @@ use std::path::Path;
 
 use porter::accounts::import_d1::{ImportError, Report, import};
 use porter::crypto::vault::{Identity, Sealed, Vault};
-use porter::db::import::{Connection, open};
+use porter::db::Db;
 use secrecy::ExposeSecret;
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::pool::PoolConnection;
+use sqlx::{AssertSqlSafe, Row, Sqlite};
 use tempfile::TempDir;
 
 pub const EXPORT: &str = include_str!("../fixtures/d1-export/export.sql");
@@ -19,15 +20,22 @@ pub const LATER: &str = "2026-02-20T10:00:00.001Z";
 /// A Porter with an empty database, and the root secret of the export.
 pub struct World {
     pub folder: TempDir,
-    pub connection: Connection,
+    pub db: Db,
+    pub connection: PoolConnection<Sqlite>,
     pub vault: Vault,
 }
 
 impl World {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let connection = open(&url(folder.path())).await.unwrap();
-        Self { folder, connection, vault: vault(&[root()]) }
+        Self::open(folder).await
+    }
+
+    async fn open(folder: TempDir) -> Self {
+        let db = Db::open(&folder.path().join("porter.db")).await.unwrap();
+        db.migrate().await.unwrap();
+        let connection = db.writer().await.unwrap();
+        Self { folder, db, connection, vault: vault(&[root()]) }
     }
 
     /// One in which the export already is.
@@ -100,12 +108,12 @@ impl World {
     /// The same after a restart.
     pub async fn reopened(self) -> Self {
         let folder = self.close().await;
-        let connection = open(&url(folder.path())).await.unwrap();
-        Self { folder, connection, vault: vault(&[root()]) }
+        Self::open(folder).await
     }
 
     pub async fn close(self) -> TempDir {
-        sqlx::Connection::close(self.connection).await.unwrap();
+        drop(self.connection);
+        self.db.close().await;
         self.folder
     }
 }

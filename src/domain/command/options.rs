@@ -188,7 +188,7 @@ impl<'c> Reader<'c> {
                 None => return Err(wrong(format!("{} is not a priority", shown()))),
             },
             "model" if is_model(value) => contradicts(&mut self.run.model, value.to_owned()),
-            "base" if is_branch(value) => contradicts(&mut self.run.base_branch, value.to_owned()),
+            "base" if is_branch_name(value) => contradicts(&mut self.run.base_branch, value.to_owned()),
             _ => {
                 let thing = if name == "base" { "branch" } else { name };
                 return Err(wrong(format!("{} cannot be the name of a {thing}", shown())));
@@ -230,8 +230,8 @@ fn is_model(value: &str) -> bool {
     value.len() <= LONGEST_VALUE && !value.starts_with('-') && value.chars().all(allowed)
 }
 
-/// What git-check-ref-format(1) says of branches.
-fn is_branch(value: &str) -> bool {
+/// Whether git takes `value` for the name of a branch (git-check-ref-format(1)), and no command for an option.
+pub fn is_branch_name(value: &str) -> bool {
     let forbidden = |c: char| c.is_control() || c.is_whitespace() || "~^:?*[\\".contains(c);
     let part_ok = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
     value.len() <= LONGEST_VALUE

@@ -1,0 +1,109 @@
+//! `POST /api/callbacks/complete` and `…/progress`: what workers say (contract §7). The token is checked
+//! before the task is looked up, and nothing here waits for GitHub.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::{Error, Site};
+use crate::domain::report::{Completion, Progress, ProgressAnswer};
+use crate::domain::task::TaskId;
+use crate::tasks::reports::{self, Recorded};
+
+/// Larger reports are refused; a worker's are far smaller.
+const LARGEST: usize = 2 * 1024 * 1024;
+
+/// A report whose sender proved to be the worker of the attempt it is about.
+pub(super) struct AuthenticatedWorker<R> {
+    task: TaskId,
+    report: R,
+}
+
+/// What both kinds of report have in common.
+pub(super) trait Report: DeserializeOwned {
+    fn subject(&self) -> (&str, u32);
+    fn token(&self) -> Option<&str>;
+}
+
+impl Report for Completion {
+    fn subject(&self) -> (&str, u32) {
+        (self.task(), self.attempt)
+    }
+
+    fn token(&self) -> Option<&str> {
+        self.callback_token.as_deref()
+    }
+}
+
+impl Report for Progress {
+    fn subject(&self) -> (&str, u32) {
+        (self.task(), self.attempt)
+    }
+
+    fn token(&self) -> Option<&str> {
+        self.callback_token.as_deref()
+    }
+}
+
+impl<R: Report> FromRequest<Site> for AuthenticatedWorker<R> {
+    type Rejection = Error;
+
+    async fn from_request(mut request: Request, site: &Site) -> Result<Self, Error> {
+        let service = site.service.clone().ok_or_else(Error::not_configured)?;
+        DefaultBodyLimit::max(LARGEST).apply(&mut request);
+        let headers = request.headers().clone();
+        let body = Bytes::from_request(request, site)
+            .await
+            .map_err(|error| Error::new(error.status(), "invalid_request", "the body cannot be read"))?;
+        let report: R = serde_json::from_slice(&body)
+            .map_err(|error| Error::bad_request(format!("the report cannot be read: {error}")))?;
+        let (task, attempt) = report.subject();
+        let task = TaskId::parse(task).ok_or_else(unauthorized)?;
+        let token = token(&headers).or(report.token()).unwrap_or_default();
+        if !service.context.keys.verify_callback_token(&task, attempt, token) {
+            return Err(unauthorized());
+        }
+        Ok(Self { task, report })
+    }
+}
+
+/// How an attempt ended.
+pub(super) async fn complete(
+    service: super::Service,
+    worker: AuthenticatedWorker<Completion>,
+) -> Result<Response, Error> {
+    let (task, duplicate) = match reports::complete(&service.context, &worker.task, worker.report).await? {
+        Recorded::New(task) => (task, false),
+        Recorded::Duplicate(task) => (task, true),
+        Recorded::OtherAttempt => return Err(unauthorized()),
+    };
+    let mut body = json!({ "ok": true, "taskId": task.id, "status": task.status });
+    if duplicate {
+        body["duplicate"] = true.into();
+    }
+    Ok(Json(body).into_response())
+}
+
+/// A sign of life.
+pub(super) async fn progress(
+    service: super::Service,
+    worker: AuthenticatedWorker<Progress>,
+) -> Result<Json<ProgressAnswer>, Error> {
+    match reports::progress(&service.context, &worker.task, worker.report).await? {
+        Some(cancel) => Ok(Json(ProgressAnswer { ok: true, cancel })),
+        None => Err(unauthorized()),
+    }
+}
+
+fn token(headers: &HeaderMap) -> Option<&str> {
+    headers.get("x-porter-callback-token")?.to_str().ok()
+}
+
+fn unauthorized() -> Error {
+    let message = "the callback token is missing, wrong, or of another attempt";
+    Error::new(StatusCode::UNAUTHORIZED, "invalid_callback_token", message)
+}

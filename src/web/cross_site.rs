@@ -1,0 +1,66 @@
+//! A request that changes something and carries the session cookie must come from Porter's own pages
+//! (contract §8). Webhooks and callbacks carry no cookie and prove themselves otherwise.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum_extra::extract::CookieJar;
+
+use super::session::cookie_name;
+use super::{Error, Site};
+
+/// Refuses what another site makes a signed-in person's browser send.
+pub(super) async fn refuse(State(site): State<Site>, request: Request, next: Next) -> Response {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if let (false, Some(service)) = (reads, &site.service) {
+        let policy = &service.context.policy;
+        let signed_in = CookieJar::from_headers(request.headers()).get(&cookie_name(policy)).is_some();
+        let own = policy.public_url.origin().ascii_serialization();
+        if signed_in && is_cross_site(request.headers(), &own) {
+            let message = "this request came from another site";
+            return Error::new(StatusCode::FORBIDDEN, "cross_site", message).into_response();
+        }
+    }
+    next.run(request).await
+}
+
+/// Browsers say where a request comes from in one of these headers, or both; programs send neither.
+fn is_cross_site(headers: &HeaderMap, own: &str) -> bool {
+    let header = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let foreign_fetch = header("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"));
+    let foreign_origin = header("origin").is_some_and(|origin| origin != own);
+    foreign_fetch || foreign_origin
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(pairs: &[(&'static str, &str)]) -> bool {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.insert(*name, value.parse().expect("a header value"));
+        }
+        is_cross_site(&headers, "https://porter.example")
+    }
+
+    #[test]
+    fn a_program_that_says_nothing_is_not_another_site() {
+        assert!(!from(&[]));
+    }
+
+    #[test]
+    fn porters_own_pages_may_post() {
+        assert!(!from(&[("sec-fetch-site", "same-origin"), ("origin", "https://porter.example")]));
+    }
+
+    #[test]
+    fn other_sites_subdomains_and_opaque_origins_may_not() {
+        assert!(from(&[("sec-fetch-site", "cross-site")]));
+        assert!(from(&[("sec-fetch-site", "same-site")]));
+        assert!(from(&[("origin", "https://evil.example")]));
+        assert!(from(&[("origin", "null")]));
+        assert!(from(&[("sec-fetch-site", "same-origin"), ("origin", "https://evil.example")]));
+    }
+}

@@ -1,0 +1,142 @@
+//! Errors as clients see them: `{error, message, requestId, action?, actionUrl?}` (contract §8). `error` is a
+//! stable code; a 5xx says a request id and nothing of what is behind it.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tower_http::request_id::RequestId;
+
+use crate::db;
+use crate::tasks::{self, error_chain};
+
+/// An answer that is no success. The body is written at the end, when the request's id is known.
+#[derive(Clone, Debug)]
+pub struct Error {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    action: Option<&'static str>,
+    action_url: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ErrorBody<'a> {
+    error: &'a str,
+    message: &'a str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action_url: Option<&'a str>,
+}
+
+impl Error {
+    /// An answer with this status, code, and sentence.
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), action: None, action_url: None }
+    }
+
+    /// The same, with what to do next and where.
+    pub fn with_action(mut self, action: &'static str, url: String) -> Self {
+        self.action = Some(action);
+        self.action_url = Some(url);
+        self
+    }
+
+    /// 400: the request makes no sense; the message says what is wrong.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
+    }
+
+    /// 404.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// 405.
+    pub fn method_not_allowed() -> Self {
+        let message = "this address does not take that method";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    }
+
+    /// 503 until the GitHub App is known.
+    pub fn not_configured() -> Self {
+        let message = "Porter has no GitHub App yet: set WEBHOOK_SECRET and the GITHUB_ variables";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_configured", message)
+    }
+
+    /// 500, with the cause in the log only.
+    pub fn internal(cause: &dyn std::error::Error) -> Self {
+        tracing::error!(error = error_chain(cause), "a request failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on Porter's side")
+    }
+
+    /// 503: the database does not take it; the sender should come again.
+    pub fn unavailable(cause: &dyn std::error::Error) -> Self {
+        tracing::error!(error = error_chain(cause), "a request could not be recorded");
+        let message = "Porter cannot record this at the moment; try again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+    }
+}
+
+impl From<db::Error> for Error {
+    fn from(error: db::Error) -> Self {
+        Self::unavailable(&error)
+    }
+}
+
+impl From<tasks::Error> for Error {
+    fn from(error: tasks::Error) -> Self {
+        match error {
+            tasks::Error::NotFound => Self::not_found("there is no such task"),
+            tasks::Error::InvalidState(state) => {
+                Self::new(StatusCode::CONFLICT, "invalid_state", state.to_string())
+            }
+            tasks::Error::Refused(message) => Self::new(StatusCode::CONFLICT, "invalid_state", message),
+            tasks::Error::Db(error) => error.into(),
+            tasks::Error::Github(error) if error.is_transient() => {
+                tracing::warn!(error = error_chain(&error), "GitHub did not answer a request's question");
+                let message = "GitHub does not answer at the moment; try again";
+                Self::new(StatusCode::BAD_GATEWAY, "github_unavailable", message)
+            }
+            other => Self::internal(&other),
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Writes the bodies of errors, with the request's id.
+pub(super) async fn complete(request: Request, next: Next) -> Response {
+    let id = request.extensions().get::<RequestId>().map(|id| id.header_value().clone());
+    let mut response = next.run(request).await;
+    let Some(error) = response.extensions_mut().remove::<Error>() else { return response };
+    let body = ErrorBody {
+        error: error.code,
+        message: &error.message,
+        request_id: id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default(),
+        action: error.action,
+        action_url: error.action_url.as_deref(),
+    };
+    let text = serde_json::to_string(&body).unwrap_or_else(|_| "{}".to_owned());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    *response.body_mut() = Body::from(text);
+    response
+}
+
+/// The answer when a handler panicked; the panic hook has logged it.
+pub(super) fn panicked(_panic: Box<dyn std::any::Any + Send>) -> Response {
+    let message = "something went wrong on Porter's side";
+    Error::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message).into_response()
+}

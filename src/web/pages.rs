@@ -1,0 +1,87 @@
+//! The pages that comments link to: where to begin, and one task.
+
+use askama::Template;
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{Html, IntoResponse, Response};
+
+use super::session::SignedInUser;
+use super::tasks::load_own;
+use super::{Error, Service, Site};
+use crate::db::events::Event;
+use crate::domain::agent::Agent;
+use crate::domain::task::Task;
+
+#[derive(Template)]
+#[template(path = "home.html")]
+struct Home {
+    configured: bool,
+    agents: Vec<String>,
+}
+
+/// `GET /`.
+pub(super) async fn home(State(site): State<Site>) -> Result<Html<String>, Error> {
+    let agents = site.service.as_ref().map(|service| service.context.policy.agent_ids());
+    render(&Home { configured: agents.is_some(), agents: agents.unwrap_or_default() })
+}
+
+#[derive(Template)]
+#[template(path = "task.html")]
+struct TaskPage {
+    task: Task,
+    agent: String,
+    lines: Vec<String>,
+}
+
+#[derive(Template)]
+#[template(path = "message.html")]
+struct Message {
+    title: &'static str,
+    text: &'static str,
+}
+
+/// A page's visitor, or nobody.
+pub(super) struct Visitor(Option<SignedInUser>);
+
+impl FromRequestParts<Site> for Visitor {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Error> {
+        Ok(Self(SignedInUser::from_request_parts(parts, site).await.ok()))
+    }
+}
+
+/// `GET /tasks/:id`, for the person whose task it is.
+pub(super) async fn task(
+    service: Service,
+    Visitor(visitor): Visitor,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
+    let Some(SignedInUser(user)) = visitor else {
+        let text = "A task can be seen by the person who asked for it, once they have signed in.";
+        let page = render(&Message { title: "Sign in to see this task", text })?;
+        return Ok((StatusCode::UNAUTHORIZED, page).into_response());
+    };
+    let Ok(task) = load_own(&service, &user, &id).await else {
+        let text = "There is no such task, or it is somebody else's.";
+        let page = render(&Message { title: "Not found", text })?;
+        return Ok((StatusCode::NOT_FOUND, page).into_response());
+    };
+    let mut connection = service.context.db.read().await?;
+    let events = crate::db::events::list_after(&mut connection, &task.id, 0, 2000).await?;
+    let agent = Agent::find(&task.agent).map_or(task.agent.as_str(), |agent| agent.name).to_owned();
+    let lines = events.iter().map(line).collect();
+    Ok(render(&TaskPage { task, agent, lines })?.into_response())
+}
+
+/// An event as one line of the page.
+fn line(event: &Event) -> String {
+    let data: serde_json::Value = serde_json::from_str(&event.data).unwrap_or_default();
+    let text = ["line", "message", "status"].iter().find_map(|name| data[*name].as_str());
+    format!("{}  {}", event.at.format("%H:%M:%S"), text.unwrap_or_default())
+}
+
+fn render(page: &impl Template) -> Result<Html<String>, Error> {
+    page.render().map(Html).map_err(|error| Error::internal(&error))
+}

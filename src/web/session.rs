@@ -1,0 +1,47 @@
+//! Who is signed in: the session cookie (contract §8) as an extractor.
+
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum_extra::extract::CookieJar;
+use secrecy::SecretString;
+
+use super::{Error, Service, Site};
+use crate::db::users::User;
+use crate::tasks::Policy;
+
+/// The cookie's name; with the `__Host-` prefix where the public address is https.
+pub const SESSION_COOKIE: &str = "porter_session";
+
+/// The person behind a request. Requests of nobody are answered 401.
+pub(super) struct SignedInUser(pub User);
+
+impl FromRequestParts<Site> for SignedInUser {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Error> {
+        let service = Service::from_request_parts(parts, site).await?;
+        let policy = &service.context.policy;
+        let jar = CookieJar::from_headers(&parts.headers);
+        let Some(cookie) = jar.get(&cookie_name(policy)) else { return Err(unauthenticated(policy)) };
+        let id = SecretString::from(cookie.value());
+        match service.sessions.find(&id).await {
+            Ok(Some(user)) => Ok(Self(user)),
+            Ok(None) => Err(unauthenticated(policy)),
+            Err(error) => Err(Error::unavailable(&error)),
+        }
+    }
+}
+
+/// The session cookie's name under this public address.
+pub(super) fn cookie_name(policy: &Policy) -> String {
+    match policy.public_url.scheme() {
+        "https" => format!("__Host-{SESSION_COOKIE}"),
+        _ => SESSION_COOKIE.to_owned(),
+    }
+}
+
+fn unauthenticated(policy: &Policy) -> Error {
+    Error::new(StatusCode::UNAUTHORIZED, "unauthenticated", "sign in first")
+        .with_action("sign_in", policy.link("api/auth/github"))
+}

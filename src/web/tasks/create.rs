@@ -1,0 +1,140 @@
+//! `POST /api/tasks` (contract §6). `Idempotency-Key` is honoured for a day.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::described;
+use super::json::TaskJson;
+use crate::domain::agent::is_model_name;
+use crate::domain::command::{Run, is_branch_name};
+use crate::domain::comment::Refusal;
+use crate::domain::task::Priority;
+use crate::tasks::create::{self, Failure, Wanted};
+use crate::web::session::SignedInUser;
+use crate::web::{Error, Service};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NewTask {
+    repo_owner: String,
+    repo_name: String,
+    issue_number: Option<i64>,
+    agent: Option<String>,
+    priority: Option<WirePriority>,
+    #[serde(default)]
+    prompt: Option<String>,
+    model: Option<String>,
+    base_branch: Option<String>,
+}
+
+/// As the task's JSON has it, or as a command has it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum WirePriority {
+    Number(i64),
+    Name(String),
+}
+
+/// Makes a task for the caller.
+pub(in crate::web) async fn create(
+    service: Service,
+    SignedInUser(user): SignedInUser,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<(StatusCode, Json<TaskJson>), Error> {
+    let new: NewTask = serde_json::from_slice(&body)
+        .map_err(|error| Error::bad_request(format!("the body cannot be read: {error}")))?;
+    let wanted = read(new)?;
+    let key = match headers.get("idempotency-key").map(|key| key.to_str()) {
+        None => None,
+        Some(Ok(key)) if (1..=255).contains(&key.len()) => Some(key),
+        Some(_) => return Err(Error::bad_request("Idempotency-Key must be 1 to 255 plain characters")),
+    };
+    let digest = hex::encode(Sha256::digest(&body));
+    let key = key.map(|key| (key, digest.as_str()));
+    let task = create::create(&service.context, &user, &wanted, key)
+        .await
+        .map_err(|failure| answer(&service, failure))?;
+    Ok((StatusCode::CREATED, Json(described(&service, task).await?)))
+}
+
+fn read(new: NewTask) -> Result<Wanted, Error> {
+    let priority = match new.priority {
+        None => None,
+        Some(given) => {
+            let known = match given {
+                WirePriority::Number(number) => Priority::from_number(number),
+                WirePriority::Name(name) => Priority::parse(&name),
+            };
+            let unknown = "priority must be 1, 2 or 3, or low, normal or high";
+            Some(known.ok_or_else(|| Error::bad_request(unknown))?)
+        }
+    };
+    if let Some(model) = &new.model {
+        if !is_model_name(model) {
+            return Err(Error::bad_request("model is not the name of a model"));
+        }
+    }
+    if let Some(branch) = &new.base_branch {
+        if !is_branch_name(branch) {
+            return Err(Error::bad_request("baseBranch is not the name of a branch"));
+        }
+    }
+    if new.issue_number.is_some_and(|number| number < 1) {
+        return Err(Error::bad_request("issueNumber must be 1 or more"));
+    }
+    Ok(Wanted {
+        owner: new.repo_owner,
+        name: new.repo_name,
+        issue_number: new.issue_number,
+        run: Run {
+            agent: new.agent,
+            priority,
+            model: new.model,
+            base_branch: new.base_branch,
+            instructions: new.prompt.unwrap_or_default(),
+        },
+    })
+}
+
+fn answer(service: &Service, failure: Failure) -> Error {
+    let settings = || service.context.policy.link("settings");
+    let refused = |refusal: &Refusal, status, message: String| Error::new(status, refusal.reason(), message);
+    match failure {
+        Failure::KeyReused => {
+            Error::new(StatusCode::CONFLICT, "idempotency_key_reused", failure.to_string())
+        }
+        Failure::Invalid(message) => Error::bad_request(message),
+        Failure::Other(error) => error.into(),
+        Failure::Refused(refusal) => match &refusal {
+            Refusal::MissingInstallation => {
+                let message = "Porter's App is not installed on this repository".to_owned();
+                refused(&refusal, StatusCode::NOT_FOUND, message)
+            }
+            Refusal::NotAllowed => {
+                let message = "only people who may push here can start an agent".to_owned();
+                refused(&refusal, StatusCode::FORBIDDEN, message)
+            }
+            Refusal::RepoNotSelected { .. } => {
+                let message = "you have not chosen this repository in your settings".to_owned();
+                refused(&refusal, StatusCode::FORBIDDEN, message).with_action("settings", settings())
+            }
+            Refusal::AgentDisabled { agent, .. } => {
+                let message = format!("{agent} is switched off in your settings");
+                refused(&refusal, StatusCode::CONFLICT, message).with_action("settings", settings())
+            }
+            Refusal::MissingCredentials { missing, .. } => {
+                let message = format!("missing: {}", missing.join(", "));
+                refused(&refusal, StatusCode::CONFLICT, message).with_action("settings", settings())
+            }
+            Refusal::TaskAlreadyActive { task_url, .. } => {
+                let message = "a task of this issue and agent is active".to_owned();
+                refused(&refusal, StatusCode::CONFLICT, message).with_action("task", task_url.clone())
+            }
+            other => refused(other, StatusCode::CONFLICT, "this cannot be done".to_owned()),
+        },
+    }
+}

@@ -1,0 +1,124 @@
+//! `GET /api/tasks/:id/events`: what happened to a task, from the start or from `Last-Event-ID`, then live.
+//!
+//! The stream ends once the task has ended and everything was told. A browser's `EventSource` then comes back
+//! by itself; it is answered 204, which tells it to stay away.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::Path;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde_json::{Value, json};
+use tokio::sync::broadcast::{self, error::RecvError};
+
+use super::json::rfc3339;
+use super::load_own;
+use crate::db;
+use crate::domain::task::TaskId;
+use crate::tasks::Context;
+use crate::web::session::SignedInUser;
+use crate::web::{Error, Service};
+
+/// How many events are read at once.
+const AT_ONCE: i64 = 200;
+/// The safety net under the bell.
+const POLL: Duration = Duration::from_secs(5);
+
+struct Following {
+    context: Context,
+    task: TaskId,
+    last: i64,
+    ready: VecDeque<db::events::Event>,
+    bell: broadcast::Receiver<TaskId>,
+    stop: tokio_util::sync::CancellationToken,
+}
+
+/// Streams a task's events to the person whose task it is.
+pub(in crate::web) async fn stream(
+    service: Service,
+    SignedInUser(user): SignedInUser,
+    axum::extract::State(site): axum::extract::State<crate::web::Site>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let task = load_own(&service, &user, &id).await?;
+    let last = match headers.get("last-event-id").map(|value| value.to_str().unwrap_or_default()) {
+        None | Some("") => 0,
+        Some(text) => text.parse().map_err(|_| Error::bad_request("Last-Event-ID must be a number"))?,
+    };
+    // Followed before the first look, so that nothing falls between the two.
+    let bell = service.context.bell.follow();
+    let mut following = Following {
+        context: service.context,
+        task: task.id,
+        last,
+        ready: VecDeque::new(),
+        bell,
+        stop: site.stop,
+    };
+    let ended = following.look().await?;
+    if last > 0 && ended && following.ready.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let events = stream::unfold(following, |mut following| async move {
+        let event = following.next().await?;
+        Some((Ok::<_, Infallible>(told(&event)), following))
+    });
+    let alive = KeepAlive::new().interval(Duration::from_secs(15));
+    Ok(Sse::new(events).keep_alive(alive).into_response())
+}
+
+impl Following {
+    async fn next(&mut self) -> Option<db::events::Event> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                self.last = event.seq;
+                return Some(event);
+            }
+            match self.look().await {
+                Ok(_) if !self.ready.is_empty() => continue,
+                Ok(true) => return None,
+                Ok(false) => self.wait().await?,
+                Err(error) => {
+                    tracing::warn!(error = crate::tasks::error_chain(&error), "a task can no longer be followed");
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Reads what is new. Gives whether the task had ended before that.
+    async fn look(&mut self) -> Result<bool, db::Error> {
+        let mut connection = self.context.db.read().await?;
+        let task = db::tasks::find(&mut connection, &self.task).await?;
+        let ended = task.is_none_or(|task| task.status.is_terminal());
+        self.ready = db::events::list_after(&mut connection, &self.task, self.last, AT_ONCE).await?.into();
+        Ok(ended)
+    }
+
+    /// Waits until something may have happened; nothing when Porter shuts down.
+    async fn wait(&mut self) -> Option<()> {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return None,
+                () = tokio::time::sleep(POLL) => return Some(()),
+                rung = self.bell.recv() => match rung {
+                    Ok(task) if task != self.task => {}
+                    Ok(_) | Err(RecvError::Lagged(_)) => return Some(()),
+                    Err(RecvError::Closed) => return None,
+                },
+            }
+        }
+    }
+}
+
+fn told(event: &db::events::Event) -> Event {
+    let mut data: Value = serde_json::from_str(&event.data).unwrap_or_else(|_| json!({}));
+    data["at"] = rfc3339(event.at).into();
+    data["attempt"] = event.attempt.into();
+    Event::default().id(event.seq.to_string()).event(&event.kind).data(data.to_string())
+}

@@ -1,0 +1,119 @@
+//! `POST /api/webhooks/github` (contract §5): the signature first, then everything else.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+use http_body_util::{BodyExt, Limited};
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use super::{Error, Service, Site};
+use crate::crypto;
+use crate::tasks::intake::{Answer, Arrival};
+
+/// GitHub's own limit on payloads (docs.github.com, "Webhook events and payloads").
+const LARGEST: usize = 25 * 1024 * 1024;
+/// From this size on, only a few bodies are held in memory at once.
+const LARGE: usize = 1024 * 1024;
+static LARGE_BODIES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(4));
+
+/// A delivery that GitHub signed.
+pub(super) struct VerifiedWebhook {
+    guid: Option<String>,
+    event: Option<String>,
+    body: Bytes,
+}
+
+impl FromRequest<Site> for VerifiedWebhook {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, site: &Site) -> Result<Self, Error> {
+        let service = site.service.as_ref().ok_or_else(Error::not_configured)?;
+        let (parts, body) = request.into_parts();
+        let text = |name: &str| parts.headers.get(name)?.to_str().ok().map(str::to_owned);
+        let Some(signature) = text("x-hub-signature-256") else {
+            discard(body).await;
+            return Err(invalid_signature());
+        };
+        let announced = length(&parts.headers);
+        if announced.is_some_and(|length| length > LARGEST) {
+            discard(body).await;
+            return Err(too_large());
+        }
+        // A body of unknown length counts as large.
+        let _large = match announced {
+            Some(length) if length < LARGE => None,
+            _ => LARGE_BODIES.acquire().await.ok(),
+        };
+        let body = match Limited::new(body, LARGEST).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => return Err(too_large()),
+            Err(_) => return Err(Error::bad_request("the body broke off")),
+        };
+        if !crypto::webhook::verify(&service.webhook_secret, &body, &signature) {
+            return Err(invalid_signature());
+        }
+        Ok(Self { guid: text("x-github-delivery"), event: text("x-github-event"), body })
+    }
+}
+
+/// Takes a delivery; when this answers 2xx, it is on disk.
+pub(super) async fn receive(service: Service, delivery: VerifiedWebhook) -> Result<Response, Error> {
+    let missing = |header: &str| Error::bad_request(format!("the {header} header is missing"));
+    let event = delivery.event.ok_or_else(|| missing("X-GitHub-Event"))?;
+    let policy = &service.context.policy;
+    if event == "ping" {
+        let _: serde::de::IgnoredAny = serde_json::from_slice(&delivery.body)
+            .map_err(|error| Error::bad_request(format!("the payload is not JSON: {error}")))?;
+        return Ok(Json(json!({ "status": "pong" })).into_response());
+    }
+    let guid = delivery.guid.filter(|guid| !guid.is_empty()).ok_or_else(|| missing("X-GitHub-Delivery"))?;
+    let arrival = Arrival::read(guid, event, &delivery.body, policy.app_id, policy.mock_agent)
+        .map_err(|error| Error::new(StatusCode::BAD_REQUEST, "invalid_payload", error.to_string()))?;
+    let answer = service.intake.take(arrival).await.map_err(|error| Error::unavailable(&error))?;
+    let body = match answer {
+        Answer::Accepted { task: Some(task) } => json!({ "status": "accepted", "taskId": task }),
+        Answer::Accepted { task: None } => json!({ "status": "accepted" }),
+        Answer::Duplicate { task: Some(task) } => json!({ "status": "duplicate", "taskId": task }),
+        Answer::Duplicate { task: None } => json!({ "status": "duplicate" }),
+        Answer::Ignored { reason } => json!({ "status": "ignored", "reason": reason }),
+        Answer::Rejected { reason } => json!({ "status": "rejected", "reason": reason }),
+    };
+    Ok((StatusCode::ACCEPTED, Json(body)).into_response())
+}
+
+fn length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Reads what the sender still sends, keeping none of it: one that is cut off in the middle of its body sees
+/// a broken connection and not the answer. Bounded in bytes and time.
+async fn discard(body: Body) {
+    let mut left = 4 * LARGEST;
+    let mut stream = body.into_data_stream();
+    let reading = async {
+        while let Some(Ok(chunk)) = stream.next().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // A sender that dawdles is left to its broken connection.
+    let _ = tokio::time::timeout(Duration::from_secs(10), reading).await;
+}
+
+fn invalid_signature() -> Error {
+    let message = "the X-Hub-Signature-256 header is missing or does not fit the body";
+    Error::new(StatusCode::UNAUTHORIZED, "invalid_signature", message)
+}
+
+fn too_large() -> Error {
+    Error::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "the body is larger than 25 MB")
+}
