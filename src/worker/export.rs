@@ -6,6 +6,7 @@
 //! worker's side takes the result as data; see `publish`.
 
 use std::process::Output;
+use std::time::Duration;
 
 use tokio::process::Command;
 
@@ -15,6 +16,9 @@ use super::settings::Settings;
 
 /// GitHub refuses a push that contains a larger file (MiB).
 const LARGEST_FILE: &str = "+100M";
+
+/// How long the agent's repository may take to say what is checked out.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What was found.
 pub struct Work {
@@ -63,10 +67,18 @@ pub async fn collect(
     description: &Description<'_>,
     keep_history: bool,
 ) -> Result<Option<Work>, Error> {
-    let git = repository(checkout, settings, keep_history).await?;
+    // To open a pipe would be to wait for ever; git cannot record one anyway.
+    let special =
+        ["!", "(", "-type", "f", "-o", "-type", "d", "-o", "-type", "l", ")", "-exec", "rm", "-f", "{}", "+"];
+    find(checkout, settings, &[], &special).await?;
+    let mut git = repository(checkout, settings, keep_history).await?;
     let mut remarks = Vec::new();
     let base = checkout.base.as_str();
     let head = if keep_history { agents_head(checkout, settings).await } else { None };
+    let head = head.map(|(head, objects)| {
+        git = git.clone().with_variable("GIT_ALTERNATE_OBJECT_DIRECTORIES", objects);
+        head
+    });
     let parent = match head {
         Some(head) if descends(&git, base, &head).await => head,
         Some(_) => {
@@ -92,31 +104,23 @@ pub async fn collect(
 }
 
 /// A repository for the agent's user with a configuration that the agent never saw. It borrows the base's
-/// objects, and the agent's own.
+/// objects.
 async fn repository(checkout: &Checkout, settings: &Settings, keep_history: bool) -> Result<Git, Error> {
     let git_dir = checkout.root.join(if keep_history { "export.git" } else { "export-flat.git" });
     Git::of_worker(settings, &git_dir).run(&["init", "--quiet", "--bare", "--template="]).await?;
     checkout::borrow_objects(&git_dir, &checkout.base_git, &checkout.base)?;
     checkout::hand_over(&git_dir, &settings.runs_as)?;
-    let git = Git::of_agent(settings, &git_dir, &checkout.tree);
-    let asked = agents_git(checkout, settings)
-        .line(&["rev-parse", "--path-format=absolute", "--git-path", "objects"])
-        .await;
-    Ok(match asked {
-        Ok(objects) if keep_history => git.with_variable("GIT_ALTERNATE_OBJECT_DIRECTORIES", objects),
-        _ => git,
-    })
+    Ok(Git::of_agent(settings, &git_dir, &checkout.tree))
 }
 
-/// Git in the agent's repository, under the agent's own configuration: only to ask what is checked out.
-fn agents_git(checkout: &Checkout, settings: &Settings) -> Git {
-    Git::of_agent(settings, &checkout.tree.join(".git"), &checkout.tree)
-}
-
-async fn agents_head(checkout: &Checkout, settings: &Settings) -> Option<String> {
-    let head =
-        agents_git(checkout, settings).line(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).await;
-    head.ok().and_then(|head| object(head).ok())
+/// What the agent has checked out, and where its objects lie. The one question that is asked under the
+/// agent's own configuration; what it answers is data, and when it does not answer, its history is lost.
+async fn agents_head(checkout: &Checkout, settings: &Settings) -> Option<(String, String)> {
+    let git = Git::of_agent(settings, &checkout.tree.join(".git"), &checkout.tree).with_limit(PATIENCE);
+    let question = ["rev-parse", "--path-format=absolute", "--git-path", "objects", "HEAD^{commit}"];
+    let answer = git.line(&question).await.ok()?;
+    let (objects, head) = answer.rsplit_once('\n')?;
+    git::is_object_id(head).then(|| (head.to_owned(), objects.to_owned()))
 }
 
 async fn descends(git: &Git, base: &str, head: &str) -> bool {
@@ -126,13 +130,15 @@ async fn descends(git: &Git, base: &str, head: &str) -> bool {
 /// Puts the folder's files into the index: deletions too, ignored files not. Links stay links.
 async fn stage(git: &Git, checkout: &Checkout, settings: &Settings) -> Result<Vec<String>, Error> {
     let mut remarks = Vec::new();
-    let submodules = submodules(git).await?;
+    let mut skipped = submodules(git).await?;
+    let submodules = skipped.clone();
+    skipped.push(b".git".to_vec());
     // A repository within the repository would be recorded as a submodule that nobody can fetch: its files
     // are what counts. True submodules stay at the commit they were at.
     let nested = ["-iname", ".git", "-prune", "-exec", "rm", "-rf", "{}", "+"];
-    find(checkout, settings, &submodules, &nested).await?;
+    find(checkout, settings, &skipped, &nested).await?;
     let large = ["-type", "f", "-size", LARGEST_FILE, "-print0"];
-    let large = find(checkout, settings, &submodules, &large).await?.stdout;
+    let large = find(checkout, settings, &skipped, &large).await?.stdout;
     let large: Vec<&[u8]> = large.split(|byte| *byte == 0).filter(|path| !path.is_empty()).collect();
     for path in &large {
         let name = String::from_utf8_lossy(path);
@@ -160,11 +166,11 @@ async fn submodules(git: &Git) -> Result<Vec<Vec<u8>>, Error> {
     Ok(links.filter_map(|entry| entry.splitn(2, |byte| *byte == b'\t').nth(1).map(<[u8]>::to_vec)).collect())
 }
 
-/// Runs `find` in the agent's folder as the agent's user, not descending into `.git` or `submodules`.
+/// Runs `find` in the agent's folder as the agent's user, passing over `skipped`.
 async fn find(
     checkout: &Checkout,
     settings: &Settings,
-    submodules: &[Vec<u8>],
+    skipped: &[Vec<u8>],
     expression: &[&str],
 ) -> Result<Output, Error> {
     use std::os::unix::ffi::OsStringExt as _;
@@ -175,15 +181,15 @@ async fn find(
         .env("LC_ALL", "C")
         .current_dir(&checkout.tree)
         .kill_on_drop(true);
-    command.args([".", "-path", "./.git", "-prune", "-o"]);
-    for path in submodules {
+    command.arg(".");
+    for path in skipped {
         let pattern = [b"./".to_vec(), path.iter().flat_map(|byte| escaped(*byte)).collect()].concat();
         command.arg("-path").arg(std::ffi::OsString::from_vec(pattern)).args(["-prune", "-o"]);
     }
     command.args(expression);
     git::drop_to(&mut command, &settings.runs_as);
     // Its exit code only says that some folder could not be entered; git will not get into that either.
-    let output = git::finish(&mut command, &[]).await?;
+    let output = git::finish(&mut command, &[], git::AGENT_LIMIT).await?;
     output.ok_or_else(|| git::Error::TimedOut("find".to_owned()).into())
 }
 

@@ -16,8 +16,11 @@ use tokio::process::Command;
 
 use super::settings::{RunsAs, Settings};
 
-/// Longer than this no git command may take; a transfer that stands still is given up sooner.
+/// Longer than this no transfer may take; one that stands still is given up sooner.
 pub const LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// Longer than this nothing may take that reads the agent's files.
+pub const AGENT_LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// Given on the command's own level, where it wins over any file.
 const CONFIG: [(&str, &str); 18] = [
@@ -56,7 +59,7 @@ pub enum Error {
         /// The end of what it wrote to standard error.
         message: String,
     },
-    /// It took longer than 15 minutes.
+    /// It took longer than it may.
     #[error("`git {0}` took too long")]
     TimedOut(String),
 }
@@ -70,6 +73,7 @@ pub struct Git {
     folder: PathBuf,
     variables: Vec<(&'static str, PathBuf)>,
     credential: Option<(String, String)>,
+    limit: Duration,
 }
 
 impl Git {
@@ -82,6 +86,7 @@ impl Git {
             folder: PathBuf::from("/"),
             variables: vec![("GIT_DIR", git_dir.to_owned())],
             credential: None,
+            limit: LIMIT,
         }
     }
 
@@ -90,6 +95,7 @@ impl Git {
         let mut git = Self::of_worker(settings, git_dir);
         git.runs_as = settings.runs_as.clone();
         git.folder = tree.to_owned();
+        git.limit = AGENT_LIMIT;
         git.variables.push(("GIT_WORK_TREE", tree.to_owned()));
         git
     }
@@ -97,6 +103,12 @@ impl Git {
     /// Sets one more variable of git's environment.
     pub fn with_variable(mut self, name: &'static str, value: impl Into<PathBuf>) -> Self {
         self.variables.push((name, value.into()));
+        self
+    }
+
+    /// Gives up after `limit`.
+    pub fn with_limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
         self
     }
 
@@ -169,7 +181,7 @@ impl Git {
     /// [`Error`] when it could not run or took too long.
     pub async fn output<S: AsRef<OsStr>>(&self, arguments: &[S], input: &[u8]) -> Result<Output, Error> {
         let mut command = self.command(arguments);
-        finish(&mut command, input).await?.ok_or_else(|| Error::TimedOut(subcommand(arguments)))
+        finish(&mut command, input, self.limit).await?.ok_or_else(|| Error::TimedOut(subcommand(arguments)))
     }
 }
 
@@ -180,11 +192,15 @@ pub fn drop_to(command: &mut Command, runs_as: &RunsAs) {
     }
 }
 
-/// Runs `command` on `input` to its end; nothing when it took longer than [`LIMIT`].
+/// Runs `command` on `input` to its end; nothing when it took longer than `limit`.
 ///
 /// # Errors
 /// The system's, when it could not be started.
-pub async fn finish(command: &mut Command, input: &[u8]) -> Result<Option<Output>, std::io::Error> {
+pub async fn finish(
+    command: &mut Command,
+    input: &[u8],
+    limit: Duration,
+) -> Result<Option<Output>, std::io::Error> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let stdin = child.stdin.take();
     let write = async {
@@ -194,7 +210,7 @@ pub async fn finish(command: &mut Command, input: &[u8]) -> Result<Option<Output
         }
     };
     let both = async { tokio::join!(write, child.wait_with_output()).1 };
-    tokio::time::timeout(LIMIT, both).await.ok().transpose()
+    tokio::time::timeout(limit, both).await.ok().transpose()
 }
 
 /// What the command wrote, if it succeeded.

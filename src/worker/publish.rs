@@ -59,7 +59,7 @@ pub async fn take_over(work: &Work, checkout: &Checkout, settings: &Settings) ->
         drop(input);
         tokio::join!(packing.wait_with_output(), indexing.wait_with_output())
     };
-    let (packed, indexed) = tokio::time::timeout(git::LIMIT, both)
+    let (packed, indexed) = tokio::time::timeout(git::AGENT_LIMIT, both)
         .await
         .map_err(|_| Error::Objects("this took too long".to_owned()))?;
     for output in [packed?, indexed?] {

@@ -148,24 +148,24 @@ impl Reporter {
 
     /// Sends progress until [`Reporter::close`]; then what still waits, and ends.
     pub async fn pump(self) {
-        let mut next_beat = Instant::now();
+        let (mut earliest, mut latest) = (Instant::now(), Instant::now());
         loop {
-            let closing = {
+            let (quiet, closing) = {
                 let waiting = self.waiting();
-                waiting.closing && waiting.lines.is_empty()
+                (waiting.lines.is_empty(), waiting.closing)
             };
-            if closing {
+            if quiet && closing {
                 return;
             }
-            if self.waiting().lines.is_empty() {
+            if quiet {
                 tokio::select! {
                     () = self.shared.something_new.notified() => continue,
-                    () = tokio::time::sleep_until(next_beat) => {}
+                    () = tokio::time::sleep_until(latest) => {}
                 }
             }
+            tokio::time::sleep_until(earliest).await;
             let rest = if self.send_progress().await { PACE } else { REST };
-            next_beat = Instant::now() + HEARTBEAT;
-            tokio::time::sleep(rest).await;
+            (earliest, latest) = (Instant::now() + rest, Instant::now() + HEARTBEAT);
         }
     }
 
