@@ -1,7 +1,7 @@
 //! Who calls: the App by a signed JWT, an installation by a token that was really issued and really expires.
 //!
 //! Rules: <https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app>. Handlers
-//! take [`AppCaller`] or [`InstallationCaller`] and so never run for anyone else.
+//! take [`AppCaller`] or [`Caller`] and so never run for anyone else. How people sign in is in `sign_in.rs`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::strict::Reject;
-use super::world::{Repository, RepositoryId, World};
+use super::world::{Permission, Repository, RepositoryId, World};
 use super::{Error, Shared};
 
 /// How much a token may do with one kind of thing.
@@ -81,11 +81,7 @@ impl Tokens {
     /// Keeps a token and gives its text, in the long stateless shape of 2026:
     /// `ghs_<app id>_<three parts with dots>`, about 520 characters.
     pub(super) fn issue(&mut self, app_id: u64, token: Token) -> Result<String, Error> {
-        let mut random = [0_u8; 375];
-        getrandom::fill(&mut random).map_err(|_| Error::Key)?;
-        let [head, claims, signature] =
-            [&random[..27], &random[27..120], &random[120..]].map(|part| URL_SAFE_NO_PAD.encode(part));
-        let text = format!("ghs_{app_id}_{head}.{claims}.{signature}").replace('-', "_");
+        let text = format!("ghs_{app_id}_{}.{}.{}", opaque(27)?, opaque(93)?, opaque(255)?);
         self.0.insert(text.clone(), token);
         Ok(text)
     }
@@ -104,14 +100,22 @@ impl Tokens {
     }
 }
 
+/// Text of so many random bytes, in the letters that GitHub's tokens are made of.
+pub(super) fn opaque(bytes: usize) -> Result<String, Error> {
+    let mut random = vec![0_u8; bytes];
+    getrandom::fill(&mut random).map_err(|_| Error::Key)?;
+    Ok(URL_SAFE_NO_PAD.encode(random).replace('-', "_"))
+}
+
 /// The request carried a valid JWT of the App.
 pub(super) struct AppCaller;
 
-/// The request carried a valid installation token.
-pub(super) struct InstallationCaller {
-    pub(super) token: Token,
-    /// The token's own text, for its revocation.
-    pub(super) text: String,
+/// The request carried a token that counts: an installation's, or a person's.
+pub(super) enum Caller {
+    /// The App itself, within the installation and the token's narrowing.
+    Installation(Token),
+    /// A person who signed in with the App: what both the person and the App may do.
+    User(String),
 }
 
 impl FromRequestParts<Arc<Shared>> for AppCaller {
@@ -125,29 +129,40 @@ impl FromRequestParts<Arc<Shared>> for AppCaller {
     }
 }
 
-impl FromRequestParts<Arc<Shared>> for InstallationCaller {
+impl FromRequestParts<Arc<Shared>> for Caller {
     type Rejection = Reject;
 
     async fn from_request_parts(parts: &mut request::Parts, shared: &Arc<Shared>) -> Result<Self, Reject> {
         let text =
             credential(&parts.headers).ok_or_else(|| Reject::unauthorized("Requires authentication"))?;
-        Self::from_text(shared, text).ok_or_else(|| Reject::unauthorized("Bad credentials"))
+        Self::from_text(shared, &text).ok_or_else(|| Reject::unauthorized("Bad credentials"))
     }
 }
 
-impl InstallationCaller {
+impl Caller {
     /// The caller that holds this token, if it is one that still counts.
-    pub(super) fn from_text(shared: &Shared, text: String) -> Option<Self> {
-        let world = shared.world();
-        let token = world.tokens.find(&text, shared.clock.now())?.clone();
+    pub(super) fn from_text(shared: &Shared, text: &str) -> Option<Self> {
+        let (world, now) = (shared.world(), shared.clock.now());
+        if let Some(login) = world.sign_ins.find(text, now) {
+            return Some(Self::User(login.to_owned()));
+        }
+        let token = world.tokens.find(text, now)?;
         let installation = world.find_installation(token.installation)?;
-        installation.suspended_at.is_none().then_some(Self { token, text })
+        installation.suspended_at.is_none().then(|| Self::Installation(token.clone()))
     }
 
-    /// The repository, if the token reaches it and may do any one of `needs`.
+    /// Under whose name the caller acts.
+    pub(super) fn login(&self, world: &World) -> String {
+        match self {
+            Self::Installation(_) => world.app.bot(),
+            Self::User(login) => login.clone(),
+        }
+    }
+
+    /// The repository, if the caller reaches it and may do any one of `needs`.
     ///
     /// # Errors
-    /// 404 for a repository outside the token's reach (GitHub does not say that it exists), 403 for a lack of
+    /// 404 for a repository outside the caller's reach (GitHub does not say that it exists), 403 for a lack of
     /// permission.
     pub(super) fn reach<'w>(
         &self,
@@ -156,14 +171,26 @@ impl InstallationCaller {
         needs: &[(&str, Access)],
     ) -> Result<&'w Repository, Reject> {
         let repository = world.find_repository(owner, name).ok_or_else(Reject::not_found)?;
-        let covered = world.find_installation(self.token.installation).is_some_and(|i| i.covers(repository));
-        let narrowed_out = self.token.repositories.as_ref().is_some_and(|ids| !ids.contains(&repository.id));
-        if !covered || narrowed_out {
-            return Err(Reject::not_found());
-        }
-        let allowed = needs
-            .iter()
-            .any(|(kind, access)| self.token.permissions.get(*kind).is_some_and(|held| held >= access));
+        let installation = world.find_installation_of(repository).ok_or_else(Reject::not_found)?;
+        let holds = |permissions: &BTreeMap<String, Access>, (kind, access): &(&str, Access)| {
+            permissions.get(*kind).is_some_and(|held| held >= access)
+        };
+        let allowed = match self {
+            Self::Installation(token) => {
+                let outside = token.repositories.as_ref().is_some_and(|ids| !ids.contains(&repository.id));
+                if token.installation != installation.id || outside {
+                    return Err(Reject::not_found());
+                }
+                needs.iter().any(|need| holds(&token.permissions, need))
+            }
+            Self::User(login) => {
+                let held = world.find_permission(repository, login).ok_or_else(Reject::not_found)?;
+                let pushes = |(kind, access): &(&str, Access)| *kind == "contents" && *access > Access::Read;
+                needs.iter().any(|need| {
+                    holds(&installation.permissions, need) && (!pushes(need) || held >= Permission::Write)
+                })
+            }
+        };
         if allowed {
             Ok(repository)
         } else {
@@ -173,7 +200,7 @@ impl InstallationCaller {
 }
 
 /// The credential of an `Authorization: Bearer …` or `token …` header.
-fn credential(headers: &HeaderMap) -> Option<String> {
+pub(super) fn credential(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, credential) = value.split_once(' ')?;
     (scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token"))

@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(git.find_branch("main").await.unwrap(), Some(second.clone()));
         let commits = git.commits(&format!("{first}..{second}"), None).await.unwrap();
         assert_eq!(commits.iter().map(|c| c.message.as_str()).collect::<Vec<_>>(), ["Second\n\nWhy."]);
-        assert_eq!(commits[0].parents, [first.clone()]);
+        assert_eq!(commits[0].parents, std::slice::from_ref(&first));
         let changes = git.changes(&first, &second).await.unwrap();
         let seen: Vec<_> =
             changes.iter().map(|c| (c.path.as_str(), c.status, c.additions, c.deletions)).collect();

@@ -19,7 +19,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdout};
 
 use super::Shared;
-use super::auth::{Access, InstallationCaller};
+use super::auth::{Access, Caller};
 use super::git::{self, Git};
 
 /// `GET /{owner}/{repo}.git/info/refs?service=…`
@@ -63,35 +63,43 @@ async fn serve(
             Ok(response) => response,
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
         },
-        Err(refusal) => refusal,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// Why git is not served.
+enum Refusal {
+    Unauthorized,
+    NotFound,
+    Denied(String),
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Unauthorized => {
+                let challenge = [(WWW_AUTHENTICATE, "Basic realm=\"GitHub\"")];
+                (StatusCode::UNAUTHORIZED, challenge, "Invalid username or token.\n").into_response()
+            }
+            Self::NotFound => (StatusCode::NOT_FOUND, "Repository not found.\n").into_response(),
+            Self::Denied(message) => (StatusCode::FORBIDDEN, message).into_response(),
+        }
     }
 }
 
 /// The repository, if the caller's token may read it, or push to it.
-fn admit(
-    shared: &Shared,
-    repository: (&str, &str),
-    push: bool,
-    headers: &HeaderMap,
-) -> Result<Git, Response> {
-    let unauthorized = || {
-        let challenge = [(WWW_AUTHENTICATE, "Basic realm=\"GitHub\"")];
-        (StatusCode::UNAUTHORIZED, challenge, "Invalid username or token.\n").into_response()
-    };
-    let caller = password(headers).and_then(|token| InstallationCaller::from_text(shared, token));
-    let caller = caller.ok_or_else(unauthorized)?;
+fn admit(shared: &Shared, repository: (&str, &str), push: bool, headers: &HeaderMap) -> Result<Git, Refusal> {
+    let token = password(headers).ok_or(Refusal::Unauthorized)?;
+    let caller = Caller::from_text(shared, &token).ok_or(Refusal::Unauthorized)?;
     let needed = if push { Access::Write } else { Access::Read };
     let world = shared.world();
-    let denied = || {
-        let bot = world.app.bot();
-        let message = format!("Permission to {}/{}.git denied to {bot}.\n", repository.0, repository.1);
-        (StatusCode::FORBIDDEN, message).into_response()
-    };
     // Whether it may see the repository at all: if not, there is none.
-    let found = caller
-        .reach(&world, repository, &[("contents", Access::Read), ("metadata", Access::Read)])
-        .map_err(|_| (StatusCode::NOT_FOUND, "Repository not found.\n").into_response())?;
-    caller.reach(&world, repository, &[("contents", needed)]).map_err(|_| denied())?;
+    let visible = &[("contents", Access::Read), ("metadata", Access::Read)];
+    let found = caller.reach(&world, repository, visible).map_err(|_| Refusal::NotFound)?;
+    caller.reach(&world, repository, &[("contents", needed)]).map_err(|_| {
+        let (owner, name) = repository;
+        Refusal::Denied(format!("Permission to {owner}/{name}.git denied to {}.\n", caller.login(&world)))
+    })?;
     Ok(found.git.clone())
 }
 

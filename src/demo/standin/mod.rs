@@ -19,6 +19,7 @@ mod payloads;
 mod reads;
 mod routes;
 mod setup;
+mod sign_in;
 mod strict;
 mod verbs;
 mod webhook;
@@ -42,6 +43,7 @@ pub use self::faults::{Effect, Fault, Stage};
 pub use self::front::Request;
 pub use self::git::{Error as GitError, File};
 pub use self::reads::Pull;
+pub use self::sign_in::UserTokens;
 pub use self::webhook::{Delivery, Signature};
 use self::world::{Account, AppFacts};
 pub use self::world::{AccountKind, Comment, Permission, Reaction, RepositoryId, World};
@@ -82,6 +84,8 @@ pub struct AppCredentials {
     pub slug: String,
     /// Its OAuth client id, which may also sign JWTs.
     pub client_id: String,
+    /// Its OAuth client secret.
+    pub client_secret: SecretString,
     /// Its private key, PKCS #8 in PEM.
     pub private_key_pem: SecretString,
     /// What its webhooks are signed with.
@@ -120,6 +124,7 @@ struct Shared {
     scratch: PathBuf,
     key: auth::AppKey,
     webhook_secret: SecretString,
+    client_secret: SecretString,
     http: reqwest::Client,
     echo: bool,
     _folder: Option<TempDir>,
@@ -173,8 +178,6 @@ impl StandIn {
                 (folder.path().to_owned(), Some(folder))
             }
         };
-        let mut secret = [0_u8; 32];
-        getrandom::fill(&mut secret).map_err(|_| Error::Key)?;
         let shared = Arc::new(Shared {
             world: Mutex::new(World::new(base_url, options.webhook_url, options.clock.now())),
             changes: watch::Sender::new(()),
@@ -182,7 +185,8 @@ impl StandIn {
             started: Instant::now(),
             scratch,
             key: auth::AppKey::generate()?,
-            webhook_secret: hex::encode(secret).into(),
+            webhook_secret: auth::opaque(30)?.into(),
+            client_secret: auth::opaque(30)?.into(),
             // Never through a proxy, and never after a redirect: GitHub follows none.
             http: reqwest::Client::builder()
                 .no_proxy()
@@ -214,6 +218,7 @@ impl StandIn {
             id: world.app.id,
             slug: world.app.slug.clone(),
             client_id: world.app.client_id.clone(),
+            client_secret: self.shared.client_secret.clone(),
             private_key_pem: self.shared.key.private_pem.clone(),
             webhook_secret: self.shared.webhook_secret.clone(),
         }
@@ -244,6 +249,7 @@ impl World {
             repositories: Vec::new(),
             installations: Vec::new(),
             tokens: auth::Tokens::default(),
+            sign_ins: sign_in::SignIns::default(),
             webhook_url,
             deliveries: Vec::new(),
             requests: Vec::new(),

@@ -9,6 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Html;
 
+use super::git::Entry;
 use super::strict::Reject;
 use super::world::{Issue, Repository};
 use super::{Shared, StandIn};
@@ -75,6 +76,52 @@ pub(super) async fn issue(
         let _ = write!(body, "<h2>Changes</h2><pre class=diff>{}</pre>", colour(&diff));
     }
     Ok(layout(&format!("{} · {full_name}#{number}", issue.title), &body))
+}
+
+/// `GET /{owner}/{repo}/tree/{branch}`
+pub(super) async fn tree(
+    State(shared): State<Arc<Shared>>,
+    Path((owner, name, branch)): Path<(String, String, String)>,
+) -> Page {
+    let repository = find(&shared, &owner, &name)?;
+    let sha = repository.git.find_branch(&branch).await?.ok_or_else(Reject::not_found)?;
+    let full_name = escape(&repository.full_name());
+    let mut body = format!(
+        "<p class=crumb><a href=\"/{full_name}\">{full_name}</a></p><h1>{}</h1>\
+         <p>at <a href=\"/{full_name}/commit/{sha}\"><code>{}</code></a></p><ul class=list>",
+        escape(&branch),
+        &sha[..sha.len().min(12)],
+    );
+    if let Some(Entry::Folder(children)) = repository.git.find_entry(&sha, "").await? {
+        for (kind, _, path) in children {
+            let slash = if kind == "tree" { "/" } else { "" };
+            let _ = write!(body, "<li><code>{}{slash}</code>", escape(&path));
+        }
+    }
+    body.push_str("</ul>");
+    Ok(layout(&format!("{branch} · {}", repository.full_name()), &body))
+}
+
+/// `GET /{owner}/{repo}/commit/{sha}`
+pub(super) async fn commit(
+    State(shared): State<Arc<Shared>>,
+    Path((owner, name, sha)): Path<(String, String, String)>,
+) -> Page {
+    let repository = find(&shared, &owner, &name)?;
+    let sha = repository.git.find_commit(&sha).await?.ok_or_else(Reject::not_found)?;
+    let commits = repository.git.commits(&sha, Some(1)).await?;
+    let commit = commits.first().ok_or_else(Reject::not_found)?;
+    let full_name = escape(&repository.full_name());
+    let mut body = format!(
+        "<p class=crumb><a href=\"/{full_name}\">{full_name}</a></p><h1><code>{}</code></h1>",
+        &sha[..sha.len().min(12)]
+    );
+    entry(&mut body, &commit.author, "", &commit.message);
+    if let Some(parent) = commit.parents.first() {
+        let diff = repository.git.diff(parent, &sha).await?;
+        let _ = write!(body, "<pre class=diff>{}</pre>", colour(&diff));
+    }
+    Ok(layout(&format!("{} · {}", &sha[..sha.len().min(12)], repository.full_name()), &body))
 }
 
 fn find(shared: &Shared, owner: &str, name: &str) -> Result<Repository, Reject> {

@@ -11,6 +11,7 @@ use super::auth::{Access, Tokens};
 use super::faults::Faults;
 use super::front::{RateLimit, Request};
 use super::git::Git;
+use super::sign_in::SignIns;
 use super::webhook::{Delivery, WebhookUrl};
 
 /// GitHub's number for a repository.
@@ -201,6 +202,7 @@ pub struct World {
     pub(super) repositories: Vec<Repository>,
     pub(super) installations: Vec<Installation>,
     pub(super) tokens: Tokens,
+    pub(super) sign_ins: SignIns,
     pub(super) webhook_url: Option<WebhookUrl>,
     pub(super) deliveries: Vec<Delivery>,
     pub(super) requests: Vec<Request>,

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 use chrono::TimeDelta;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::auth::{Access, AppCaller, InstallationCaller, Token};
+use super::super::auth::{Access, AppCaller, Caller, Token, credential};
 use super::super::strict::{Body, Query, Reject};
 use super::super::webhook::Signature;
 use super::super::world::RepositoryId;
@@ -191,11 +191,17 @@ pub(super) async fn issue_token(
 }
 
 pub(super) async fn revoke_token(
-    caller: InstallationCaller,
+    caller: Caller,
+    headers: HeaderMap,
     State(shared): State<Arc<Shared>>,
-) -> StatusCode {
-    shared.world().tokens.revoke(&caller.text);
-    StatusCode::NO_CONTENT
+) -> Result<StatusCode, Reject> {
+    if let Caller::User(_) = caller {
+        return Err(Reject::forbidden("Resource not accessible by integration"));
+    }
+    if let Some(text) = credential(&headers) {
+        shared.world().tokens.revoke(&text);
+    }
+    Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn rate_limit(State(shared): State<Arc<Shared>>) -> Response {

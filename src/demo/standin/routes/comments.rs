@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::auth::InstallationCaller;
+use super::super::auth::Caller;
 use super::super::strict::{Body, Query, Reject};
 use super::super::verbs::comment_event;
 use super::super::world::{Reaction, RepositoryId, World};
@@ -26,7 +26,7 @@ pub(super) struct Since {
 }
 
 pub(super) async fn list(
-    caller: InstallationCaller,
+    caller: Caller,
     State(shared): State<Arc<Shared>>,
     Path((owner, name, number)): Path<(String, String, u64)>,
     Query(wanted): Query<Since>,
@@ -63,7 +63,7 @@ impl Text {
 }
 
 pub(super) async fn create(
-    caller: InstallationCaller,
+    caller: Caller,
     State(shared): State<Arc<Shared>>,
     Path((owner, name, number)): Path<(String, String, u64)>,
     Body(text): Body<Text>,
@@ -73,10 +73,11 @@ pub(super) async fn create(
         let mut world = shared.world();
         let repository = caller.reach(&world, (&owner, &name), WRITE)?.id;
         text.check()?;
-        let bot = world.app.bot();
-        let id =
-            world.add_comment((repository, number), &bot, &text.body, now).ok_or_else(Reject::not_found)?;
-        let event = comment_event(&world, &format!("{owner}/{name}"), id, "created", &bot)?;
+        let author = caller.login(&world);
+        let id = world
+            .add_comment((repository, number), &author, &text.body, now)
+            .ok_or_else(Reject::not_found)?;
+        let event = comment_event(&world, &format!("{owner}/{name}"), id, "created", &author)?;
         (show_comment(&world, repository, id)?, event)
     };
     shared.send_later(outgoing);
@@ -84,7 +85,7 @@ pub(super) async fn create(
 }
 
 pub(super) async fn show(
-    caller: InstallationCaller,
+    caller: Caller,
     State(shared): State<Arc<Shared>>,
     Path((owner, name, id)): Path<(String, String, u64)>,
 ) -> Result<Json<Value>, Reject> {
@@ -94,7 +95,7 @@ pub(super) async fn show(
 }
 
 pub(super) async fn edit(
-    caller: InstallationCaller,
+    caller: Caller,
     State(shared): State<Arc<Shared>>,
     Path((owner, name, id)): Path<(String, String, u64)>,
     Body(text): Body<Text>,
@@ -104,14 +105,14 @@ pub(super) async fn edit(
         let mut world = shared.world();
         let repository = caller.reach(&world, (&owner, &name), WRITE)?.id;
         text.check()?;
-        let bot = world.app.bot();
+        let author = caller.login(&world);
         let held = world.repository_mut(repository).and_then(|r| r.find_comment_mut(id));
         let comment = held.ok_or_else(Reject::not_found)?;
-        if comment.author != bot {
+        if comment.author != author {
             return Err(Reject::forbidden("Resource not accessible by integration"));
         }
         comment.edit(&text.body, now);
-        let event = comment_event(&world, &format!("{owner}/{name}"), id, "edited", &bot)?;
+        let event = comment_event(&world, &format!("{owner}/{name}"), id, "edited", &author)?;
         (show_comment(&world, repository, id)?, event)
     };
     shared.send_later(outgoing);
@@ -156,7 +157,7 @@ impl Content {
 }
 
 pub(super) async fn react(
-    caller: InstallationCaller,
+    caller: Caller,
     State(shared): State<Arc<Shared>>,
     Path((owner, name, id)): Path<(String, String, u64)>,
     Body(new): Body<NewReaction>,
@@ -164,7 +165,7 @@ pub(super) async fn react(
     let now = shared.clock.now();
     let mut world = shared.world();
     let repository = caller.reach(&world, (&owner, &name), WRITE)?.id;
-    let (login, fresh) = (world.app.bot(), world.fresh_id());
+    let (login, fresh) = (caller.login(&world), world.fresh_id());
     let held = world.repository_mut(repository).and_then(|r| r.find_comment_mut(id));
     let reactions = &mut held.ok_or_else(Reject::not_found)?.reactions;
     let content = new.content.name();

@@ -8,7 +8,7 @@ use axum::response::{Json, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::auth::{Access, InstallationCaller};
+use super::super::auth::{Access, Caller};
 use super::super::strict::{Body, Query, Reject};
 use super::super::verbs::issue_event;
 use super::super::world::{Permission, Repository, RepositoryId, World};
@@ -45,7 +45,7 @@ pub(super) struct NewIssue {
 }
 
 pub(super) async fn create(
-    caller: InstallationCaller,
+    caller: Caller,
     State(shared): State<Arc<Shared>>,
     Path((owner, name)): Path<(String, String)>,
     Body(new): Body<NewIssue>,
@@ -65,13 +65,13 @@ pub(super) async fn create(
                 json!({ "resource": "Issue", "code": "invalid", "field": "milestone" }),
             ));
         }
-        let bot = world.app.bot();
+        let author = caller.login(&world);
         let number = world
-            .add_issue(repository, &bot, (&new.title, new.body), None, now)
+            .add_issue(repository, &author, (&new.title, new.body), None, now)
             .ok_or_else(Reject::not_found)?;
         world.add_labels(repository, number, &new.labels.unwrap_or_default());
         add_assignees(&mut world, repository, number, &new.assignees.unwrap_or_default());
-        let event = issue_event(&world, repository, number, "opened", &bot);
+        let event = issue_event(&world, repository, number, "opened", &author);
         (show_issue(&world, repository, number)?, event)
     };
     if let Some(outgoing) = outgoing {
@@ -81,7 +81,7 @@ pub(super) async fn create(
 }
 
 pub(super) async fn show(
-    caller: InstallationCaller,
+    caller: Caller,
     State(shared): State<Arc<Shared>>,
     Path((owner, name, number)): Path<(String, String, u64)>,
 ) -> Result<Json<Value>, Reject> {
@@ -91,7 +91,7 @@ pub(super) async fn show(
 }
 
 pub(super) async fn labels(
-    caller: InstallationCaller,
+    caller: Caller,
     State(shared): State<Arc<Shared>>,
     Path((owner, name, number)): Path<(String, String, u64)>,
     Query(window): Query<Window>,
@@ -119,7 +119,7 @@ pub(super) struct LabelObject {
 }
 
 pub(super) async fn add_labels(
-    caller: InstallationCaller,
+    caller: Caller,
     State(shared): State<Arc<Shared>>,
     Path((owner, name, number)): Path<(String, String, u64)>,
     Body(new): Body<NewLabels>,
@@ -135,7 +135,7 @@ pub(super) async fn add_labels(
             ));
         }
         world.add_labels(repository, number, &labels).ok_or_else(Reject::not_found)?;
-        let event = labelled(&world, repository, number, "labeled");
+        let event = labelled(&world, repository, number, "labeled", &caller.login(&world));
         let found = world.repository(repository).ok_or_else(Reject::not_found)?;
         (list_labels(&world, found, number)?, event)
     };
@@ -146,7 +146,7 @@ pub(super) async fn add_labels(
 }
 
 pub(super) async fn remove_label(
-    caller: InstallationCaller,
+    caller: Caller,
     State(shared): State<Arc<Shared>>,
     Path((owner, name, number, label)): Path<(String, String, u64, String)>,
 ) -> Result<Json<Value>, Reject> {
@@ -160,7 +160,7 @@ pub(super) async fn remove_label(
         if issue.labels.len() == before {
             return Err(Reject::new(StatusCode::NOT_FOUND, "Label does not exist"));
         }
-        let event = labelled(&world, repository, number, "unlabeled");
+        let event = labelled(&world, repository, number, "unlabeled", &caller.login(&world));
         let found = world.repository(repository).ok_or_else(Reject::not_found)?;
         (list_labels(&world, found, number)?, event)
     };
@@ -177,7 +177,7 @@ pub(super) struct Assignees {
 }
 
 pub(super) async fn assign(
-    caller: InstallationCaller,
+    caller: Caller,
     State(shared): State<Arc<Shared>>,
     Path((owner, name, number)): Path<(String, String, u64)>,
     Body(new): Body<Assignees>,
@@ -212,9 +212,10 @@ fn labelled(
     repository: RepositoryId,
     number: u64,
     action: &str,
+    by: &str,
 ) -> Option<super::super::webhook::Outgoing> {
     let is_issue = world.repository(repository)?.issues.get(&number)?.pull.is_none();
-    is_issue.then(|| issue_event(world, repository, number, action, &world.app.bot())).flatten()
+    is_issue.then(|| issue_event(world, repository, number, action, by)).flatten()
 }
 
 fn show_issue(world: &World, repository: RepositoryId, number: u64) -> Result<Value, Reject> {

@@ -5,6 +5,8 @@ mod comments;
 mod issues;
 mod pulls;
 mod repos;
+mod sign_in;
+mod user;
 
 use std::sync::Arc;
 
@@ -14,7 +16,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{delete, get, post};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Shared, front, git_http, pages};
 
@@ -39,6 +41,11 @@ fn api() -> Router<Arc<Shared>> {
         .route("/app/installations", get(app::installations))
         .route("/app/installations/{id}/access_tokens", post(app::issue_token))
         .route("/installation/token", delete(app::revoke_token))
+        .route("/user", get(user::show))
+        .route("/user/orgs", get(user::organizations))
+        .route("/user/installations", get(user::installations))
+        .route("/user/installations/{id}/repositories", get(user::repositories))
+        .route("/users/{login}", get(user::by_login))
         .route("/rate_limit", get(app::rate_limit))
         .route("/repos/{owner}/{repo}", get(repos::show))
         .route("/repos/{owner}/{repo}/installation", get(app::installation_of))
@@ -63,10 +70,14 @@ fn api() -> Router<Arc<Shared>> {
 
 fn git_and_pages() -> Router<Arc<Shared>> {
     Router::new()
+        .route("/login/oauth/authorize", get(sign_in::authorize))
+        .route("/login/oauth/access_token", post(sign_in::exchange))
         .route("/{owner}/{repo}/info/refs", get(git_http::info_refs))
         .route("/{owner}/{repo}/git-upload-pack", post(git_http::upload_pack))
         .route("/{owner}/{repo}/git-receive-pack", post(git_http::receive_pack))
         .route("/{owner}/{repo}", get(pages::repository))
+        .route("/{owner}/{repo}/tree/{*branch}", get(pages::tree))
+        .route("/{owner}/{repo}/commit/{sha}", get(pages::commit))
         .route("/{owner}/{repo}/issues/{number}", get(pages::issue))
         .route("/{owner}/{repo}/pull/{number}", get(pages::issue))
         // What a browser asks of its own accord.
@@ -81,8 +92,26 @@ struct Window {
     page: Option<usize>,
 }
 
-/// A page of a list, with the `Link` header where there are others.
+/// A page of a list, with the `Link` header where there are others; `query` goes into the links.
 fn page(shared: &Shared, path: &str, query: &str, window: Window, items: Vec<Value>) -> Response {
+    let (links, items) = cut(shared, path, query, window, items);
+    with_links(&links, Json(items))
+}
+
+/// A page of a list that GitHub wraps into an object with its total.
+fn page_within(shared: &Shared, key: &str, path: &str, window: Window, items: Vec<Value>) -> Response {
+    let total = items.len();
+    let (links, items) = cut(shared, path, "", window, items);
+    with_links(&links, Json(json!({ "total_count": total, key: items })))
+}
+
+fn cut(
+    shared: &Shared,
+    path: &str,
+    query: &str,
+    window: Window,
+    items: Vec<Value>,
+) -> (Vec<String>, Vec<Value>) {
     let size = window.per_page.unwrap_or(30).clamp(1, 100);
     let current = window.page.unwrap_or(1).max(1);
     let last = items.len().div_ceil(size).max(1);
@@ -101,8 +130,8 @@ fn page(shared: &Shared, path: &str, query: &str, window: Window, items: Vec<Val
     if current > 1 {
         links.push(link(1, "first"));
     }
-    let items: Vec<_> = items.into_iter().skip((current - 1).saturating_mul(size)).take(size).collect();
-    with_links(&links, Json(items))
+    let items = items.into_iter().skip((current - 1).saturating_mul(size)).take(size).collect();
+    (links, items)
 }
 
 fn with_links(links: &[String], body: impl IntoResponse) -> Response {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::Shared;
-use super::super::auth::{Access, InstallationCaller};
+use super::super::auth::{Access, Caller};
 use super::super::git::Git;
 use super::super::payloads::{self, PullFacts};
 use super::super::strict::{Body, Query, Reject};
@@ -55,7 +55,7 @@ enum Direction {
 }
 
 pub(super) async fn list(
-    caller: InstallationCaller,
+    caller: Caller,
     State(shared): State<Arc<Shared>>,
     Path((owner, name)): Path<(String, String)>,
     Query(filter): Query<Filter>,
@@ -120,7 +120,7 @@ impl Filter {
 }
 
 pub(super) async fn show(
-    caller: InstallationCaller,
+    caller: Caller,
     State(shared): State<Arc<Shared>>,
     Path((owner, name, number)): Path<(String, String, u64)>,
 ) -> Result<Json<Value>, Reject> {
@@ -151,7 +151,7 @@ fn custom(message: String) -> Reject {
 }
 
 pub(super) async fn create(
-    caller: InstallationCaller,
+    caller: Caller,
     State(shared): State<Arc<Shared>>,
     Path((owner, name)): Path<(String, String)>,
     Body(new): Body<NewPull>,
@@ -186,9 +186,9 @@ pub(super) async fn create(
         if held.issues.values().any(taken) {
             return Err(custom(format!("A pull request already exists for {}:{head}.", repository.owner)));
         }
-        let bot = world.app.bot();
+        let author = caller.login(&world);
         let text = (new.title.as_str(), new.body);
-        let added = world.add_issue(repository.id, &bot, text, Some(part), shared.clock.now());
+        let added = world.add_issue(repository.id, &author, text, Some(part), shared.clock.now());
         added.ok_or_else(Reject::not_found)?
     };
     Ok((StatusCode::CREATED, Json(show_pull(&shared, repository.id, number).await?)))
@@ -204,7 +204,7 @@ pub(super) struct Reviewers {
 }
 
 pub(super) async fn request_reviewers(
-    caller: InstallationCaller,
+    caller: Caller,
     State(shared): State<Arc<Shared>>,
     Path((owner, name, number)): Path<(String, String, u64)>,
     Body(wanted): Body<Reviewers>,

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::auth::{Access, InstallationCaller};
+use super::super::auth::{Access, Caller};
 use super::super::git::{Change, Commit, Entry, Git};
 use super::super::strict::{Query, Reject};
 use super::super::world::{Permission, Repository};
@@ -22,7 +22,7 @@ const METADATA: &[(&str, Access)] = &[("metadata", Access::Read)];
 const CONTENTS: &[(&str, Access)] = &[("contents", Access::Read)];
 
 pub(super) async fn show(
-    caller: InstallationCaller,
+    caller: Caller,
     State(shared): State<Arc<Shared>>,
     Path((owner, name)): Path<(String, String)>,
 ) -> Shown {
@@ -32,7 +32,7 @@ pub(super) async fn show(
 }
 
 pub(super) async fn permission(
-    caller: InstallationCaller,
+    caller: Caller,
     State(shared): State<Arc<Shared>>,
     Path((owner, name, login)): Path<(String, String, String)>,
 ) -> Shown {
@@ -54,7 +54,7 @@ pub(super) async fn permission(
 /// The repository if the caller may read its files, and its address.
 fn readable(
     shared: &Shared,
-    caller: &InstallationCaller,
+    caller: &Caller,
     (owner, name): (&str, &str),
 ) -> Result<(Repository, String), Reject> {
     let world = shared.world();
@@ -64,7 +64,7 @@ fn readable(
 }
 
 pub(super) async fn branch(
-    caller: InstallationCaller,
+    caller: Caller,
     State(shared): State<Arc<Shared>>,
     Path((owner, name, branch)): Path<(String, String, String)>,
 ) -> Shown {
@@ -80,7 +80,7 @@ pub(super) async fn branch(
 }
 
 pub(super) async fn reference(
-    caller: InstallationCaller,
+    caller: Caller,
     State(shared): State<Arc<Shared>>,
     Path((owner, name, reference)): Path<(String, String, String)>,
 ) -> Shown {
@@ -94,7 +94,7 @@ pub(super) async fn reference(
 }
 
 pub(super) async fn commit(
-    caller: InstallationCaller,
+    caller: Caller,
     State(shared): State<Arc<Shared>>,
     Path((owner, name, reference)): Path<(String, String, String)>,
 ) -> Shown {
@@ -105,7 +105,7 @@ pub(super) async fn commit(
 }
 
 pub(super) async fn compare(
-    caller: InstallationCaller,
+    caller: Caller,
     State(shared): State<Arc<Shared>>,
     Path((owner, name, basehead)): Path<(String, String, String)>,
 ) -> Shown {
@@ -146,7 +146,7 @@ pub(super) struct At {
 }
 
 pub(super) async fn contents(
-    caller: InstallationCaller,
+    caller: Caller,
     State(shared): State<Arc<Shared>>,
     Path((owner, name, path)): Path<(String, String, String)>,
     Query(at): Query<At>,
