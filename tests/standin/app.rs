@@ -102,3 +102,16 @@ async fn narrowing_an_installation_tells_the_app_and_closes_the_rest() {
     assert_eq!(headers["x-github-event"], "installation");
     assert_eq!(stage.ask(Method::GET, "/repos/acme/other", &token, None).await.status(), 401);
 }
+
+#[tokio::test]
+async fn a_registration_is_converted_once() {
+    let stage = Stage::set().await;
+    let code = stage.github.register_manifest().unwrap();
+    let url = format!("{}/app-manifests/{code}/conversions", stage.github.api_url());
+    let (status, app) = read(stage.http.post(&url).send().await.unwrap()).await;
+    let known = stage.github.app();
+    assert_eq!((status, &app["id"], &app["slug"]), (201, &json!(known.id), &json!(known.slug)));
+    assert_eq!(app["pem"], known.private_key_pem.expose_secret());
+    assert_eq!(app["webhook_secret"], known.webhook_secret.expose_secret());
+    assert_eq!(stage.http.post(&url).send().await.unwrap().status(), 404);
+}

@@ -22,7 +22,7 @@ async fn the_pages_show_texts_without_running_them() {
     assert_eq!(page(format!("/{REPOSITORY}/issues/99")).await.0, 404);
     stage.github.commit(REPOSITORY, "fix/it", &[File::text("new.txt", "<new>\n")], "Mend it").await.unwrap();
     let (status, text) = page(format!("/{REPOSITORY}/tree/fix/it")).await;
-    assert!(status == 200 && text.contains("new.txt"), "{text}");
+    assert!(status == 200 && text.contains("greet.sh") && text.contains("new.txt"), "{text}");
     stage
         .github
         .commit(REPOSITORY, "fix/it", &[File::text("new.txt", "<newer>\n")], "Mend more")

@@ -134,3 +134,21 @@ async fn files_are_read_from_any_ref() {
     let (_, branch) = read(branch).await;
     assert_eq!(branch["commit"]["commit"]["message"], "New");
 }
+
+#[tokio::test]
+async fn a_fetch_that_git_compresses_is_served() {
+    let stage = Stage::set().await;
+    for index in 0..40 {
+        let file = [File::text("n", format!("{index}\n"))];
+        stage.github.commit(REPOSITORY, &format!("b/{index}"), &file, "N").await.unwrap();
+    }
+    let token = stage.token(json!({ "permissions": { "contents": "read" } })).await;
+    let folder = tempfile::tempdir().unwrap();
+    // Only the older protocol sends all it wants in one request, which git then compresses.
+    let url = stage.clone_url(&token);
+    let arguments = ["-c", "protocol.version=0", "clone", "--quiet", "--mirror", &url, "mirror"];
+    let (cloned, error) = git(folder.path(), &arguments).await;
+    assert!(cloned, "{error}");
+    let heads = std::fs::read_to_string(folder.path().join("mirror/packed-refs")).unwrap();
+    assert_eq!(heads.matches("refs/heads/b/").count(), 40, "{heads}");
+}

@@ -125,10 +125,10 @@ impl Git {
         &self.path
     }
 
-    /// Commits `files` on top of `branch`, which is made where it does not exist; gives the commit's id.
+    /// Commits `files` on a branch, on top of the commit `parent`; gives the new commit's id.
     pub(super) async fn commit(
         &self,
-        branch: &str,
+        (branch, parent): (&str, Option<&str>),
         files: &[File],
         (author, message): (&str, &str),
         at: DateTime<Utc>,
@@ -140,8 +140,14 @@ impl Git {
             format!("committer {author} <{author}@users.noreply.github.com> {stamp} +0000\n").bytes(),
         );
         script.extend(format!("data {}\n{message}\n", message.len()).bytes());
-        if self.find_commit(&format!("refs/heads/{branch}")).await?.is_some() {
-            script.extend(format!("from refs/heads/{branch}^0\n").bytes());
+        if let Some(parent) = parent {
+            script.extend(
+                format!(
+                    "from {parent}
+"
+                )
+                .bytes(),
+            );
         }
         for file in files {
             let mode = if file.executable { "100755" } else { "100644" };
@@ -293,11 +299,10 @@ mod tests {
         let now = Clock::system().now();
         assert_eq!(git.find_branch("main").await.unwrap(), None);
         let files = [File::text("run.sh", "true\n").executable(), File::text("docs/a b.md", "one\n")];
-        let first = git.commit("main", &files, ("alice", "First"), now).await.unwrap();
-        let second = git
-            .commit("main", &[File::text("docs/a b.md", "two\n")], ("alice", "Second\n\nWhy."), now)
-            .await
-            .unwrap();
+        let first = git.commit(("main", None), &files, ("alice", "First"), now).await.unwrap();
+        let change = [File::text("docs/a b.md", "two\n")];
+        let second =
+            git.commit(("main", Some(&first)), &change, ("alice", "Second\n\nWhy."), now).await.unwrap();
         assert_eq!(git.find_branch("main").await.unwrap(), Some(second.clone()));
         let commits = git.commits(&format!("{first}..{second}"), None).await.unwrap();
         assert_eq!(commits.iter().map(|c| c.message.as_str()).collect::<Vec<_>>(), ["Second\n\nWhy."]);

@@ -250,6 +250,7 @@ impl World {
             installations: Vec::new(),
             tokens: auth::Tokens::default(),
             sign_ins: sign_in::SignIns::default(),
+            manifest_codes: Vec::new(),
             webhook_url,
             deliveries: Vec::new(),
             requests: Vec::new(),

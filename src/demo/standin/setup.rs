@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use super::auth::Access;
+use super::auth::{Access, opaque};
 use super::faults::Fault;
 use super::git::{File, Git};
 use super::verbs::find;
@@ -50,7 +50,7 @@ impl StandIn {
         let now = self.shared.clock.now();
         let path = self.shared.scratch.join("repositories").join(owner).join(format!("{name}.git"));
         let git = Git::create(path, default_branch).await?;
-        git.commit(default_branch, files, (owner, "Initial commit"), now).await?;
+        git.commit((default_branch, None), files, (owner, "Initial commit"), now).await?;
         let mut world = self.shared.world();
         if world.find_account(owner).is_none() {
             let id = world.fresh_id();
@@ -75,7 +75,8 @@ impl StandIn {
         Ok(id)
     }
 
-    /// Commits files on a branch, made from nothing or on top of what is there, without telling the App.
+    /// Commits files on a branch, without telling the App. A branch that does not exist begins where the
+    /// default branch stands. Gives the commit's id.
     ///
     /// # Errors
     /// [`Error::Unknown`], [`Error::Git`].
@@ -86,8 +87,14 @@ impl StandIn {
         files: &[File],
         message: &str,
     ) -> Result<String, Error> {
-        let git = self.with(repository, |_, repository| Ok(repository.git.clone()))?;
-        let sha = git.commit(branch, files, ("someone", message), self.shared.clock.now()).await?;
+        let repository = self.with(repository, |_, repository| Ok(repository.clone()))?;
+        let git = &repository.git;
+        let parent = match git.find_branch(branch).await? {
+            Some(parent) => Some(parent),
+            None => git.find_branch(&repository.default_branch).await?,
+        };
+        let place = (branch, parent.as_deref());
+        let sha = git.commit(place, files, ("someone", message), self.shared.clock.now()).await?;
         self.shared.changed();
         Ok(sha)
     }
@@ -218,6 +225,16 @@ impl StandIn {
             }
             Ok(())
         })
+    }
+
+    /// The code that the guided registration of an App brings back to Porter's `/setup`, good for one use.
+    ///
+    /// # Errors
+    /// [`Error::Key`] without randomness.
+    pub fn register_manifest(&self) -> Result<String, Error> {
+        let code = opaque(30)?;
+        self.shared.world().manifest_codes.push(code.clone());
+        Ok(code)
     }
 
     /// Changes what the App asks for, and what its installations have granted; nothing takes it away.

@@ -203,6 +203,8 @@ pub struct World {
     pub(super) installations: Vec<Installation>,
     pub(super) tokens: Tokens,
     pub(super) sign_ins: SignIns,
+    /// Codes that the guided registration brings back, each good for one conversion.
+    pub(super) manifest_codes: Vec<String>,
     pub(super) webhook_url: Option<WebhookUrl>,
     pub(super) deliveries: Vec<Delivery>,
     pub(super) requests: Vec<Request>,

@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 use chrono::TimeDelta;
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -25,6 +26,21 @@ pub(super) async fn show(_: AppCaller, State(shared): State<Arc<Shared>>) -> Jso
     let mut app = payloads::app(&world);
     app["installations_count"] = json!(world.installations.len());
     Json(app)
+}
+
+/// The App's own secrets, once, to whoever brings the code of its registration.
+pub(super) async fn convert_manifest(
+    State(shared): State<Arc<Shared>>,
+    Path(code): Path<String>,
+) -> Result<(StatusCode, Json<Value>), Reject> {
+    let mut world = shared.world();
+    let known = world.manifest_codes.iter().position(|known| *known == code).ok_or_else(Reject::not_found)?;
+    world.manifest_codes.swap_remove(known);
+    let mut app = payloads::app(&world);
+    app["client_secret"] = json!(shared.client_secret.expose_secret());
+    app["webhook_secret"] = json!(shared.webhook_secret.expose_secret());
+    app["pem"] = json!(shared.key.private_pem.expose_secret());
+    Ok((StatusCode::CREATED, Json(app)))
 }
 
 pub(super) async fn hook_config(_: AppCaller, State(shared): State<Arc<Shared>>) -> Json<Value> {

@@ -38,6 +38,7 @@ fn api() -> Router<Arc<Shared>> {
         .route("/app/hook/config", get(app::hook_config))
         .route("/app/hook/deliveries", get(app::deliveries))
         .route("/app/hook/deliveries/{id}/attempts", post(app::redeliver))
+        .route("/app-manifests/{code}/conversions", post(app::convert_manifest))
         .route("/app/installations", get(app::installations))
         .route("/app/installations/{id}/access_tokens", post(app::issue_token))
         .route("/installation/token", delete(app::revoke_token))
