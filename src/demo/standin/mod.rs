@@ -14,6 +14,7 @@ mod faults;
 mod front;
 mod git;
 mod git_http;
+mod markdown;
 mod pages;
 mod payloads;
 mod reads;

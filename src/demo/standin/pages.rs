@@ -1,6 +1,6 @@
 //! The pages that a person may open: a repository, an issue with its comments, a pull request with its diff.
 //!
-//! Plain HTML that needs nothing from elsewhere. Texts are shown as they are written, escaped.
+//! Plain HTML that needs nothing from elsewhere; texts go through `markdown.rs` or are escaped.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use axum::response::Html;
 use super::git::Entry;
 use super::strict::Reject;
 use super::world::{Issue, Repository};
-use super::{Shared, StandIn};
+use super::{Shared, StandIn, markdown};
 
 const STYLE: &str = include_str!("pages.css");
 
@@ -151,19 +151,8 @@ fn entry(page: &mut String, author: &str, anchor: &str, text: &str) {
         page,
         "<section class=entry id=\"{anchor}\"><header>{}</header><div class=text>{}</div></section>",
         escape(author),
-        escape(without_comments(text).trim()),
+        markdown::render(text),
     );
-}
-
-/// The text without its HTML comments, which GitHub does not show either.
-fn without_comments(text: &str) -> String {
-    let mut shown = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("<!--") {
-        shown.push_str(before);
-        rest = after.split_once("-->").map_or("", |(_, after)| after);
-    }
-    shown + rest
 }
 
 fn symbol(reaction: &str) -> &str {
@@ -195,7 +184,8 @@ fn colour(diff: &str) -> String {
     shown
 }
 
-fn escape(text: &str) -> String {
+/// The text with everything that HTML would take for its own made harmless.
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -215,8 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hidden_comments_are_left_out_and_markup_is_escaped() {
-        assert_eq!(without_comments("a<!-- b -->c<!-- d"), "ac");
+    fn markup_is_escaped_in_texts_and_diffs() {
         assert_eq!(escape("<b a='1'>\"&"), "&lt;b a=&#39;1&#39;&gt;&quot;&amp;");
         assert_eq!(colour("+a<b"), "<span class=added>+a&lt;b</span>\n");
     }
