@@ -1,5 +1,8 @@
 //! (to be written)
 
+pub mod sample;
+pub mod standin;
+
 /// Options.
 #[derive(clap::Args)]
 pub struct Options {}

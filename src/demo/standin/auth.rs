@@ -1,0 +1,254 @@
+//! Who calls: the App by a signed JWT, an installation by a token that was really issued and really expires.
+//!
+//! Rules: <https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app>. Handlers
+//! take [`AppCaller`] or [`Caller`] and so never run for anyone else. How people sign in is in `sign_in.rs`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::KeyPair as _;
+use axum::extract::FromRequestParts;
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, StatusCode, request};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use chrono::{DateTime, TimeDelta, Utc};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use super::strict::Reject;
+use super::world::{Permission, Repository, RepositoryId, World};
+use super::{Error, Shared};
+
+/// How much a token may do with one kind of thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// Look.
+    Read,
+    /// Look and change.
+    Write,
+    /// Everything.
+    Admin,
+}
+
+/// The App's private key for Porter, and the public half that checks its JWTs.
+pub(super) struct AppKey {
+    pub(super) private_pem: SecretString,
+    public_der: Vec<u8>,
+}
+
+impl AppKey {
+    /// Makes a fresh RSA key of 2048 bits, as GitHub does for an App.
+    pub(super) fn generate() -> Result<Self, Error> {
+        let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| Error::Key)?;
+        let private = pair.as_der().map_err(|_| Error::Key)?;
+        let encoded = STANDARD.encode(private.as_ref());
+        let mut pem = String::from("-----BEGIN PRIVATE KEY-----\n");
+        for line in encoded.as_bytes().chunks(64) {
+            pem.push_str(&String::from_utf8_lossy(line));
+            pem.push('\n');
+        }
+        pem.push_str("-----END PRIVATE KEY-----\n");
+        Ok(Self { private_pem: pem.into(), public_der: pair.public_key().as_ref().to_vec() })
+    }
+}
+
+/// The installation tokens in circulation. No `Debug` that shows them.
+#[derive(Default)]
+pub(super) struct Tokens(HashMap<String, Token>);
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} tokens", self.0.len())
+    }
+}
+
+/// What one installation token may do.
+#[derive(Clone, Debug)]
+pub(super) struct Token {
+    pub(super) installation: u64,
+    /// Narrowed to these; nothing: all that the installation covers.
+    pub(super) repositories: Option<Vec<RepositoryId>>,
+    pub(super) permissions: BTreeMap<String, Access>,
+    pub(super) expires_at: DateTime<Utc>,
+}
+
+impl Tokens {
+    /// Keeps a token and gives its text, in the long stateless shape of 2026:
+    /// `ghs_<app id>_<three parts with dots>`, about 520 characters.
+    pub(super) fn issue(&mut self, app_id: u64, token: Token) -> Result<String, Error> {
+        let text = format!("ghs_{app_id}_{}.{}.{}", opaque(27)?, opaque(93)?, opaque(255)?);
+        self.0.insert(text.clone(), token);
+        Ok(text)
+    }
+
+    /// The token of this text, unless it expired.
+    pub(super) fn find(&self, text: &str, now: DateTime<Utc>) -> Option<&Token> {
+        self.0.get(text).filter(|token| now < token.expires_at)
+    }
+
+    pub(super) fn revoke(&mut self, text: &str) {
+        self.0.remove(text);
+    }
+
+    pub(super) fn revoke_all(&mut self, installation: u64) {
+        self.0.retain(|_, token| token.installation != installation);
+    }
+}
+
+/// Text of so many random bytes, in the letters that GitHub's tokens are made of.
+pub(super) fn opaque(bytes: usize) -> Result<String, Error> {
+    let mut random = vec![0_u8; bytes];
+    getrandom::fill(&mut random).map_err(|_| Error::Key)?;
+    Ok(URL_SAFE_NO_PAD.encode(random).replace('-', "_"))
+}
+
+/// The request carried a valid JWT of the App.
+pub(super) struct AppCaller;
+
+/// The request carried a token that counts: an installation's, or a person's.
+pub(super) enum Caller {
+    /// The App itself, within the installation and the token's narrowing.
+    Installation(Token),
+    /// A person who signed in with the App: what both the person and the App may do.
+    User(String),
+}
+
+impl FromRequestParts<Arc<Shared>> for AppCaller {
+    type Rejection = Reject;
+
+    async fn from_request_parts(parts: &mut request::Parts, shared: &Arc<Shared>) -> Result<Self, Reject> {
+        let jwt =
+            credential(&parts.headers).ok_or_else(|| Reject::unauthorized("Requires authentication"))?;
+        check_jwt(shared, &jwt)?;
+        Ok(Self)
+    }
+}
+
+impl FromRequestParts<Arc<Shared>> for Caller {
+    type Rejection = Reject;
+
+    async fn from_request_parts(parts: &mut request::Parts, shared: &Arc<Shared>) -> Result<Self, Reject> {
+        let text =
+            credential(&parts.headers).ok_or_else(|| Reject::unauthorized("Requires authentication"))?;
+        Self::from_text(shared, &text).ok_or_else(|| Reject::unauthorized("Bad credentials"))
+    }
+}
+
+impl Caller {
+    /// The caller that holds this token, if it is one that still counts.
+    pub(super) fn from_text(shared: &Shared, text: &str) -> Option<Self> {
+        let (world, now) = (shared.world(), shared.clock.now());
+        if let Some(login) = world.sign_ins.find(text, now) {
+            return Some(Self::User(login.to_owned()));
+        }
+        let token = world.tokens.find(text, now)?;
+        let installation = world.find_installation(token.installation)?;
+        installation.suspended_at.is_none().then(|| Self::Installation(token.clone()))
+    }
+
+    /// Under whose name the caller acts.
+    pub(super) fn login(&self, world: &World) -> String {
+        match self {
+            Self::Installation(_) => world.app.bot(),
+            Self::User(login) => login.clone(),
+        }
+    }
+
+    /// The repository, if the caller reaches it and may do any one of `needs`.
+    ///
+    /// # Errors
+    /// 404 for a repository outside the caller's reach (GitHub does not say that it exists), 403 for a lack of
+    /// permission.
+    pub(super) fn reach<'w>(
+        &self,
+        world: &'w World,
+        (owner, name): (&str, &str),
+        needs: &[(&str, Access)],
+    ) -> Result<&'w Repository, Reject> {
+        let repository = world.find_repository(owner, name).ok_or_else(Reject::not_found)?;
+        let installation = world.find_installation_of(repository).ok_or_else(Reject::not_found)?;
+        let holds = |permissions: &BTreeMap<String, Access>, (kind, access): &(&str, Access)| {
+            permissions.get(*kind).is_some_and(|held| held >= access)
+        };
+        let allowed = match self {
+            Self::Installation(token) => {
+                let outside = token.repositories.as_ref().is_some_and(|ids| !ids.contains(&repository.id));
+                if token.installation != installation.id || outside {
+                    return Err(Reject::not_found());
+                }
+                needs.iter().any(|need| holds(&token.permissions, need))
+            }
+            Self::User(login) => {
+                let held = world.find_permission(repository, login).ok_or_else(Reject::not_found)?;
+                let pushes = |(kind, access): &(&str, Access)| *kind == "contents" && *access > Access::Read;
+                needs.iter().any(|need| {
+                    holds(&installation.permissions, need) && (!pushes(need) || held >= Permission::Write)
+                })
+            }
+        };
+        if allowed {
+            Ok(repository)
+        } else {
+            Err(Reject::forbidden("Resource not accessible by integration"))
+        }
+    }
+}
+
+/// The credential of an `Authorization: Bearer …` or `token …` header.
+pub(super) fn credential(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, credential) = value.split_once(' ')?;
+    (scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token"))
+        .then(|| credential.trim().to_owned())
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    iss: Issuer,
+    iat: i64,
+    exp: i64,
+}
+
+/// GitHub takes the App's id, as a number or as text, or its client id.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Issuer {
+    Number(u64),
+    Text(String),
+}
+
+fn check_jwt(shared: &Shared, jwt: &str) -> Result<(), Reject> {
+    let mut validation = Validation::new(Algorithm::RS256);
+    // The times are checked below, against the stand-in's own clock.
+    validation.validate_exp = false;
+    validation.required_spec_claims.clear();
+    let key = DecodingKey::from_rsa_der(&shared.key.public_der);
+    let claims = jsonwebtoken::decode::<Claims>(jwt, &key, &validation)
+        .map_err(|_| Reject::unauthorized("A JSON web token could not be decoded"))?
+        .claims;
+    let world = shared.world();
+    let known = match &claims.iss {
+        Issuer::Number(id) => *id == world.app.id,
+        Issuer::Text(text) => *text == world.app.id.to_string() || *text == world.app.client_id,
+    };
+    let now = shared.clock.now().timestamp();
+    let complaint = if !known {
+        "Integration not found"
+    } else if claims.iat > now {
+        "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued"
+    } else if claims.exp <= now {
+        "'Expiration time' claim ('exp') must be a numeric value representing the future time at which the \
+         assertion expires"
+    } else if claims.exp > now + TimeDelta::minutes(10).num_seconds() {
+        "'Expiration time' claim ('exp') is too far in the future"
+    } else {
+        return Ok(());
+    };
+    let status = if known { StatusCode::UNAUTHORIZED } else { StatusCode::NOT_FOUND };
+    Err(Reject::new(status, complaint))
+}

@@ -1,0 +1,181 @@
+//! What can go wrong with GitHub: answers that refuse, answers that lie about the effect, and no answer at all.
+//!
+//! Tests describe a [`Fault`] and hand it to [`StandIn::inject`](super::StandIn::inject); `front.rs` asks
+//! [`Faults::strike`] once for each request that comes in over the wire.
+
+use axum::http::Method;
+use chrono::TimeDelta;
+
+/// Where in a request's life a fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The request has no effect.
+    Before,
+    /// The effect took place; only the answer is lost or wrong. The caller cannot tell the two apart.
+    After,
+}
+
+/// What the caller sees instead of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// 403 with `x-ratelimit-remaining: 0` and `x-ratelimit-reset` so far in the future.
+    PrimaryLimit(TimeDelta),
+    /// 403 of the secondary limit, with `retry-after` in seconds.
+    SecondaryLimit(u64),
+    /// 429, with `retry-after` in seconds.
+    TooManyRequests(u64),
+    /// This status with GitHub's plain text for it, such as 502 or 503.
+    Status(u16),
+    /// The connection ends without a byte of an answer.
+    Drop,
+    /// No answer, for as long as the caller is willing to wait.
+    Hang,
+}
+
+/// Requests of a method under a path, and what happens to the next few of them.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    method: Option<Method>,
+    path_prefix: String,
+    stage: Stage,
+    effect: Effect,
+    skip: u32,
+    left: Option<u32>,
+}
+
+impl Fault {
+    /// The next request of this method whose path (without the query) begins so meets `effect`, and has no
+    /// effect of its own.
+    pub fn before(method: Method, path_prefix: impl Into<String>, effect: Effect) -> Self {
+        let path_prefix = path_prefix.into();
+        Self { method: Some(method), path_prefix, stage: Stage::Before, effect, skip: 0, left: Some(1) }
+    }
+
+    /// Like [`Fault::before`], but the request takes effect first: the ambiguous case.
+    pub fn after(method: Method, path_prefix: impl Into<String>, effect: Effect) -> Self {
+        Self { stage: Stage::After, ..Self::before(method, path_prefix, effect) }
+    }
+
+    /// Every request, whatever its method and path, until [`StandIn::clear_faults`](super::StandIn::clear_faults).
+    pub fn outage(effect: Effect) -> Self {
+        Self { method: None, path_prefix: "/".to_owned(), stage: Stage::Before, effect, skip: 0, left: None }
+    }
+
+    /// Strikes that many times (once, if not said).
+    pub fn times(self, times: u32) -> Self {
+        Self { left: Some(times), ..self }
+    }
+
+    /// Strikes every time, until the faults are cleared.
+    pub fn always(self) -> Self {
+        Self { left: None, ..self }
+    }
+
+    /// Lets that many matching requests pass unharmed first.
+    pub fn skipping(self, requests: u32) -> Self {
+        Self { skip: requests, ..self }
+    }
+
+    fn matches(&self, method: &Method, path: &str) -> bool {
+        self.left != Some(0)
+            && self.method.as_ref().is_none_or(|wanted| wanted == method)
+            && path.starts_with(&self.path_prefix)
+    }
+}
+
+/// All faults in force.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    planned: Vec<Fault>,
+    chaos: Option<Chaos>,
+}
+
+/// Random faults: reproducible from the seed as long as requests come in the same order.
+#[derive(Debug)]
+struct Chaos {
+    state: u64,
+    per_mille: u16,
+}
+
+impl Faults {
+    pub(super) fn plan(&mut self, fault: Fault) {
+        self.planned.push(fault);
+    }
+
+    pub(super) fn start_chaos(&mut self, seed: u64, per_mille: u16) {
+        self.chaos = Some(Chaos { state: seed, per_mille });
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The fault that this request meets, if any; counts it as used.
+    pub(super) fn strike(&mut self, method: &Method, path: &str) -> Option<(Stage, Effect)> {
+        for fault in self.planned.iter_mut().filter(|fault| fault.matches(method, path)) {
+            if fault.skip > 0 {
+                fault.skip -= 1;
+                continue;
+            }
+            fault.left = fault.left.map(|left| left - 1);
+            return Some((fault.stage, fault.effect));
+        }
+        self.chaos.as_mut().and_then(Chaos::roll)
+    }
+}
+
+impl Chaos {
+    /// SplitMix64: tiny, well spread, and the same on every machine.
+    fn next(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn roll(&mut self) -> Option<(Stage, Effect)> {
+        if self.next() % 1000 >= u64::from(self.per_mille) {
+            return None;
+        }
+        Some(match self.next() % 7 {
+            0 => (Stage::Before, Effect::Status(502)),
+            1 => (Stage::After, Effect::Status(502)),
+            2 => (Stage::Before, Effect::Drop),
+            3 => (Stage::After, Effect::Drop),
+            4 => (Stage::Before, Effect::Status(503)),
+            5 => (Stage::Before, Effect::SecondaryLimit(1)),
+            _ => (Stage::Before, Effect::TooManyRequests(1)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_strikes_as_often_as_planned_and_only_what_it_names() {
+        let mut faults = Faults::default();
+        faults.plan(Fault::after(Method::POST, "/repos/a/b/issues", Effect::Drop).times(2).skipping(1));
+        let hit = Some((Stage::After, Effect::Drop));
+        assert_eq!(faults.strike(&Method::GET, "/repos/a/b/issues/1"), None);
+        assert_eq!(faults.strike(&Method::POST, "/repos/a/c/issues"), None);
+        let seen: Vec<_> =
+            (0..4).map(|_| faults.strike(&Method::POST, "/repos/a/b/issues/1/comments")).collect();
+        assert_eq!(seen, [None, hit, hit, None]);
+    }
+
+    #[test]
+    fn chaos_repeats_itself_for_a_seed_and_keeps_its_probability() {
+        let run = |seed| {
+            let mut faults = Faults::default();
+            faults.start_chaos(seed, 100);
+            (0..2000).map(|_| faults.strike(&Method::GET, "/x")).collect::<Vec<_>>()
+        };
+        assert_eq!(run(7), run(7));
+        assert_ne!(run(7), run(8));
+        let struck = run(7).iter().flatten().count();
+        assert!((140..=260).contains(&struck), "expected about 200 of 2000, seen {struck}");
+    }
+}

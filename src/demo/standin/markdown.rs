@@ -1,0 +1,162 @@
+//! Markdown as the stand-in's pages show it: what comments use, and nothing that could run.
+//!
+//! Tags are written here only, never taken over from the text, but for a few that carry no attribute.
+
+use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
+
+use super::pages::escape;
+
+/// HTML tags that people write into comments, harmless as long as they stand without attributes.
+const HARMLESS: [&str; 10] = [
+    "<details>",
+    "</details>",
+    "<summary>",
+    "</summary>",
+    "<sub>",
+    "</sub>",
+    "<kbd>",
+    "</kbd>",
+    "<br>",
+    "<hr>",
+];
+
+/// The text as HTML.
+pub(super) fn render(text: &str) -> String {
+    let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
+    let mut page = String::new();
+    let mut in_head = false;
+    // The lines of a block of HTML come one by one; a comment may span them.
+    let mut block = String::new();
+    for event in Parser::new_ext(text, options) {
+        match event {
+            Event::Html(line) => block.push_str(&line),
+            Event::End(TagEnd::HtmlBlock) => page.push_str(&harmless(&std::mem::take(&mut block))),
+            Event::Start(tag) => {
+                in_head |= matches!(tag, Tag::TableHead);
+                page.push_str(&open(&tag, in_head));
+            }
+            Event::End(tag) => {
+                page.push_str(close(&tag, in_head));
+                in_head &= tag != TagEnd::TableHead;
+            }
+            Event::Text(text) => page.push_str(&escape(&text)),
+            Event::Code(code) => page.push_str(&format!("<code>{}</code>", escape(&code))),
+            Event::InlineHtml(html) => page.push_str(&harmless(&html)),
+            // GitHub breaks lines in comments where they were broken.
+            Event::SoftBreak | Event::HardBreak => page.push_str("<br>\n"),
+            Event::Rule => page.push_str("<hr>"),
+            Event::TaskListMarker(done) => page.push_str(if done { "☑ " } else { "☐ " }),
+            Event::FootnoteReference(_) | Event::InlineMath(_) | Event::DisplayMath(_) => {}
+        }
+    }
+    page
+}
+
+/// Comments vanish, harmless tags stay, all else shows as the text that it is.
+fn harmless(html: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = html;
+    while let Some(start) = rest.find('<') {
+        shown.push_str(&escape(&rest[..start]));
+        rest = &rest[start..];
+        if let Some(comment) = rest.strip_prefix("<!--") {
+            rest = comment.split_once("-->").map_or("", |(_, after)| after);
+        } else if let Some(tag) = HARMLESS.iter().find(|tag| rest.starts_with(*tag)) {
+            shown.push_str(tag);
+            rest = &rest[tag.len()..];
+        } else {
+            shown.push_str("&lt;");
+            rest = &rest[1..];
+        }
+    }
+    shown + &escape(rest)
+}
+
+fn open(tag: &Tag<'_>, in_head: bool) -> String {
+    match tag {
+        Tag::Link { dest_url, .. } => format!("<a href=\"{}\">", escape(address(dest_url))),
+        // A picture would be fetched from elsewhere: its text stands for it.
+        Tag::Image { dest_url, .. } => format!("<a href=\"{}\">🖼 ", escape(address(dest_url))),
+        Tag::Paragraph => "<p>".to_owned(),
+        Tag::Heading { level, .. } => format!("<{}>", heading(*level)),
+        Tag::BlockQuote(_) => "<blockquote>".to_owned(),
+        Tag::CodeBlock(_) => "<pre><code>".to_owned(),
+        Tag::List(Some(first)) => format!("<ol start={first}>"),
+        Tag::List(None) => "<ul>".to_owned(),
+        Tag::Item => "<li>".to_owned(),
+        Tag::Table(_) => "<table>".to_owned(),
+        Tag::TableHead | Tag::TableRow => "<tr>".to_owned(),
+        Tag::TableCell => if in_head { "<th>" } else { "<td>" }.to_owned(),
+        Tag::Emphasis => "<em>".to_owned(),
+        Tag::Strong => "<strong>".to_owned(),
+        Tag::Strikethrough => "<del>".to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn close(tag: &TagEnd, in_head: bool) -> &'static str {
+    match tag {
+        TagEnd::Link | TagEnd::Image => "</a>",
+        TagEnd::Paragraph => "</p>",
+        TagEnd::Heading(HeadingLevel::H1 | HeadingLevel::H2) => "</h3>",
+        TagEnd::Heading(_) => "</h4>",
+        TagEnd::BlockQuote(_) => "</blockquote>",
+        TagEnd::CodeBlock => "</code></pre>",
+        TagEnd::List(true) => "</ol>",
+        TagEnd::List(false) => "</ul>",
+        TagEnd::Item => "</li>",
+        TagEnd::Table => "</table>",
+        TagEnd::TableHead | TagEnd::TableRow => "</tr>",
+        TagEnd::TableCell if in_head => "</th>",
+        TagEnd::TableCell => "</td>",
+        TagEnd::Emphasis => "</em>",
+        TagEnd::Strong => "</strong>",
+        TagEnd::Strikethrough => "</del>",
+        _ => "",
+    }
+}
+
+/// A comment's headings stand below the page's own.
+fn heading(level: HeadingLevel) -> &'static str {
+    if matches!(level, HeadingLevel::H1 | HeadingLevel::H2) { "h3" } else { "h4" }
+}
+
+/// Only what leads to a page; `javascript:` and its like lead nowhere.
+fn address(url: &str) -> &str {
+    let allowed = ["https://", "http://", "/", "#"].iter().any(|start| url.starts_with(start));
+    if allowed { url } else { "#" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::render;
+
+    #[test]
+    fn what_comments_use_is_shown() {
+        let text =
+            "**Done** in `main`\nsee [it](https://x.test/?a=1&b=2)\n\n| a | b |\n|---|---|\n| 1 | 2 |\n";
+        assert_eq!(
+            render(text),
+            "<p><strong>Done</strong> in <code>main</code><br>\nsee <a href=\"https://x.test/?a=1&amp;b=2\">it</a></p>\
+             <table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td>2</td></tr></table>"
+        );
+        let list = "<ul><li>a</li><li>b</li></ul>";
+        assert_eq!(render("- a\n- b"), list);
+    }
+
+    #[test]
+    fn nothing_that_a_text_carries_can_run() {
+        for (text, expected) in [
+            ("<script>x()</script>", "&lt;script&gt;x()&lt;/script&gt;"),
+            ("a <img src=x onerror=y> b", "<p>a &lt;img src=x onerror=y&gt; b</p>"),
+            ("[x](javascript:y)", "<p><a href=\"#\">x</a></p>"),
+            ("<!-- porter:{\"a\":1} -->", ""),
+            ("<!-- one\ntwo -->", ""),
+            ("<details><summary>More</summary>", "<details><summary>More</summary>"),
+            ("<details open ontoggle=x>", "&lt;details open ontoggle=x&gt;"),
+            ("```\n</code><b>\n```", "<pre><code>&lt;/code&gt;&lt;b&gt;\n</code></pre>"),
+        ] {
+            assert_eq!(render(text).trim(), expected, "of {text:?}");
+        }
+    }
+}

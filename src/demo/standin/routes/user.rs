@@ -1,0 +1,120 @@
+//! A person about themself: who they are, and which installations and repositories they share with the App.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::{Json, Response};
+use serde_json::{Value, json};
+
+use super::super::auth::Caller;
+use super::super::strict::{Query, Reject};
+use super::super::world::{AccountKind, Installation, World};
+use super::super::{Shared, payloads};
+use super::{Window, page_within};
+
+/// The login behind a person's token; an installation is nobody.
+fn person(caller: Caller) -> Result<String, Reject> {
+    match caller {
+        Caller::User(login) => Ok(login),
+        Caller::Installation(_) => Err(Reject::forbidden("Resource not accessible by integration")),
+    }
+}
+
+fn profile(world: &World, login: &str) -> Value {
+    let mut profile = payloads::account(world, login);
+    for (key, value) in [
+        ("name", json!(login)),
+        ("company", Value::Null),
+        ("blog", json!("")),
+        ("location", Value::Null),
+        ("email", Value::Null),
+        ("hireable", Value::Null),
+        ("bio", Value::Null),
+        ("twitter_username", Value::Null),
+        ("public_repos", json!(0)),
+        ("public_gists", json!(0)),
+        ("followers", json!(0)),
+        ("following", json!(0)),
+        ("created_at", json!("2020-01-01T00:00:00Z")),
+        ("updated_at", json!("2020-01-01T00:00:00Z")),
+    ] {
+        profile[key] = value;
+    }
+    profile
+}
+
+pub(super) async fn show(caller: Caller, State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Reject> {
+    let login = person(caller)?;
+    Ok(Json(profile(&shared.world(), &login)))
+}
+
+pub(super) async fn by_login(
+    _: Caller,
+    State(shared): State<Arc<Shared>>,
+    Path(login): Path<String>,
+) -> Result<Json<Value>, Reject> {
+    let world = shared.world();
+    world.find_account(&login).ok_or_else(Reject::not_found)?;
+    Ok(Json(profile(&world, &login)))
+}
+
+/// The organizations in whose repositories the person has a part.
+pub(super) async fn organizations(
+    caller: Caller,
+    State(shared): State<Arc<Shared>>,
+    Query(window): Query<Window>,
+) -> Result<Response, Reject> {
+    let login = person(caller)?;
+    let items: Vec<_> = {
+        let world = shared.world();
+        let organizations =
+            world.accounts.values().filter(|account| account.kind == AccountKind::Organization);
+        let own = organizations.filter(|account| {
+            let mut theirs =
+                world.repositories.iter().filter(|r| r.owner.eq_ignore_ascii_case(&account.login));
+            theirs.any(|repository| world.find_permission(repository, &login).is_some())
+        });
+        own.map(|account| payloads::account(&world, &account.login)).collect()
+    };
+    Ok(super::page(&shared, "/user/orgs", "", window, items))
+}
+
+/// The repositories of an installation that the person has a part in.
+fn shared_repositories(world: &World, installation: &Installation, login: &str) -> Vec<Value> {
+    let covered = world.repositories.iter().filter(|repository| installation.covers(repository));
+    let own = covered.filter(|repository| world.find_permission(repository, login).is_some());
+    own.map(|repository| payloads::repository(world, repository)).collect()
+}
+
+pub(super) async fn installations(
+    caller: Caller,
+    State(shared): State<Arc<Shared>>,
+    Query(window): Query<Window>,
+) -> Result<Response, Reject> {
+    let login = person(caller)?;
+    let items: Vec<_> = {
+        let world = shared.world();
+        let visible = world.installations.iter().filter(|installation| {
+            installation.account.eq_ignore_ascii_case(&login)
+                || !shared_repositories(&world, installation, &login).is_empty()
+        });
+        visible.map(|installation| payloads::installation(&world, installation)).collect()
+    };
+    Ok(page_within(&shared, "installations", "/user/installations", window, items))
+}
+
+pub(super) async fn repositories(
+    caller: Caller,
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<u64>,
+    Query(window): Query<Window>,
+) -> Result<Response, Reject> {
+    let login = person(caller)?;
+    let items = {
+        let world = shared.world();
+        let installation = world.find_installation(id).ok_or_else(Reject::not_found)?;
+        shared_repositories(&world, installation, &login)
+    };
+    let path = format!("/user/installations/{id}/repositories");
+    Ok(page_within(&shared, "repositories", &path, window, items))
+}

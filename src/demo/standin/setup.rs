@@ -1,0 +1,306 @@
+//! How the world is made: accounts, repositories, installations, permissions, and what shall go wrong.
+//!
+//! Repositories are named `owner/name`. Installing and uninstalling sends its webhook, as on GitHub.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use super::auth::{Access, opaque};
+use super::faults::Fault;
+use super::git::{File, Git};
+use super::verbs::find;
+use super::webhook::Outgoing;
+use super::world::{
+    Account, AccountKind, Installation, Permission, Repository, RepositoryId, Selection, World,
+};
+use super::{Error, StandIn, payloads};
+
+impl StandIn {
+    /// Points the App's webhook at a receiver; without one nothing is sent and nothing recorded.
+    pub fn set_webhook_url(&self, url: impl Into<String>) {
+        self.shared.world().webhook_url = Some(url.into());
+    }
+
+    /// Makes a person's account; `id` is GitHub's number for it.
+    pub fn add_user(&self, login: &str, id: u64) {
+        self.add_account(login, id, AccountKind::User);
+    }
+
+    /// Makes an account of any kind.
+    pub fn add_account(&self, login: &str, id: u64, kind: AccountKind) {
+        let account = Account { login: login.to_owned(), id, kind };
+        self.shared.world().accounts.insert(login.to_owned(), account);
+        self.shared.changed();
+    }
+
+    /// Makes a private repository with one commit of `files` on its default branch. The owner's account is
+    /// made as an organization where it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::Git`] when git cannot be run.
+    pub async fn add_repository(
+        &self,
+        owner: &str,
+        name: &str,
+        files: &[File],
+        default_branch: &str,
+    ) -> Result<RepositoryId, Error> {
+        let now = self.shared.clock.now();
+        let path = self.shared.scratch.join("repositories").join(owner).join(format!("{name}.git"));
+        let git = Git::create(path, default_branch).await?;
+        git.commit((default_branch, None), files, (owner, "Initial commit"), now).await?;
+        let mut world = self.shared.world();
+        if world.find_account(owner).is_none() {
+            let id = world.fresh_id();
+            let account = Account { login: owner.to_owned(), id, kind: AccountKind::Organization };
+            world.accounts.insert(owner.to_owned(), account);
+        }
+        let id = RepositoryId(world.fresh_id());
+        world.repositories.push(Repository {
+            id,
+            owner: owner.to_owned(),
+            name: name.to_owned(),
+            default_branch: default_branch.to_owned(),
+            drafts: true,
+            git,
+            permissions: BTreeMap::new(),
+            issues: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            created_at: now,
+        });
+        drop(world);
+        self.shared.changed();
+        Ok(id)
+    }
+
+    /// Commits files on a branch, without telling the App. A branch that does not exist begins where the
+    /// default branch stands. Gives the commit's id.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`], [`Error::Git`].
+    pub async fn commit(
+        &self,
+        repository: &str,
+        branch: &str,
+        files: &[File],
+        message: &str,
+    ) -> Result<String, Error> {
+        let repository = self.with(repository, |_, repository| Ok(repository.clone()))?;
+        let git = &repository.git;
+        let parent = match git.find_branch(branch).await? {
+            Some(parent) => Some(parent),
+            None => git.find_branch(&repository.default_branch).await?,
+        };
+        let place = (branch, parent.as_deref());
+        let sha = git.commit(place, files, ("someone", message), self.shared.clock.now()).await?;
+        self.shared.changed();
+        Ok(sha)
+    }
+
+    /// Makes a branch where another one stands now.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`], [`Error::Git`].
+    pub async fn branch(&self, repository: &str, branch: &str, from: &str) -> Result<(), Error> {
+        let git = self.with(repository, |_, repository| Ok(repository.git.clone()))?;
+        Ok(git.branch(branch, from).await?)
+    }
+
+    /// Installs the App on an account, for all its repositories, and sends `installation.created`.
+    ///
+    /// # Errors
+    /// None but a failure of the stand-in itself.
+    pub async fn install(&self, account: &str) -> Result<u64, Error> {
+        let (id, outgoing) = {
+            let mut world = self.shared.world();
+            let installation = Installation {
+                id: world.fresh_id(),
+                account: account.to_owned(),
+                selection: Selection::All,
+                permissions: world.app.permissions.clone(),
+                suspended_at: None,
+                created_at: self.shared.clock.now(),
+            };
+            let id = installation.id;
+            world.installations.push(installation);
+            (id, installation_event(&world, id, ("installation", "created"), "repositories"))
+        };
+        self.tell(outgoing).await?;
+        Ok(id)
+    }
+
+    /// Takes the App off an account: its tokens die, `installation.deleted` is sent.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when it is not installed there.
+    pub async fn uninstall(&self, account: &str) -> Result<(), Error> {
+        let outgoing = {
+            let mut world = self.shared.world();
+            let id = installation_on(&world, account)?;
+            let outgoing = installation_event(&world, id, ("installation", "deleted"), "repositories");
+            world.installations.retain(|installation| installation.id != id);
+            world.tokens.revoke_all(id);
+            outgoing
+        };
+        self.tell(outgoing).await
+    }
+
+    /// Narrows an installation to these repositories (`owner/name`); sends `installation_repositories` with
+    /// what was added and what was removed.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`].
+    pub async fn select_repositories(&self, account: &str, repositories: &[&str]) -> Result<(), Error> {
+        let outgoing = {
+            let mut world = self.shared.world();
+            let id = installation_on(&world, account)?;
+            let mut selected = Vec::new();
+            for name in repositories {
+                selected.push(find(&world, name)?.id);
+            }
+            let (before, after): (Vec<_>, Vec<_>) = {
+                let installation = world.find_installation(id).cloned();
+                let covered = |r: &&Repository| installation.as_ref().is_some_and(|i| i.covers(r));
+                let before = world.repositories.iter().filter(covered).cloned().collect();
+                (before, world.repositories.iter().filter(|r| selected.contains(&r.id)).cloned().collect())
+            };
+            if let Some(installation) = world.installations.iter_mut().find(|i| i.id == id) {
+                installation.selection = Selection::Selected(selected);
+            }
+            let lists = [
+                ("added", "repositories_added", without(&after, &before)),
+                ("removed", "repositories_removed", without(&before, &after)),
+            ];
+            lists.map(|(action, key, list)| {
+                let list: Vec<_> = list.into_iter().map(payloads::short_repository).collect();
+                (!list.is_empty()).then(|| {
+                    let mut body = installation_body(&world, id, action);
+                    body["repositories_added"] = json!([]);
+                    body["repositories_removed"] = json!([]);
+                    body["repository_selection"] = json!("selected");
+                    body[key] = Value::Array(list);
+                    Outgoing::raw("installation_repositories", body.to_string().into_bytes())
+                })
+            })
+        };
+        for outgoing in outgoing.into_iter().flatten() {
+            self.tell(outgoing).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a person a collaborator of a repository.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when there is no such repository.
+    pub fn grant(&self, repository: &str, login: &str, permission: Permission) -> Result<(), Error> {
+        self.with(repository, |world, found| {
+            let held = world.repository_mut(found.id).ok_or_else(|| Error::Unknown(repository.to_owned()))?;
+            held.permissions.insert(login.to_owned(), permission);
+            Ok(())
+        })
+    }
+
+    /// Ends a person's part in a repository.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when there is no such repository.
+    pub fn revoke(&self, repository: &str, login: &str) -> Result<(), Error> {
+        self.with(repository, |world, found| {
+            world.repository_mut(found.id).map(|held| held.permissions.remove(login));
+            Ok(())
+        })
+    }
+
+    /// Says whether the repository's plan has draft pull requests; it has, from the start.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when there is no such repository.
+    pub fn allow_drafts(&self, repository: &str, allowed: bool) -> Result<(), Error> {
+        self.with(repository, |world, found| {
+            if let Some(held) = world.repository_mut(found.id) {
+                held.drafts = allowed;
+            }
+            Ok(())
+        })
+    }
+
+    /// The code that the guided registration of an App brings back to Porter's `/setup`, good for one use.
+    ///
+    /// # Errors
+    /// [`Error::Key`] without randomness.
+    pub fn register_manifest(&self) -> Result<String, Error> {
+        let code = opaque(30)?;
+        self.shared.world().manifest_codes.push(code.clone());
+        Ok(code)
+    }
+
+    /// Changes what the App asks for, and what its installations have granted; nothing takes it away.
+    pub fn set_app_permission(&self, kind: &str, access: Option<Access>) {
+        let mut world = self.shared.world();
+        let change = |permissions: &mut BTreeMap<String, Access>| match access {
+            Some(access) => permissions.insert(kind.to_owned(), access),
+            None => permissions.remove(kind),
+        };
+        change(&mut world.app.permissions);
+        for installation in &mut world.installations {
+            change(&mut installation.permissions);
+        }
+    }
+
+    /// Changes which events the App is subscribed to; webhooks of people's deeds are sent regardless.
+    pub fn set_app_events(&self, events: &[&str]) {
+        self.shared.world().app.events = events.iter().map(|&event| event.to_owned()).collect();
+    }
+
+    /// Makes something go wrong.
+    pub fn inject(&self, fault: Fault) {
+        self.shared.world().faults.plan(fault);
+    }
+
+    /// Makes so many of a thousand requests go wrong, at random: refused, lost, or answered wrongly after
+    /// their effect took place.
+    pub fn inject_chaos(&self, seed: u64, per_mille: u16) {
+        self.shared.world().faults.start_chaos(seed, per_mille);
+    }
+
+    /// Ends all faults.
+    pub fn clear_faults(&self) {
+        self.shared.world().faults.clear();
+    }
+
+    /// Leaves that many calls until the primary limit is reached, and ends the hour `resets_in` from now.
+    pub fn set_rate_limit(&self, remaining: u64, resets_in: TimeDelta) {
+        let mut world = self.shared.world();
+        world.rate.used = world.rate.limit.saturating_sub(remaining);
+        world.rate.reset = self.shared.clock.now() + resets_in;
+    }
+}
+
+fn installation_on(world: &World, account: &str) -> Result<u64, Error> {
+    let found = world.installations.iter().find(|i| i.account.eq_ignore_ascii_case(account));
+    found.map(|i| i.id).ok_or_else(|| Error::Unknown(format!("installation on {account}")))
+}
+
+fn installation_body(world: &World, id: u64, action: &str) -> Value {
+    let installation = world.find_installation(id);
+    let sender = installation.map_or(Value::Null, |i| payloads::account(world, &i.account));
+    json!({
+        "action": action, "installation": installation.map(|i| payloads::installation(world, i)),
+        "sender": sender, "requester": null,
+    })
+}
+
+fn installation_event(world: &World, id: u64, (event, action): (&str, &str), key: &str) -> Outgoing {
+    let mut body = installation_body(world, id, action);
+    let covered =
+        world.repositories.iter().filter(|r| world.find_installation(id).is_some_and(|i| i.covers(r)));
+    body[key] = Value::Array(covered.map(payloads::short_repository).collect());
+    Outgoing::raw(event, body.to_string().into_bytes())
+}
+
+fn without<'a>(these: &'a [Repository], those: &[Repository]) -> Vec<&'a Repository> {
+    these.iter().filter(|one| !those.iter().any(|other| other.id == one.id)).collect()
+}

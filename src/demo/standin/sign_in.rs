@@ -1,0 +1,134 @@
+//! People's sign-ins with the App: codes, user tokens, refresh tokens.
+//!
+//! Rules: <https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app>, the pages on user
+//! access tokens. A code serves once and for ten minutes; a token lives eight hours; a refresh makes a new
+//! pair, and both old halves stop working.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::SecretString;
+
+use super::auth::opaque;
+use super::{Error, StandIn};
+
+/// How long a code, a user token and a refresh token live.
+const CODE_LIFE: TimeDelta = TimeDelta::minutes(10);
+pub(super) const TOKEN_LIFE: TimeDelta = TimeDelta::seconds(28_800);
+pub(super) const REFRESH_LIFE: TimeDelta = TimeDelta::seconds(15_811_200);
+
+/// What a person consented to, until it is exchanged.
+#[derive(Clone)]
+pub(super) struct Consent {
+    pub(super) login: String,
+    pub(super) redirect_uri: String,
+    /// The PKCE challenge (S256), if there was one.
+    pub(super) challenge: Option<String>,
+    pub(super) expires_at: DateTime<Utc>,
+}
+
+struct Session {
+    login: String,
+    access: String,
+    refresh: String,
+    expires_at: DateTime<Utc>,
+    refresh_expires_at: DateTime<Utc>,
+}
+
+/// A user token with the refresh token that goes with it.
+#[derive(Clone, Debug)]
+pub struct UserTokens {
+    /// `ghu_…`, good for eight hours.
+    pub access: SecretString,
+    /// `ghr_…`, good for six months and for one use.
+    pub refresh: SecretString,
+    /// When the access token ends.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// Who is signed in. No `Debug` that shows a token.
+#[derive(Default)]
+pub(super) struct SignIns {
+    /// The person at the browser, who consents to everything; nobody: consent is denied.
+    pub(super) visitor: Option<String>,
+    codes: HashMap<String, Consent>,
+    sessions: Vec<Session>,
+}
+
+impl std::fmt::Debug for SignIns {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} sign-ins, {:?} at the browser", self.sessions.len(), self.visitor)
+    }
+}
+
+impl SignIns {
+    /// Keeps a consent and gives its code.
+    pub(super) fn consent(
+        &mut self,
+        login: String,
+        redirect_uri: String,
+        challenge: Option<String>,
+        now: DateTime<Utc>,
+    ) -> Result<String, Error> {
+        let code = opaque(15)?;
+        self.codes
+            .insert(code.clone(), Consent { login, redirect_uri, challenge, expires_at: now + CODE_LIFE });
+        Ok(code)
+    }
+
+    /// The consent behind a code, once.
+    pub(super) fn redeem(&mut self, code: &str, now: DateTime<Utc>) -> Option<Consent> {
+        self.codes.remove(code).filter(|consent| now < consent.expires_at)
+    }
+
+    /// Signs a person in; gives the access token and the refresh token.
+    pub(super) fn start(&mut self, login: &str, now: DateTime<Utc>) -> Result<(String, String), Error> {
+        let (access, refresh) = (format!("ghu_{}", opaque(27)?), format!("ghr_{}", opaque(57)?));
+        self.sessions.push(Session {
+            login: login.to_owned(),
+            access: access.clone(),
+            refresh: refresh.clone(),
+            expires_at: now + TOKEN_LIFE,
+            refresh_expires_at: now + REFRESH_LIFE,
+        });
+        Ok((access, refresh))
+    }
+
+    /// Ends the sign-in of this refresh token; gives its person.
+    pub(super) fn refresh(&mut self, refresh: &str, now: DateTime<Utc>) -> Option<String> {
+        let index = self.sessions.iter().position(|s| s.refresh == refresh && now < s.refresh_expires_at)?;
+        Some(self.sessions.swap_remove(index).login)
+    }
+
+    /// Whose token this is, if it still counts.
+    pub(super) fn find(&self, access: &str, now: DateTime<Utc>) -> Option<&str> {
+        let session = self.sessions.iter().find(|s| s.access == access && now < s.expires_at);
+        session.map(|session| session.login.as_str())
+    }
+}
+
+impl StandIn {
+    /// Puts a person before the browser: whoever opens the consent page now is them, and says yes. Nobody: no.
+    pub fn sit_at_browser(&self, login: Option<&str>) {
+        self.shared.world().sign_ins.visitor = login.map(str::to_owned);
+    }
+
+    /// Signs a person in without the pages, for tests that begin after it.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] without such a person, [`Error::Key`].
+    pub fn sign_in(&self, login: &str) -> Result<UserTokens, Error> {
+        let now = self.shared.clock.now();
+        let mut world = self.shared.world();
+        if world.find_account(login).is_none() {
+            return Err(Error::Unknown(login.to_owned()));
+        }
+        let (access, refresh) = world.sign_ins.start(login, now)?;
+        Ok(UserTokens { access: access.into(), refresh: refresh.into(), expires_at: now + TOKEN_LIFE })
+    }
+
+    /// Ends all sign-ins of a person, as when they take the App's authorization back.
+    pub fn revoke_sign_ins(&self, login: &str) {
+        self.shared.world().sign_ins.sessions.retain(|session| session.login != login);
+    }
+}

@@ -1,0 +1,253 @@
+//! What people do: they open issues and comment, and GitHub tells the App with a signed webhook.
+//!
+//! Repositories are named `owner/name`. A verb that sends a webhook waits for the receiver's answer.
+
+use serde_json::json;
+
+use super::payloads;
+use super::webhook::{Delivery, Outgoing, Signature};
+use super::world::{Repository, RepositoryId, World};
+use super::{Error, StandIn};
+
+impl StandIn {
+    /// Opens an issue and gives its number. Sends `issues.opened`.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when there is no such repository.
+    pub async fn open_issue(
+        &self,
+        repository: &str,
+        author: &str,
+        title: &str,
+        body: &str,
+    ) -> Result<u64, Error> {
+        let now = self.shared.clock.now();
+        let number = self.with(repository, |world, found| {
+            world
+                .add_issue(found.id, author, (title, Some(body.to_owned())), None, now)
+                .ok_or_else(|| Error::Unknown(repository.to_owned()))
+        })?;
+        self.tell(self.issue_event(repository, number, "opened", author)?).await?;
+        Ok(number)
+    }
+
+    /// Changes an issue's text, with `issues.edited`: what Porter was asked to do must not change with it.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when there is no such issue.
+    pub async fn edit_issue(
+        &self,
+        repository: &str,
+        number: u64,
+        by: &str,
+        title: &str,
+        body: &str,
+    ) -> Result<(), Error> {
+        self.change_issue(repository, number, |issue| {
+            title.clone_into(&mut issue.title);
+            issue.body = Some(body.to_owned());
+        })?;
+        self.tell(self.issue_event(repository, number, "edited", by)?).await
+    }
+
+    /// Closes an issue and sends `issues.closed`; a pull request is closed in silence, the App hears only of
+    /// issues.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when there is no such issue.
+    pub async fn close_issue(
+        &self,
+        repository: &str,
+        number: u64,
+        by: &str,
+    ) -> Result<Option<Delivery>, Error> {
+        let now = self.shared.clock.now();
+        let is_pull = self.change_issue(repository, number, |issue| {
+            issue.open = false;
+            issue.closed_at = Some(now);
+            issue.pull.is_some()
+        })?;
+        if is_pull {
+            return Ok(None);
+        }
+        let outgoing = self.issue_event(repository, number, "closed", by)?;
+        self.shared.send(outgoing, Signature::Valid).await.map(Some)
+    }
+
+    /// Puts a label of someone's own on an issue, without telling the App.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when there is no such issue.
+    pub fn add_label(&self, repository: &str, number: u64, label: &str) -> Result<(), Error> {
+        self.with(repository, |world, found| {
+            world
+                .add_labels(found.id, number, &[label.to_owned()])
+                .ok_or_else(|| Error::Unknown(format!("{repository}#{number}")))
+        })
+    }
+
+    /// Comments on an issue or pull request and sends `issue_comment.created`.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when there is no such issue.
+    pub async fn comment(
+        &self,
+        repository: &str,
+        number: u64,
+        author: &str,
+        body: &str,
+    ) -> Result<Delivery, Error> {
+        let outgoing = self.write_comment(repository, number, author, body)?;
+        self.shared.send(outgoing, Signature::Valid).await
+    }
+
+    /// Like [`StandIn::comment`], several at once: all are written first, then sent at the same time.
+    ///
+    /// # Errors
+    /// As [`StandIn::comment`].
+    pub async fn comment_at_once(
+        &self,
+        repository: &str,
+        comments: &[(u64, &str, &str)],
+    ) -> Result<Vec<Delivery>, Error> {
+        let mut sending = Vec::new();
+        for (number, author, body) in comments {
+            let outgoing = self.write_comment(repository, *number, author, body)?;
+            sending.push(self.shared.send(outgoing, Signature::Valid));
+        }
+        futures_util::future::try_join_all(sending).await
+    }
+
+    /// Changes a comment and sends `issue_comment.edited`.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when there is no such comment.
+    pub async fn edit_comment(
+        &self,
+        repository: &str,
+        comment: u64,
+        by: &str,
+        body: &str,
+    ) -> Result<Delivery, Error> {
+        let now = self.shared.clock.now();
+        let outgoing = self.with(repository, |world, found| {
+            let held =
+                world.repository_mut(found.id).and_then(|repository| repository.find_comment_mut(comment));
+            held.ok_or_else(|| Error::Unknown(format!("comment {comment}")))?.edit(body, now);
+            comment_event(world, &found.full_name(), comment, "edited", by)
+        })?;
+        self.shared.send(outgoing, Signature::Valid).await
+    }
+
+    /// Deletes a comment without a trace and without telling the App.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when there is no such repository.
+    pub fn delete_comment(&self, repository: &str, comment: u64) -> Result<(), Error> {
+        self.with(repository, |world, found| {
+            for issue in world.repository_mut(found.id).into_iter().flat_map(|r| r.issues.values_mut()) {
+                issue.comments.retain(|held| held.id != comment);
+            }
+            Ok(())
+        })
+    }
+
+    fn write_comment(
+        &self,
+        repository: &str,
+        number: u64,
+        author: &str,
+        body: &str,
+    ) -> Result<Outgoing, Error> {
+        let now = self.shared.clock.now();
+        self.with(repository, |world, found| {
+            let id = world
+                .add_comment((found.id, number), author, body, now)
+                .ok_or_else(|| Error::Unknown(format!("{repository}#{number}")))?;
+            comment_event(world, &found.full_name(), id, "created", author)
+        })
+    }
+
+    fn change_issue<T>(
+        &self,
+        repository: &str,
+        number: u64,
+        change: impl FnOnce(&mut super::world::Issue) -> T,
+    ) -> Result<T, Error> {
+        let now = self.shared.clock.now();
+        self.with(repository, |world, found| {
+            let issue = world.repository_mut(found.id).and_then(|held| held.issues.get_mut(&number));
+            let issue = issue.ok_or_else(|| Error::Unknown(format!("{repository}#{number}")))?;
+            issue.updated_at = now;
+            Ok(change(issue))
+        })
+    }
+
+    fn issue_event(&self, repository: &str, number: u64, action: &str, by: &str) -> Result<Outgoing, Error> {
+        self.with(repository, |world, found| {
+            issue_event(world, found.id, number, action, by)
+                .ok_or_else(|| Error::Unknown(format!("{repository}#{number}")))
+        })
+    }
+
+    pub(super) async fn tell(&self, outgoing: Outgoing) -> Result<(), Error> {
+        self.shared.send(outgoing, Signature::Valid).await.map(drop)
+    }
+
+    /// Runs `act` on the world and a copy of the repository of this name, then tells those who wait.
+    pub(super) fn with<T>(
+        &self,
+        repository: &str,
+        act: impl FnOnce(&mut World, &Repository) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let result = {
+            let mut world = self.shared.world();
+            let found = find(&world, repository)?.clone();
+            act(&mut world, &found)
+        };
+        self.shared.changed();
+        result
+    }
+}
+
+/// The repository `owner/name`.
+pub(super) fn find<'w>(world: &'w World, full_name: &str) -> Result<&'w Repository, Error> {
+    full_name
+        .split_once('/')
+        .and_then(|(owner, name)| world.find_repository(owner, name))
+        .ok_or_else(|| Error::Unknown(full_name.to_owned()))
+}
+
+/// The webhook about a comment.
+pub(super) fn comment_event(
+    world: &World,
+    repository: &str,
+    comment: u64,
+    action: &str,
+    sender: &str,
+) -> Result<Outgoing, Error> {
+    let repository = find(world, repository)?;
+    let (issue, comment) =
+        repository.find_comment(comment).ok_or_else(|| Error::Unknown(format!("comment {comment}")))?;
+    let mut subject = json!({
+        "issue": payloads::issue(world, repository, issue),
+        "comment": payloads::comment(world, repository, issue, comment),
+    });
+    if action == "edited" {
+        subject["changes"] = json!({ "body": { "from": comment.edits.last() } });
+    }
+    Ok(Outgoing::about(world, repository, ("issue_comment", action), sender, subject))
+}
+
+/// The webhook about an issue.
+pub(super) fn issue_event(
+    world: &World,
+    repository: RepositoryId,
+    number: u64,
+    action: &str,
+    sender: &str,
+) -> Option<Outgoing> {
+    let repository = world.repository(repository)?;
+    let subject = json!({ "issue": payloads::issue(world, repository, repository.issues.get(&number)?) });
+    Some(Outgoing::about(world, repository, ("issues", action), sender, subject))
+}

@@ -1,0 +1,294 @@
+//! Webhooks: signed, sent, recorded in the App's list of deliveries, and sent again on request.
+//!
+//! As on github.com: ten seconds for an answer, no redelivery without being asked, a redelivery keeps the
+//! GUID, and a delivery can be asked for during three days.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use super::world::{Repository, RepositoryId, World};
+use super::{Error, Shared, StandIn, payloads};
+
+/// How long GitHub waits for an answer, and how long it keeps a delivery.
+const PATIENCE: Duration = Duration::from_secs(10);
+const KEPT: TimeDelta = TimeDelta::days(3);
+
+/// Where the App's webhooks go.
+pub(super) type WebhookUrl = String;
+
+/// One attempt to deliver a webhook.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// GitHub's number of this attempt.
+    pub id: u64,
+    /// `X-GitHub-Delivery`, which a redelivery keeps.
+    pub guid: String,
+    /// `X-GitHub-Event`.
+    pub event: String,
+    /// `action` of the payload.
+    pub action: Option<String>,
+    /// The receiver's status; nothing when there was no answer.
+    pub status: Option<u16>,
+    /// The receiver's answer, as JSON where it is JSON, else as text.
+    pub answer: Value,
+    /// The number of the comment that it is about, if any.
+    pub comment_id: Option<u64>,
+    /// Whether this was a redelivery.
+    pub redelivery: bool,
+    /// When it was sent, by the stand-in's clock.
+    pub delivered_at: DateTime<Utc>,
+    /// How long the receiver took.
+    pub duration: Duration,
+    pub(super) installation_id: Option<u64>,
+    pub(super) repository_id: Option<RepositoryId>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Delivery {
+    /// GitHub's word for the outcome; only `OK` needs no redelivery.
+    pub fn status_text(&self) -> String {
+        match self.status {
+            Some(200..=299) => "OK".to_owned(),
+            Some(status) => format!("Invalid HTTP Response: {status}"),
+            None if self.duration >= PATIENCE => "timed out".to_owned(),
+            None => "failed to connect to host".to_owned(),
+        }
+    }
+
+    /// Whether the receiver took it.
+    pub fn succeeded(&self) -> bool {
+        matches!(self.status, Some(200..=299))
+    }
+}
+
+/// How a raw delivery is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signature {
+    /// With the App's webhook secret.
+    Valid,
+    /// With no header at all.
+    Missing,
+    /// With exactly this header.
+    Header(String),
+}
+
+/// A webhook about to be sent.
+#[derive(Clone, Debug)]
+pub(super) struct Outgoing {
+    pub(super) guid: String,
+    pub(super) event: String,
+    pub(super) action: Option<String>,
+    pub(super) body: Vec<u8>,
+    pub(super) comment_id: Option<u64>,
+    pub(super) installation_id: Option<u64>,
+    pub(super) repository_id: Option<RepositoryId>,
+    pub(super) redelivery: bool,
+}
+
+impl Outgoing {
+    /// A webhook about something in a repository, sent on behalf of the installation that covers it.
+    pub(super) fn about(
+        world: &World,
+        repository: &Repository,
+        (event, action): (&str, &str),
+        sender: &str,
+        subject: Value,
+    ) -> Self {
+        let installation = world.find_installation_of(repository);
+        let mut payload = json!({
+            "action": action,
+            "repository": payloads::repository(world, repository),
+            "sender": payloads::account(world, sender),
+        });
+        if let (Value::Object(payload), Value::Object(subject)) = (&mut payload, subject) {
+            payload.extend(subject);
+        }
+        if let Some(installation) = installation {
+            payload["installation"] =
+                json!({ "id": installation.id, "node_id": "MDIzOkludGVncmF0aW9uSW5zdGFsbGF0aW9u" });
+        }
+        let comment_id = payload.pointer("/comment/id").and_then(Value::as_u64);
+        Self {
+            installation_id: installation.map(|installation| installation.id),
+            repository_id: Some(repository.id),
+            comment_id,
+            ..Self::raw(event, payload.to_string().into_bytes())
+        }
+    }
+
+    /// A webhook of exactly these bytes.
+    pub(super) fn raw(event: &str, body: Vec<u8>) -> Self {
+        let parsed = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+        Self {
+            guid: uuid::Uuid::new_v4().to_string(),
+            event: event.to_owned(),
+            action: parsed["action"].as_str().map(str::to_owned),
+            comment_id: parsed.pointer("/comment/id").and_then(Value::as_u64),
+            installation_id: parsed.pointer("/installation/id").and_then(Value::as_u64),
+            repository_id: parsed.pointer("/repository/id").and_then(Value::as_u64).map(RepositoryId),
+            redelivery: false,
+            body,
+        }
+    }
+}
+
+impl Shared {
+    /// `sha256=…` of a body, under the App's webhook secret.
+    fn sign(&self, body: &[u8]) -> Result<String, Error> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.webhook_secret.expose_secret().as_bytes())
+            .map_err(|_| Error::Key)?;
+        mac.update(body);
+        Ok(format!("sha256={}", hex::encode(mac.finalize().into_bytes())))
+    }
+
+    /// Sends a webhook, waits for the answer, records it. Nothing is sent while no address is set.
+    pub(super) async fn send(&self, outgoing: Outgoing, signature: Signature) -> Result<Delivery, Error> {
+        let url = self.world().webhook_url.clone();
+        let started = Instant::now();
+        let delivered_at = self.clock.now();
+        let (status, answer) = match &url {
+            Some(url) => self.post(url, &outgoing, signature).await?,
+            None => (None, Value::Null),
+        };
+        let mut world = self.world();
+        let delivery = Delivery {
+            id: world.fresh_id(),
+            guid: outgoing.guid,
+            event: outgoing.event,
+            action: outgoing.action,
+            status,
+            answer,
+            comment_id: outgoing.comment_id,
+            redelivery: outgoing.redelivery,
+            delivered_at,
+            duration: started.elapsed(),
+            installation_id: outgoing.installation_id,
+            repository_id: outgoing.repository_id,
+            body: outgoing.body,
+        };
+        if url.is_some() {
+            world.deliveries.push(delivery.clone());
+        }
+        drop(world);
+        self.changed();
+        Ok(delivery)
+    }
+
+    async fn post(
+        &self,
+        url: &str,
+        outgoing: &Outgoing,
+        signature: Signature,
+    ) -> Result<(Option<u16>, Value), Error> {
+        let app_id = self.world().app.id;
+        let mut request = self
+            .http
+            .post(url)
+            .timeout(PATIENCE)
+            .header("accept", "*/*")
+            .header("content-type", "application/json")
+            .header("user-agent", "GitHub-Hookshot/5f1e2d3")
+            .header("x-github-delivery", &outgoing.guid)
+            .header("x-github-hook-id", "470000001")
+            .header("x-github-hook-installation-target-id", app_id.to_string())
+            .header("x-github-hook-installation-target-type", "integration");
+        if !outgoing.event.is_empty() {
+            request = request.header("x-github-event", &outgoing.event);
+        }
+        let header = match signature {
+            Signature::Valid => Some(self.sign(&outgoing.body)?),
+            Signature::Missing => None,
+            Signature::Header(header) => Some(header),
+        };
+        if let Some(header) = header {
+            request = request.header("x-hub-signature-256", header);
+        }
+        let Ok(response) = request.body(outgoing.body.clone()).send().await else {
+            return Ok((None, Value::Null));
+        };
+        let status = response.status().as_u16();
+        let text = response.text().await.unwrap_or_default();
+        Ok((Some(status), serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+
+    /// Sends a webhook in the background, as GitHub does for what an App did through the API.
+    pub(super) fn send_later(self: &Arc<Self>, outgoing: Outgoing) {
+        let subscribed = self.world().app.events.contains(&outgoing.event);
+        if !subscribed || !self.echo {
+            return;
+        }
+        let shared = Arc::clone(self);
+        tokio::spawn(async move { shared.send(outgoing, Signature::Valid).await.ok() });
+    }
+
+    /// The webhook of an earlier delivery, if it is not too old to be asked for.
+    pub(super) fn find_redelivery(&self, wanted: impl Fn(&Delivery) -> bool) -> Option<Outgoing> {
+        let oldest = self.clock.now() - KEPT;
+        let world = self.world();
+        let delivery = world.deliveries.iter().rev().find(|d| wanted(d) && d.delivered_at >= oldest)?;
+        Some(Outgoing {
+            guid: delivery.guid.clone(),
+            event: delivery.event.clone(),
+            action: delivery.action.clone(),
+            body: delivery.body.clone(),
+            comment_id: delivery.comment_id,
+            installation_id: delivery.installation_id,
+            repository_id: delivery.repository_id,
+            redelivery: true,
+        })
+    }
+
+    /// The deliveries that the App may still see, newest first.
+    pub(super) fn list_deliveries(&self) -> Vec<Delivery> {
+        let oldest = self.clock.now() - KEPT;
+        self.world().deliveries.iter().rev().filter(|d| d.delivered_at >= oldest).cloned().collect()
+    }
+}
+
+impl StandIn {
+    /// Sends any bytes as a webhook: broken JSON, a forged signature, an event that Porter does not know.
+    /// An empty event leaves its header out. `guid`: the delivery's id, or a fresh one.
+    ///
+    /// # Errors
+    /// None but a failure of the stand-in itself; a receiver that is down is an answerless delivery.
+    pub async fn deliver_raw(
+        &self,
+        event: &str,
+        body: impl Into<Vec<u8>>,
+        signature: Signature,
+        guid: Option<&str>,
+    ) -> Result<Delivery, Error> {
+        let mut outgoing = Outgoing::raw(event, body.into());
+        if let Some(guid) = guid {
+            guid.clone_into(&mut outgoing.guid);
+        }
+        self.shared.send(outgoing, signature).await
+    }
+
+    /// Sends `ping`, as GitHub does when a webhook is set up.
+    ///
+    /// # Errors
+    /// As [`StandIn::deliver_raw`].
+    pub async fn ping(&self) -> Result<Delivery, Error> {
+        let body = json!({ "zen": "Keep it logically awesome.", "hook_id": 470_000_001 }).to_string();
+        self.deliver_raw("ping", body, Signature::Valid, None).await
+    }
+
+    /// Sends the latest delivery of this GUID again, byte for byte.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when there is none of the last three days.
+    pub async fn redeliver(&self, guid: &str) -> Result<Delivery, Error> {
+        let outgoing = self
+            .shared
+            .find_redelivery(|delivery| delivery.guid == guid)
+            .ok_or_else(|| Error::Unknown(format!("delivery {guid}")))?;
+        self.shared.send(outgoing, Signature::Valid).await
+    }
+}
