@@ -1,5 +1,5 @@
 //! Both runners, held to one contract: [`conformance`] runs against Fly's model and against real processes;
-//! [`fly`] and [`local`] test what only one of them can meet.
+//! [`fly`] and [`local`] test what only one of them can meet, [`model`] the model.
 
 mod fake_fly;
 
@@ -9,6 +9,8 @@ mod conformance;
 mod fly;
 #[path = "runner/local.rs"]
 mod local;
+#[path = "runner/model.rs"]
+mod model;
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -89,12 +89,23 @@ impl LocalRunner {
             self.make(&folder, &Label { task: spec.task.clone(), attempt: spec.attempt })?;
         }
         let machine = |state| Machine { id, task: spec.task.clone(), attempt: spec.attempt, state };
-        let Some(lock) = free_lock(&folder)? else { return Ok(machine(MachineState::Running)) };
-        if folder.join("pid").exists() {
-            return Ok(machine(MachineState::Gone));
+        for _ in 0..LOOKS {
+            let (lock, begun) = (free_lock(&folder)?, noted_pid(&folder)?.is_some());
+            match lock {
+                Some(lock) if begun => {
+                    lock.unlock()?;
+                    return Ok(machine(MachineState::Gone));
+                }
+                Some(lock) => {
+                    self.start(&folder, lock, &spec)?;
+                    return Ok(machine(MachineState::Running));
+                }
+                None if begun => return Ok(machine(MachineState::Running)),
+                // Started by a server that was killed a moment ago; it will note its number or give up.
+                None => thread::sleep(LOOK_EVERY),
+            }
         }
-        self.start(&folder, lock, &spec)?;
-        Ok(machine(MachineState::Running))
+        Err(io::Error::other("a process holds the machine's lock without being its worker"))
     }
 
     /// Puts a machine's folder in place, whole or not at all.
@@ -153,7 +164,7 @@ impl LocalRunner {
             Err(error) => return Err(error),
         };
         // A folder whose worker was never begun counts as gone, too: only a launch can change that.
-        let state = if free_lock(&folder)?.is_some() { MachineState::Gone } else { MachineState::Running };
+        let state = if is_alive(&folder)? { MachineState::Running } else { MachineState::Gone };
         Ok(Some(Machine { id: id.to_owned(), task: label.task, attempt: label.attempt, state }))
     }
 
@@ -172,7 +183,7 @@ impl LocalRunner {
     fn stop_now(&self, id: &str) -> io::Result<()> {
         let Some(folder) = self.folder(id) else { return Ok(()) };
         for _ in 0..LOOKS {
-            if !folder.exists() || free_lock(&folder)?.is_some() {
+            if !folder.exists() || !is_alive(&folder)? {
                 return Ok(());
             }
             // Without a number, the new process is about to note it.
@@ -190,7 +201,7 @@ impl LocalRunner {
     fn destroy_now(&self, id: &str) -> io::Result<()> {
         let Some(folder) = self.folder(id).filter(|folder| folder.exists()) else { return Ok(()) };
         for _ in 0..LOOKS {
-            let alive = free_lock(&folder)?.is_none();
+            let alive = is_alive(&folder)?;
             let pid = match noted_pid(&folder)? {
                 Some(pid) if alive && holds_lock(pid, &folder)? => Some(pid),
                 _ => None,
@@ -251,6 +262,15 @@ fn free_lock(folder: &Path) -> io::Result<Option<File>> {
         Ok(()) => Ok(Some(lock)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Whether the machine's worker holds its lock.
+fn is_alive(folder: &Path) -> io::Result<bool> {
+    match free_lock(folder)? {
+        // Not only closed: a process being started elsewhere in the server may have a copy for a moment.
+        Some(lock) => lock.unlock().map(|()| false),
+        None => Ok(true),
     }
 }
 

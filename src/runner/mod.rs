@@ -10,9 +10,11 @@ mod name;
 mod processes;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use secrecy::SecretString;
 
 use crate::domain::assignment::{Assignment, PROMPT_FILE};
 use crate::domain::task::TaskId;
@@ -57,6 +59,32 @@ pub trait Runner: Send + Sync {
     /// # Errors
     /// [`Error`] when that cannot be told at present.
     fn list(&self) -> BoxFuture<'_, Result<Vec<Machine>, Error>>;
+}
+
+/// Where this server starts machines (`PORTER_RUNNER`).
+#[derive(Clone)]
+pub enum Backend {
+    /// At Fly, with each person's own token and app.
+    Fly(crate::fly::Api),
+    /// On this computer.
+    Local(local::LocalRunner),
+}
+
+impl Backend {
+    /// The runner of one person's machines: those of the Fly app `app`, managed with `token`. The local
+    /// runner needs neither.
+    ///
+    /// # Errors
+    /// [`Error::InvalidToken`] when the text cannot be a token.
+    pub fn runner(&self, token: &SecretString, app: &str) -> Result<Arc<dyn Runner>, Error> {
+        match self {
+            Self::Fly(api) => {
+                let client = api.client(token).map_err(|_| Error::InvalidToken)?;
+                Ok(Arc::new(fly::FlyRunner::new(client, app)))
+            }
+            Self::Local(runner) => Ok(Arc::new(runner.clone())),
+        }
+    }
 }
 
 /// A machine, as its runner sees it.

@@ -46,6 +46,8 @@ pub enum Fault {
     Cut,
     /// It is done, then the connection is lost.
     CutAfterEffect,
+    /// It is done, and never answered.
+    SilenceAfterEffect,
     /// 429 with this `Retry-After`, in seconds.
     RateLimited(u64),
     /// No host has room; answered with this HTTP status (Fly does not document which).
@@ -56,14 +58,14 @@ pub enum Fault {
 
 impl Fault {
     pub(super) fn after_effect(&self) -> bool {
-        matches!(self, Self::StatusAfterEffect(_) | Self::CutAfterEffect)
+        matches!(self, Self::StatusAfterEffect(_) | Self::CutAfterEffect | Self::SilenceAfterEffect)
     }
 
     /// What the caller gets; nothing when the connection is cut.
     pub(super) fn answer(&self) -> Option<Answer> {
         let status = |code: u16| StatusCode::from_u16(code).expect("an HTTP status");
         match self {
-            Self::Cut | Self::CutAfterEffect => None,
+            Self::Cut | Self::CutAfterEffect | Self::SilenceAfterEffect => None,
             Self::Status(code) | Self::StatusAfterEffect(code) => {
                 Some(Answer::error(status(*code), "deadline_exceeded: something took too long"))
             }

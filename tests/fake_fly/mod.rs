@@ -220,6 +220,9 @@ async fn answer(State(shared): State<Arc<Mutex<Shared>>>, request: Request) -> R
     if let Some(hook) = hook {
         happenings.into_iter().for_each(|happening| hook(happening));
     }
+    if fault == Some(Fault::SilenceAfterEffect) {
+        std::future::pending::<()>().await;
+    }
     let answer = match fault {
         Some(fault) if fault.after_effect() => fault.answer(),
         _ => answer,

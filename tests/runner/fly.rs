@@ -5,22 +5,22 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use porter::domain::assignment::{Assignment, LONGEST_PROMPT_IN_ENV, PROMPT_FILE};
-use porter::fly::Api;
+use porter::fly::{Api, Timeouts};
 use porter::runner::fly::FlyRunner;
-use porter::runner::{Error, LaunchSpec, Machine, MachineState, Runner};
+use porter::runner::{Backend, Error, LaunchSpec, Machine, MachineState, Runner};
 use secrecy::SecretString;
 use serde_json::json;
 
 use super::conformance::Place;
 use super::fake_fly::{Call, FakeFly, Fault, Happening};
-use super::{eventually, spec, task};
+use super::{spec, task};
 
-const APP: &str = "porter-workers";
-const TOKEN: &str = "fm2_lJPECAAAAAAAsecret";
+pub const APP: &str = "porter-workers";
+pub const TOKEN: &str = "fm2_lJPECAAAAAAAsecret";
 
 /// A Fly with one app.
 pub struct AtFly {
-    fly: FakeFly,
+    pub fly: FakeFly,
 }
 
 impl AtFly {
@@ -35,7 +35,7 @@ impl AtFly {
         FlyRunner::new(client.expect("a client"), app).pausing(Duration::ZERO)
     }
 
-    async fn launch(&self, spec: LaunchSpec) -> Result<Machine, Error> {
+    pub async fn launch(&self, spec: LaunchSpec) -> Result<Machine, Error> {
         self.runner_with(TOKEN, APP).launch(spec).await
     }
 }
@@ -258,15 +258,13 @@ async fn a_rate_limit_is_answered_with_its_time_and_no_second_call() {
 #[tokio::test]
 async fn a_name_that_is_taken_by_the_same_attempt_is_adopted() {
     let place = AtFly::new().await;
-    let first = place.launch(spec("a", 1)).await.expect("a machine");
-    // The look before the creation misses it, so the creation meets the name.
-    place.fly.set_state(&first.id, "started");
-    let hidden = AtFly::new().await;
-    hidden.fly.lag(1);
-    hidden.fly.next(1, Call::Create, Fault::CutAfterEffect);
-    let machine = hidden.launch(spec("a", 1)).await.expect("the machine");
-    assert_eq!(hidden.fly.count(Call::Create), 2, "the second met the name");
-    assert_eq!((machine.id, hidden.fly.machines().len()), (hidden.fly.machines()[0].id.clone(), 1));
+    // The look after the lost answer misses the machine, so the second creation meets its name.
+    place.fly.lag(1);
+    place.fly.next(1, Call::Create, Fault::CutAfterEffect);
+    let machine = place.launch(spec("a", 1)).await.expect("the machine");
+    assert_eq!(place.fly.count(Call::Create), 2);
+    let machines = place.fly.machines();
+    assert_eq!((machine.id.as_str(), machines.len()), (machines[0].id.as_str(), 1));
 }
 
 #[tokio::test]
@@ -310,6 +308,22 @@ async fn an_unreachable_fly_is_temporary() {
     let error = runner.launch(spec("a", 1)).await.expect_err("nobody answers");
     assert!(error.is_temporary(), "{error:?}");
     assert_eq!(place.fly.machines().len(), 0);
+}
+
+#[tokio::test]
+async fn a_creation_that_is_never_answered_is_looked_for() {
+    let place = AtFly::new().await;
+    let instant = Duration::from_millis(100);
+    let timeouts = Timeouts { connect: instant, request: Duration::from_secs(10), create: instant };
+    let api = Api::with_timeouts(place.fly.url(), timeouts).expect("an API");
+    let client = api.client(&SecretString::from(TOKEN)).expect("a client");
+    place.fly.next(1, Call::Create, Fault::SilenceAfterEffect);
+    let runner = FlyRunner::new(client, APP).pausing(Duration::ZERO);
+    let machine = runner.launch(spec("a", 1)).await.expect("the machine");
+    assert_eq!(
+        (machine.id.as_str(), place.fly.count(Call::Create)),
+        (place.fly.machines()[0].id.as_str(), 1)
+    );
 }
 
 #[tokio::test]
@@ -420,41 +434,15 @@ async fn only_porters_machines_are_listed() {
 }
 
 #[tokio::test]
-async fn a_test_may_run_a_worker_with_the_machines_environment() {
+async fn the_backend_gives_each_person_the_machines_of_their_app() {
     let place = AtFly::new().await;
-    let (fly, seen) = (place.fly.clone(), Arc::new(Mutex::new(None)));
-    let note = seen.clone();
-    place.fly.on(move |happening| {
-        if let Happening::Created(machine) = happening {
-            *note.lock().expect("a lock") = machine.env().remove("TASK_ID");
-            let fly = fly.clone();
-            tokio::spawn(async move { fly.exited(&machine.id) });
-        }
-    });
-    place.launch(spec("a", 1)).await.expect("a machine");
-    assert_eq!(seen.lock().expect("a lock").as_deref(), Some("task_a"));
-    eventually("the machine destroys itself", || async { place.fly.living().is_empty() }).await;
-}
-
-#[tokio::test]
-async fn an_app_and_a_token_can_be_asked_about() {
-    let place = AtFly::new().await;
-    place.fly.add_app("foreign", "elsewhere", "fm2_foreign");
-    let api = Api::new(place.fly.url()).expect("an API");
-    let client = api.client(&SecretString::from(TOKEN)).expect("a client");
-    let app = client.app(APP).await.expect("the app");
-    assert_eq!(app.organization.map(|organization| organization.slug).as_deref(), Some("personal"));
-    let absent = client.app("free").await;
-    assert!(matches!(absent, Err(porter::fly::Error::NotFound)), "{absent:?}");
-    let foreign = client.app("foreign").await;
-    assert!(matches!(foreign, Err(porter::fly::Error::Forbidden)), "{foreign:?}");
-
-    let tokens = client.tokens().await.expect("what the token may do");
-    assert_eq!(tokens[0].org_slug, "personal");
-    assert_eq!(tokens[0].apps.as_deref(), Some(&[APP.to_owned()][..]));
-
-    client.create_app("fresh", "personal", "fresh").await.expect("made");
-    client.app("fresh").await.expect("there");
-    let taken = client.create_app("foreign", "personal", "foreign").await;
-    assert!(matches!(taken, Err(porter::fly::Error::Conflict { .. })), "{taken:?}");
+    place.fly.add_app("anothers", "elsewhere", "fm2_another");
+    let backend = Backend::Fly(Api::new(place.fly.url()).expect("an API"));
+    let mine = backend.runner(&SecretString::from(TOKEN), APP).expect("a runner");
+    let anothers = backend.runner(&SecretString::from("fm2_another"), "anothers").expect("a runner");
+    mine.launch(spec("a", 1)).await.expect("a machine");
+    assert_eq!(anothers.list().await.expect("a list"), []);
+    assert_eq!(mine.list().await.expect("a list").len(), 1);
+    let refused = backend.runner(&SecretString::from(""), APP).err();
+    assert!(matches!(refused, Some(Error::InvalidToken)), "{refused:?}");
 }

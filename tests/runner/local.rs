@@ -64,16 +64,19 @@ impl Place for Here {
 }
 
 impl Drop for Here {
-    /// A test that fails must not leave its processes behind.
+    /// A test that fails must not leave its processes behind, either.
     fn drop(&mut self) {
-        for entry in fs::read_dir(self.root()).into_iter().flatten().flatten() {
-            for file in ["pid", "agent-pid"] {
-                let text = fs::read_to_string(entry.path().join(file)).unwrap_or_default();
-                if let Some(pid) = text.trim().parse().ok().filter(|pid| *pid > 1 && lives(*pid)) {
-                    kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
-                }
+        let runner = self.runner();
+        let destroy_all = async move {
+            for machine in runner.list().await.expect("a list") {
+                runner.destroy(&machine.id).await.expect("destroyed");
             }
-        }
+        };
+        // A runtime of its own: this may run while the test's is going down.
+        let runtime =
+            || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let ended = std::thread::spawn(move || runtime().block_on(destroy_all)).join();
+        assert!(ended.is_ok() || std::thread::panicking(), "machines are left in {}", self.root().display());
     }
 }
 
@@ -117,7 +120,6 @@ async fn the_worker_gets_the_assignment_and_nothing_else_of_the_server() {
     assert_eq!(names, BTreeSet::from(expected));
     let started = fs::read_to_string(starts(&here.root())).expect("a note");
     assert_eq!(started.trim(), format!("{} worker", here.number(&id, "pid")));
-    here.runner().destroy(&id).await.expect("destroyed");
 }
 
 #[tokio::test]
@@ -129,7 +131,6 @@ async fn the_prompt_file_is_where_the_worker_is_told() {
     here.ready(&id).await;
     let seen = fs::read_to_string(here.machine(&id).join("prompt-seen")).expect("the worker read it");
     assert_eq!(seen, "Fix it, é.");
-    here.runner().destroy(&id).await.expect("destroyed");
 }
 
 #[tokio::test]
@@ -152,7 +153,6 @@ async fn no_secret_is_written_and_no_one_else_may_look() {
             }
         }
     }
-    here.runner().destroy(&id).await.expect("destroyed");
 }
 
 #[tokio::test]
@@ -242,9 +242,6 @@ async fn a_machine_whose_worker_was_never_begun_is_begun_by_the_next_launch() {
     here.ready("porter-a-1").await;
     assert_eq!(here.begun(), 1);
     runner.launch(here.fitted(spec("b", 1))).await.expect("the scraps are in nobody's way");
-    for id in ["porter-a-1", "porter-b-1"] {
-        runner.destroy(id).await.expect("destroyed");
-    }
 }
 
 #[tokio::test]
