@@ -152,3 +152,34 @@ async fn a_fetch_that_git_compresses_is_served() {
     let heads = std::fs::read_to_string(folder.path().join("mirror/packed-refs")).unwrap();
     assert_eq!(heads.matches("refs/heads/b/").count(), 40, "{heads}");
 }
+
+#[tokio::test]
+async fn a_client_with_types_for_githubs_answers_understands_them() {
+    let stage = Stage::set().await;
+    let number = stage.github.open_issue(REPOSITORY, "alice", "One", "Text").await.unwrap();
+    let comment =
+        stage.github.comment(REPOSITORY, number, "alice", "hello").await.unwrap().comment_id.unwrap();
+    stage.github.add_label(REPOSITORY, number, "bug").unwrap();
+    stage.github.commit(REPOSITORY, "fix", &[File::text("x", "x\n")], "X").await.unwrap();
+    let token = stage.token(json!({})).await;
+    let new = Some(json!({ "title": "T", "head": "fix", "base": "main" }));
+    stage.ask(Method::POST, "/repos/acme/greeter/pulls", &token, new).await;
+    async fn typed<T: serde::de::DeserializeOwned>(stage: &Stage, token: &str, path: &str) -> T {
+        let (status, answer) = read(stage.ask(Method::GET, path, token, None).await).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+        serde_json::from_value(answer.clone()).unwrap_or_else(|error| panic!("{path}: {error} in {answer:#}"))
+    }
+    use octocrab::models;
+    let at = |rest: &str| format!("/repos/{REPOSITORY}{rest}");
+    typed::<models::Repository>(&stage, &token, &at("")).await;
+    typed::<models::issues::Issue>(&stage, &token, &at(&format!("/issues/{number}"))).await;
+    typed::<models::issues::Comment>(&stage, &token, &at(&format!("/issues/comments/{comment}"))).await;
+    typed::<Vec<models::Label>>(&stage, &token, &at(&format!("/issues/{number}/labels"))).await;
+    typed::<models::pulls::PullRequest>(&stage, &token, &at(&format!("/pulls/{}", number + 1))).await;
+    typed::<models::repos::Ref>(&stage, &token, &at("/git/ref/heads/main")).await;
+    typed::<models::repos::Content>(&stage, &token, &at("/contents/README.md")).await;
+    typed::<models::commits::CommitComparison>(&stage, &token, &at("/compare/main...fix")).await;
+    let jwt = stage.jwt(json!(stage.github.app().id), -60, 540);
+    typed::<models::App>(&stage, &jwt, "/app").await;
+    typed::<models::Installation>(&stage, &jwt, &at("/installation")).await;
+}
