@@ -175,8 +175,7 @@ pub async fn serve() -> anyhow::Result<ExitCode> {
     }
     let stop = CancellationToken::new();
     lifecycle::stop_on_signals(stop.clone())?;
-    let app =
-        App::build(config, &environment, Clock::system(), LocalWorker::default(), stop).await?;
+    let app = App::build(config, &environment, Clock::system(), LocalWorker::default(), stop).await?;
     tracing::info!(address = %app.address()?, version = env!("CARGO_PKG_VERSION"), "Porter listens");
     app.run().await?;
     tracing::info!("Porter has ended");
@@ -196,7 +195,10 @@ pub async fn migrate() -> anyhow::Result<ExitCode> {
 
 async fn open(path: &Path) -> anyhow::Result<Db> {
     let db = Db::open(path).await.with_context(|| {
-        format!("the database {} cannot be opened; check DATABASE_URL and the folder's rights", path.display())
+        format!(
+            "the database {} cannot be opened; check DATABASE_URL and the folder's rights",
+            path.display()
+        )
     })?;
     db.migrate().await.with_context(|| format!("the database {}", path.display()))?;
     Ok(db)

@@ -4,3 +4,4 @@
 pub mod credentials;
 pub mod import_d1;
 pub mod sessions;
+pub mod sign_in;

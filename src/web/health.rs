@@ -43,9 +43,8 @@ pub(super) async fn startup(State(site): State<Site>) -> Response {
     let engine = match &site.service {
         None => json!({ "running": false }),
         Some(service) => {
-            let backlog = async {
-                db::jobs::backlog(&mut *site.db.read().await?, service.context.now()).await
-            };
+            let backlog =
+                async { db::jobs::backlog(&mut *site.db.read().await?, service.context.now()).await };
             json!({
                 "running": !site.stop.is_cancelled(),
                 "runner": site.startup.runner,

@@ -73,9 +73,10 @@ impl FromRequestParts<Site> for Service {
 /// Everything Porter answers.
 pub fn router(site: Site) -> Router {
     let id = HeaderName::from_static("x-request-id");
-    let trace = TraceLayer::new_for_http().make_span_with(span).on_request(()).on_response(
-        tower_http::trace::DefaultOnResponse::new().level(tracing::Level::DEBUG),
-    );
+    let trace = TraceLayer::new_for_http()
+        .make_span_with(span)
+        .on_request(())
+        .on_response(tower_http::trace::DefaultOnResponse::new().level(tracing::Level::DEBUG));
     let header = |name, value| {
         SetResponseHeaderLayer::if_not_present(HeaderName::from_static(name), HeaderValue::from_static(value))
     };

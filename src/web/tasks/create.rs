@@ -104,9 +104,7 @@ fn answer(service: &Service, failure: Failure) -> Error {
     let settings = || service.context.policy.link("settings");
     let refused = |refusal: &Refusal, status, message: String| Error::new(status, refusal.reason(), message);
     match failure {
-        Failure::KeyReused => {
-            Error::new(StatusCode::CONFLICT, "idempotency_key_reused", failure.to_string())
-        }
+        Failure::KeyReused => Error::new(StatusCode::CONFLICT, "idempotency_key_reused", failure.to_string()),
         Failure::Invalid(message) => Error::bad_request(message),
         Failure::Other(error) => error.into(),
         Failure::Refused(refusal) => match &refusal {

@@ -84,7 +84,10 @@ impl Following {
                 Ok(true) => return None,
                 Ok(false) => self.wait().await?,
                 Err(error) => {
-                    tracing::warn!(error = crate::tasks::error_chain(&error), "a task can no longer be followed");
+                    tracing::warn!(
+                        error = crate::tasks::error_chain(&error),
+                        "a task can no longer be followed"
+                    );
                     return None;
                 }
             }

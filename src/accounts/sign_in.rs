@@ -1,0 +1,39 @@
+//! A person has proved to GitHub who they are: remember it. From then on their mentions count (contract §5).
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+
+use crate::crypto::vault::{Identity, SealError, Vault};
+use crate::db::users::User;
+use crate::db::{self, Db};
+
+/// Why a sign-in was not remembered.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database.
+    #[error("the database failed")]
+    Db(#[from] db::Error),
+    /// The token could not be sealed.
+    #[error("the token could not be sealed")]
+    Seal(#[from] SealError),
+}
+
+/// Writes the person's row and their OAuth token, sealed, in one transaction.
+///
+/// # Errors
+/// [`Error`]; then nothing was written.
+pub async fn record(
+    db: &Db,
+    vault: &Vault,
+    github_id: i64,
+    login: &str,
+    token: &SecretString,
+    now: DateTime<Utc>,
+) -> Result<User, Error> {
+    let sealed = vault.seal(&Identity::OauthToken { github_user_id: github_id }, token)?;
+    let mut write = db.begin().await?;
+    let user = db::users::upsert(&mut write, &vault.user_key(github_id), github_id, login, now).await?;
+    db::secrets::store_oauth_token(&mut write, github_id, login, &sealed, now).await?;
+    db::commit(write).await?;
+    Ok(user)
+}
