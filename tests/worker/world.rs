@@ -118,7 +118,11 @@ impl World {
 
     /// The worker for an agent, ready to run.
     pub fn worker(&self, mode: Mode, agent: &str, prompt: &str) -> Command {
-        let path = format!("{}:{}", self.folder.path().join("bin").display(), std::env!("PATH"));
+        let path = format!(
+            "{}:{}",
+            self.folder.path().join("bin").display(),
+            porter::config::variable("PATH").unwrap()
+        );
         let mut command = Command::new(env!("CARGO_BIN_EXE_porter"));
         command
             .arg("worker")
@@ -171,7 +175,7 @@ impl World {
         progress.iter().flat_map(|(_, report)| report.events.clone()).collect()
     }
 
-    /// Waits until `path` exists or a reported line contains `text`.
+    /// Waits until `holds`; fails after a minute, naming `what`.
     pub async fn until(&self, what: &str, holds: impl Fn() -> bool) {
         let start = Instant::now();
         while !holds() {
