@@ -57,9 +57,12 @@ stop() {
     fi
 }
 
+[[ -e $in_use ]] || { echo "there is no image yet: worker-image/try.sh" >&2 && exit 1; }
+exec 9>"$in_use"
+flock --shared 9
 trap stop TERM INT
 trap 'store rm "worker-$$" >/dev/null' EXIT
-store from --pull-never --name "worker-$$" "$worker_image" >/dev/null
+store from --pull-never --name "worker-$$" "$worker_image" >/dev/null 9>&-
 
 mounts=()
 if [[ -n ${PROMPT_FILE:-} ]]; then
@@ -72,7 +75,7 @@ fi
 # shellcheck disable=SC2016 # for the shell in the container
 job | setsid setpriv --pdeathsig KILL unshare --pid --fork --kill-child --mount-proc \
     buildah "${store[@]}" run "${mounts[@]}" "worker-$$" -- \
-    bash -c 'eval "$(cat)"; exec /usr/local/bin/entrypoint.sh </dev/null' &
+    bash -c 'eval "$(cat)"; exec /usr/local/bin/entrypoint.sh </dev/null' 9>&- &
 
 # A signal interrupts `wait`; only once the worker is gone does it answer with the worker's code.
 while kill -0 "$!" 2>/dev/null; do

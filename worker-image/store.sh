@@ -6,11 +6,15 @@
 # In:  root          the repository
 # Out: worker_image  the name of the image that try.sh leaves behind
 #      store         buildah's options for that store;  store ARGS…  buildah with them
+#      in_use        a file, locked (flock): exclusively by try.sh, which begins by removing all containers, and
+#                    shared by each worker that runs
 
-# shellcheck disable=SC2034 # read by the scripts that source this file
+# shellcheck disable=SC2034 # worker_image and in_use are for the scripts that source this file
 worker_image=localhost/porter-worker
 store=(--root "${root:?}/target/worker-image/storage" --runroot "$root/target/worker-image/run")
+in_use=$root/target/worker-image/in-use
 export BUILDAH_ISOLATION=chroot
+export TMPDIR=$root/target/worker-image/tmp
 
 store() {
     buildah "${store[@]}" "$@"

@@ -159,8 +159,12 @@ step() {
 [[ -x $porter ]] || { echo "no binary at $porter: cargo build --release" >&2 && exit 1; }
 [[ $EUID -eq 0 ]] || { echo "buildah's chroot isolation and debootstrap need root" >&2 && exit 1; }
 mkdir -p "$scratch"
+exec 9>"$in_use"
+flock --exclusive --nonblock 9 || { echo "a worker is running in the image, or another try" >&2 && exit 1; }
 # What a run that was broken off has left; and at the end nothing is left running or mounted.
 store rm --all >/dev/null
+rm -rf "$TMPDIR"
+mkdir "$TMPDIR"
 trap 'store rm --all >/dev/null' EXIT
 
 store inspect --type image "localhost/$debian_image" >/dev/null 2>&1 || step "a stand-in for $debian_image" make_debian
@@ -170,3 +174,5 @@ step "$worker_image is built" build worker "$worker_image"
 step "$service_image is built" build service "$service_image"
 step "the worker's image is right" check_worker
 step "the service's image is right" check_service
+# Layers of images that were here before.
+store rmi --prune >/dev/null
