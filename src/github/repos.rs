@@ -365,7 +365,8 @@ mod tests {
         let fake =
             answering(200, json!({"sha": "c0ffee", "commit": {"message": "Mend it\n\nAll of it."}})).await;
         let seen = fake.installation().find_commit("acme", "web", "porter/task_1").await;
-        assert_eq!(seen.expect("an answer").as_deref(), Some("Mend it\n\nAll of it."));
+        let message = seen.expect("an answer").map(|commit| commit.message);
+        assert_eq!(message.as_deref(), Some("Mend it\n\nAll of it."));
         assert_eq!(fake.lines(), ["GET /repos/acme/web/commits/porter%2Ftask_1?per_page=1"]);
     }
 

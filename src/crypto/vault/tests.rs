@@ -171,7 +171,7 @@ fn identity((table, a, b, c, n): &(u8, String, String, String, i64)) -> Identity
     match table {
         0 => Identity::UserSecret { user_key: a, provider_id: b, env_key: c },
         1 => Identity::OauthToken { github_user_id: *n },
-        2 => Identity::AttemptToken { task_id: a, attempt: *n },
+        2 => Identity::AttemptToken { task_id: a, attempt: u32::try_from(n.unsigned_abs() % 1000).unwrap() },
         _ => Identity::InstanceSecret { name: a },
     }
 }
