@@ -58,11 +58,11 @@ impl World {
     }
 
     pub async fn execute(&mut self, sql: &str) {
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *self.connection).await.unwrap();
     }
 
     pub async fn text(&mut self, sql: &str) -> String {
-        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut self.connection).await.unwrap()
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *self.connection).await.unwrap()
     }
 
     /// Every row of the four tables, as JSON.
@@ -82,7 +82,7 @@ impl World {
         ] {
             let sql = format!("SELECT json_array('{table}', {columns}) FROM {table} ORDER BY 1");
             let query = sqlx::query_scalar::<_, String>(AssertSqlSafe(sql));
-            rows.extend(query.fetch_all(&mut self.connection).await.unwrap());
+            rows.extend(query.fetch_all(&mut *self.connection).await.unwrap());
         }
         rows
     }
@@ -92,7 +92,7 @@ impl World {
         let sql = "SELECT encrypted_value, iv, tag, alg, key_version FROM user_secrets
             WHERE user_key = ? AND provider_id = ? AND env_key = ?";
         let query = sqlx::query(sql).bind(user_key).bind(provider_id).bind(env_key);
-        let sealed = sealed(&query.fetch_one(&mut self.connection).await.unwrap());
+        let sealed = sealed(&query.fetch_one(&mut *self.connection).await.unwrap());
         let identity = Identity::UserSecret { user_key, provider_id, env_key };
         self.vault.open(&identity, &sealed).unwrap().expose_secret().to_owned()
     }
@@ -100,7 +100,7 @@ impl World {
     pub async fn oauth_token(&mut self, github_user_id: i64) -> String {
         let sql = "SELECT encrypted_token, iv, tag, alg, key_version FROM user_oauth_tokens WHERE github_user_id = ?";
         let sealed =
-            sealed(&sqlx::query(sql).bind(github_user_id).fetch_one(&mut self.connection).await.unwrap());
+            sealed(&sqlx::query(sql).bind(github_user_id).fetch_one(&mut *self.connection).await.unwrap());
         let identity = Identity::OauthToken { github_user_id };
         self.vault.open(&identity, &sealed).unwrap().expose_secret().to_owned()
     }
