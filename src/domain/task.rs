@@ -284,22 +284,51 @@ pub struct Task {
 /// Something that happened to a task.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// Its turn has come; the attempt may take until `deadline`.
-    Admitted { deadline: DateTime<Utc> },
-    /// The preflight settled the base branch and the machine was made. The time limit counts from here.
-    Launched { machine_id: String, base_branch: String, deadline: DateTime<Utc> },
+    /// Its turn has come.
+    Admitted {
+        /// Until when its launch is tried.
+        deadline: DateTime<Utc>,
+    },
+    /// The preflight settled the base branch and the machine was made.
+    Launched {
+        /// The runner's name for the machine.
+        machine_id: String,
+        /// The branch the work starts from.
+        base_branch: String,
+        /// When the attempt is given up; the time limit counts from here.
+        deadline: DateTime<Utc>,
+    },
     /// The worker reported how it ended.
     Reported(Box<Completion>),
     /// No report came, but the branch is there.
-    BranchFound { commit_sha: String },
+    BranchFound {
+        /// Its head.
+        commit_sha: String,
+    },
     /// The pull request is open.
-    Published { number: i64, url: String },
+    Published {
+        /// Its number.
+        number: i64,
+        /// Its page.
+        url: String,
+    },
     /// The attempt cannot go on.
-    Failed { stage: FailureStage, message: String },
+    Failed {
+        /// Where it failed.
+        stage: FailureStage,
+        /// Why, for a person.
+        message: String,
+    },
     /// The attempt took too long.
-    TimedOut { message: String },
+    TimedOut {
+        /// What took too long, for a person.
+        message: String,
+    },
     /// A person, or the issue being closed, ended it.
-    Stopped { message: String },
+    Stopped {
+        /// Who or what, for a person.
+        message: String,
+    },
     /// A person asked for another attempt.
     Retried,
 }

@@ -23,15 +23,15 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32, first: bool) -> R
         return Ok(Step::Done);
     }
     let person = context.credentials.load(task.requester.id).await?;
-    if let Some(runner) = context.fleet.find(&person) {
-        if let Some(machine) = runner.find(id, attempt).await? {
-            let salvage = task.status != Status::Success && machine.state == MachineState::Running;
-            if first && salvage {
-                runner.stop(&machine.id).await?;
-                return Ok(Step::Again(context.now() + GRACE));
-            }
-            runner.destroy(&machine.id).await?;
+    if let Some(runner) = context.fleet.find(&person)
+        && let Some(machine) = runner.find(id, attempt).await?
+    {
+        let salvage = task.status != Status::Success && machine.state == MachineState::Running;
+        if first && salvage {
+            runner.stop(&machine.id).await?;
+            return Ok(Step::Again(context.now() + GRACE));
         }
+        runner.destroy(&machine.id).await?;
     }
     take_back_token(context, id, attempt).await?;
     Ok(Step::Done)

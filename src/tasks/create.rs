@@ -169,23 +169,20 @@ async fn find_or_make_issue(
 ) -> Result<Issue, Failure> {
     let (owner, name) = (repository.owner.as_str(), repository.name.as_str());
     let github = context.github.installation(repository.installation_id);
-    let number = match wanted.issue_number {
-        Some(number) => number,
-        None => {
-            let text = wanted.run.instructions.trim();
-            let Some(title) = text.lines().next().filter(|title| !title.is_empty()) else {
-                return Err(Failure::Invalid("without issueNumber, prompt must say what to do".to_owned()));
-            };
-            let title: String = title.chars().take(200).collect();
-            let made = github.create_issue(owner, name, &title, text).await?;
-            return Ok(Issue {
-                number: made.number,
-                title,
-                body: text.to_owned(),
-                url: made.html_url,
-                is_pull_request: false,
-            });
-        }
+    let Some(number) = wanted.issue_number else {
+        let text = wanted.run.instructions.trim();
+        let Some(title) = text.lines().next().filter(|title| !title.is_empty()) else {
+            return Err(Failure::Invalid("without issueNumber, prompt must say what to do".to_owned()));
+        };
+        let title: String = title.chars().take(200).collect();
+        let made = github.create_issue(owner, name, &title, text).await?;
+        return Ok(Issue {
+            number: made.number,
+            title,
+            body: text.to_owned(),
+            url: made.html_url,
+            is_pull_request: false,
+        });
     };
     match github.issue(owner, name, number).await {
         Ok(issue) => Ok(Issue {
