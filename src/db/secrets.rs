@@ -237,3 +237,45 @@ pub async fn store_of_instance(
     .await?;
     Ok(())
 }
+
+/// Every key of everyone, each with its owner's key.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn list_all(connection: &mut Connection) -> Result<Vec<(String, UserSecret)>, Error> {
+    let users = sqlx::query_scalar!("SELECT DISTINCT user_key FROM user_secrets ORDER BY user_key")
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut all = Vec::new();
+    for user_key in users {
+        for secret in list_of_user(connection, &user_key).await? {
+            all.push((user_key.clone(), secret));
+        }
+    }
+    Ok(all)
+}
+
+/// Every OAuth token, each with its owner's number.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn list_oauth_tokens(connection: &mut Connection) -> Result<Vec<(i64, Sealed)>, Error> {
+    let rows = sqlx::query!(
+        "SELECT github_user_id, encrypted_token, iv, tag, alg, key_version FROM user_oauth_tokens"
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let sealed = Sealed {
+                encrypted_value: row.encrypted_token,
+                iv: row.iv,
+                tag: row.tag,
+                alg: row.alg,
+                key_version: row.key_version,
+            };
+            (row.github_user_id, sealed)
+        })
+        .collect())
+}
