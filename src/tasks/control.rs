@@ -28,8 +28,9 @@ pub async fn run(context: &Context, by: &Mention, word: Control) -> Result<Step,
     } else {
         Reply::Refusal(Refusal::NotAllowed)
     };
-    // In the same write as what was done: a crash after it leaves the answer owed, not the deed doubtful.
+    // In the same write as what was done: a crash after it leaves the answer owed, and never the deed.
     enqueue(&mut write, &Job::Answer { to: by.clone(), reply }, context.now()).await?;
+    db::jobs::remove(&mut write, &Job::Control { by: by.clone(), word }.key()).await?;
     db::commit(write).await?;
     context.bell.ring();
     Ok(Step::Done)
@@ -68,9 +69,20 @@ async fn obey(
                 Status::Success => Ok(Answer::CannotRetrySuccess { pr_url: task.pr_url }),
                 Status::Queued | Status::Running => Ok(Answer::StillActive { task_url }),
                 Status::Failed | Status::TimedOut => {
-                    let next = apply(write, &task, Event::Retried, context.now()).await?;
-                    context.bell.ring_for(&task.id);
-                    Ok(Answer::Retrying { task_url, attempt: next.attempt })
+                    match apply(write, &task, Event::Retried, context.now()).await {
+                        Ok(next) => {
+                            context.bell.ring_for(&task.id);
+                            Ok(Answer::Retrying { task_url, attempt: next.attempt })
+                        }
+                        // An older task of this agent was begun anew meanwhile.
+                        Err(Error::Db(db::Error::Conflict)) => {
+                            let active =
+                                db::tasks::list_active_on_issue(write, by.repo_id, by.issue).await?;
+                            let other = active.iter().find(|other| other.agent == task.agent).unwrap_or(&task);
+                            Ok(Answer::StillActive { task_url: context.policy.task_url(&other.id) })
+                        }
+                        Err(error) => Err(error),
+                    }
                 }
             }
         }
