@@ -133,9 +133,8 @@ async fn stop_in(
 pub async fn stop(context: &Context, id: &TaskId, requester_id: i64, login: &str) -> Result<Task, Error> {
     let mut write = context.db.begin().await?;
     let task = load_own(&mut write, id, requester_id).await?;
-    let stopped_before = task.status == Status::Failed
-        && task.error_message.as_deref().is_some_and(|m| m.starts_with("Stopped"));
-    if stopped_before {
+    // Whatever fails names its stage; only a stop does not.
+    if task.status == Status::Failed && task.failure_stage.is_none() {
         return Ok(task);
     }
     let next = stop_in(context, &mut write, &task, login).await?;
