@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::auth::IssuedToken;
 use super::front::Request;
 use super::git::Git;
 use super::verbs::find;
@@ -148,6 +149,12 @@ impl StandIn {
     /// [`World::violations`] until now.
     pub fn violations(&self) -> Vec<String> {
         self.read(|world| world.violations.clone())
+    }
+
+    /// Every installation token that was ever issued, oldest first.
+    pub fn issued_tokens(&self) -> Vec<IssuedToken> {
+        let now = self.shared.clock.now();
+        self.read(|world| world.tokens.issued(now))
     }
 
     /// The shortest real time between the starts of two writing calls under this path prefix; nothing while

@@ -1,0 +1,5 @@
+//! The whole service through its public door: comments, webhooks, HTTP, the database, the binary.
+
+mod success;
+mod webhooks;
+mod world;
