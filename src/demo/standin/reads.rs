@@ -157,6 +157,13 @@ impl StandIn {
         self.read(|world| world.tokens.issued(now))
     }
 
+    /// The body of the latest delivery of this GUID.
+    pub fn payload(&self, guid: &str) -> Option<Vec<u8>> {
+        let find =
+            |world: &World| world.deliveries.iter().rev().find(|d| d.guid == guid).map(|d| d.body.clone());
+        self.read(find)
+    }
+
     /// The shortest real time between the starts of two writing calls under this path prefix; nothing while
     /// there were fewer than two.
     pub fn shortest_mutation_interval(&self, path_prefix: &str) -> Option<Duration> {

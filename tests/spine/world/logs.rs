@@ -44,6 +44,7 @@ pub fn so_far() -> String {
 /// The latest warnings and errors, for a test that fails. Tests run side by side: not all are its own.
 pub fn latest_warnings() -> String {
     let text = so_far();
-    let warnings: Vec<&str> = text.lines().filter(|line| line.contains(" WARN ") || line.contains("ERROR")).collect();
+    let warnings: Vec<&str> =
+        text.lines().filter(|line| line.contains(" WARN ") || line.contains("ERROR")).collect();
     warnings[warnings.len().saturating_sub(25)..].join("\n")
 }

@@ -34,7 +34,7 @@ pub use plan::Plan;
 /// Where everything happens.
 pub const REPO: &str = "acme/greeter";
 /// How long anything may take before the test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Porter's own account.
 const BOT: &str = "porter[bot]";
 
@@ -176,11 +176,7 @@ impl World {
                 self.clock.advance(due - now);
                 context.bell.ring();
             }
-            assert!(
-                began.elapsed() < PATIENCE,
-                "jobs are still owed: {owed:?}\n{}",
-                logs::latest_warnings()
-            );
+            assert!(began.elapsed() < PATIENCE, "jobs are still owed: {owed:?}\n{}", logs::latest_warnings());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
