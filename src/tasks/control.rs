@@ -15,7 +15,7 @@ pub async fn run(context: &Context, by: &Mention, word: Control) -> Result<Step,
     let github = context.github.installation(by.installation);
     let permission = match github.permission(&by.owner, &by.name, &by.login).await {
         Ok(permission) => permission,
-        Err(error) if error.is_transient() => return Err(error.into()),
+        Err(error) if error.may_pass() => return Err(error.into()),
         Err(error) => {
             tracing::warn!(github.comment_id = by.comment_id, error = %error, "a control word is dropped");
             return Ok(Step::Done);
