@@ -294,7 +294,7 @@ fn startup(environment: &Environment, runner: &'static str, configured: bool) ->
     let named = config::VARIABLES.iter().filter(|variable| !variable.name.contains('<'));
     let needed = named.clone().filter(|variable| match variable.need {
         Need::Yes => true,
-        Need::OrSetup => !configured,
+        Need::ForGithub => !configured,
         Need::No => false,
     });
     web::health::Startup {
