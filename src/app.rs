@@ -263,6 +263,7 @@ fn context(
         }
     };
     let limits = &config.limits;
+    let began = clock.now();
     Ok(Context {
         db: db.clone(),
         clock,
@@ -286,6 +287,7 @@ fn context(
             machine: config.machine.clone(),
         }),
         bell: Bell::default(),
+        began,
     })
 }
 

@@ -55,6 +55,8 @@ pub struct Context {
     pub policy: Arc<Policy>,
     /// Who is to be told that something was written.
     pub bell: Bell,
+    /// Since when this process is there: before, nobody could be heard and nothing was tried.
+    pub began: DateTime<Utc>,
 }
 
 /// The operator's rules, as the configuration gives them.
@@ -199,6 +201,12 @@ impl Context {
     /// The current instant.
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
+    }
+
+    /// How long Porter has been waiting since `instant`, or trying: time in which it was not there does not
+    /// count, so that an outage of Porter's own is held against nobody.
+    pub fn tried_for(&self, instant: DateTime<Utc>) -> TimeDelta {
+        self.now() - instant.max(self.began)
     }
 
     /// The task, wherever it stands.
