@@ -76,9 +76,9 @@ async fn obey(
                         }
                         // An older task of this agent was begun anew meanwhile.
                         Err(Error::Db(db::Error::Conflict)) => {
-                            let active =
-                                db::tasks::list_active_on_issue(write, by.repo_id, by.issue).await?;
-                            let other = active.iter().find(|other| other.agent == task.agent).unwrap_or(&task);
+                            let active = db::tasks::list_active_on_issue(write, by.repo_id, by.issue).await?;
+                            let other =
+                                active.iter().find(|other| other.agent == task.agent).unwrap_or(&task);
                             Ok(Answer::StillActive { task_url: context.policy.task_url(&other.id) })
                         }
                         Err(error) => Err(error),

@@ -170,7 +170,10 @@ async fn a_control_word_is_owed_no_more_once_it_is_obeyed() {
     porter::db::commit(write).await.unwrap();
     control::run(&context, &by, Control::Help).await.unwrap();
     let mut connection = context.db.read().await.unwrap();
-    assert!(!porter::db::jobs::is_owed(&mut connection, &job.key()).await.unwrap(), "it would be obeyed twice");
+    assert!(
+        !porter::db::jobs::is_owed(&mut connection, &job.key()).await.unwrap(),
+        "it would be obeyed twice"
+    );
     drop(connection);
     context.db.close().await;
     drop(context);

@@ -200,11 +200,10 @@ async fn where_drafts_are_not_to_be_had_the_pull_request_is_an_ordinary_one() {
 async fn an_outage_of_an_hour_at_launch_ends_the_task_with_words() {
     let world = Plan::silent().start().await;
     let issue = world.issue().await;
-    world.github.inject(Fault::before(
-        reqwest::Method::GET,
-        format!("/repos/{REPO}/collaborators"),
-        Effect::Status(502),
-    ).always());
+    world.github.inject(
+        Fault::before(reqwest::Method::GET, format!("/repos/{REPO}/collaborators"), Effect::Status(502))
+            .always(),
+    );
     let id = world.ask(issue, ADA, "@porter mock").await;
     world.task_when(&id, "it is admitted", |task| task.status == Status::Running).await;
     world.clock.advance(TimeDelta::minutes(61));
