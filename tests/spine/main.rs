@@ -3,7 +3,10 @@
 mod callbacks;
 mod control_words;
 mod failures;
+mod github_faults;
 mod mentions;
+mod stopping;
 mod success;
+mod watchdog;
 mod webhooks;
 mod world;

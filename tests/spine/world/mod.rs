@@ -167,6 +167,45 @@ impl World {
         self.task(id).await
     }
 
+    /// Waits until the task is as wanted, letting time jump to whatever waits for its time: for tests in which
+    /// things are tried again.
+    pub async fn task_in_time(&self, id: &TaskId, what: &str, holds: impl Fn(&Task) -> bool) -> Task {
+        let began = Instant::now();
+        loop {
+            let task = self.task(id).await;
+            if holds(&task) {
+                return task;
+            }
+            assert!(
+                began.elapsed() < PATIENCE,
+                "waited in vain until {what}; the task is {task:#?}\n{}",
+                logs::latest_warnings()
+            );
+            let due = db::jobs::next_due(&mut self.porter().db.read().await.expect("a connection")).await;
+            // A minute is more than any pause between two tries, and less than a machine may be silent.
+            if let Some(due) = due.expect("an instant").filter(|due| *due > self.clock.now()) {
+                self.clock.advance((due - self.clock.now()).min(chrono::TimeDelta::minutes(1)));
+                self.porter().bell.ring();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until what is owed is as wanted; time stays as it is.
+    pub async fn backlog_when(&self, what: &str, holds: impl Fn(&db::jobs::Backlog) -> bool) {
+        let began = Instant::now();
+        loop {
+            let mut connection = self.porter().db.read().await.expect("a connection");
+            let backlog = db::jobs::backlog(&mut connection, self.clock.now()).await.expect("a count");
+            if holds(&backlog) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "waited in vain until {what}: {backlog:?}");
+            drop(connection);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Waits until no job is owed. Jobs that wait for their time get it: the clock jumps to it.
     pub async fn drained(&self) {
         let began = Instant::now();
