@@ -21,6 +21,8 @@ use crate::tasks::intake::{Answer, Arrival};
 const LARGEST: usize = 25 * 1024 * 1024;
 /// From this size on, only a few bodies are held in memory at once.
 const LARGE: usize = 1024 * 1024;
+/// How long a body may take: GitHub itself gives up on the answer after ten seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
 static LARGE_BODIES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(4));
 
 /// A delivery that GitHub signed.
@@ -35,7 +37,7 @@ impl FromRequest<Site> for VerifiedWebhook {
 
     async fn from_request(request: Request, site: &Site) -> Result<Self, Error> {
         let service = site.service.as_ref().ok_or_else(Error::not_configured)?;
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
         let text = |name: &str| parts.headers.get(name)?.to_str().ok().map(str::to_owned);
         let Some(signature) = text("x-hub-signature-256") else {
             discard(body).await;
@@ -51,10 +53,15 @@ impl FromRequest<Site> for VerifiedWebhook {
             Some(length) if length < LARGE => None,
             _ => LARGE_BODIES.acquire().await.ok(),
         };
-        let body = match Limited::new(body, LARGEST).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => return Err(too_large()),
-            Err(_) => return Err(Error::bad_request("the body broke off")),
+        let whole = tokio::time::timeout(PATIENCE, Limited::new(&mut body, LARGEST).collect()).await;
+        let body = match whole {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+                discard(body).await;
+                return Err(too_large());
+            }
+            Ok(Err(_)) => return Err(Error::bad_request("the body broke off")),
+            Err(_) => return Err(too_slow()),
         };
         if !crypto::webhook::verify(&service.webhook_secret, &body, &signature) {
             return Err(invalid_signature());
@@ -106,12 +113,16 @@ async fn discard(body: Body) {
         }
     };
     // A sender that dawdles is left to its broken connection.
-    let _ = tokio::time::timeout(Duration::from_secs(10), reading).await;
+    let _ = tokio::time::timeout(PATIENCE, reading).await;
 }
 
 fn invalid_signature() -> Error {
     let message = "the X-Hub-Signature-256 header is missing or does not fit the body";
     Error::new(StatusCode::UNAUTHORIZED, "invalid_signature", message)
+}
+
+fn too_slow() -> Error {
+    Error::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not arrive in time")
 }
 
 fn too_large() -> Error {

@@ -16,7 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::strict::Reject;
@@ -57,13 +57,27 @@ impl AppKey {
     }
 }
 
-/// The installation tokens in circulation. No `Debug` that shows them.
+/// The installation tokens in circulation, and all there ever were. No `Debug` that shows them.
 #[derive(Default)]
-pub(super) struct Tokens(HashMap<String, Token>);
+pub(super) struct Tokens {
+    live: HashMap<String, Token>,
+    issued: Vec<(SecretString, Token)>,
+}
+
+/// An installation token that was issued once.
+#[derive(Clone, Debug)]
+pub struct IssuedToken {
+    /// The token.
+    pub text: SecretString,
+    /// What it may do.
+    pub permissions: BTreeMap<String, Access>,
+    /// It still counts: neither revoked nor expired.
+    pub is_live: bool,
+}
 
 impl std::fmt::Debug for Tokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} tokens", self.0.len())
+        write!(f, "{} tokens", self.live.len())
     }
 }
 
@@ -82,21 +96,32 @@ impl Tokens {
     /// `ghs_<app id>_<three parts with dots>`, about 520 characters.
     pub(super) fn issue(&mut self, app_id: u64, token: Token) -> Result<String, Error> {
         let text = format!("ghs_{app_id}_{}.{}.{}", opaque(27)?, opaque(93)?, opaque(255)?);
-        self.0.insert(text.clone(), token);
+        self.issued.push((text.clone().into(), token.clone()));
+        self.live.insert(text.clone(), token);
         Ok(text)
     }
 
     /// The token of this text, unless it expired.
     pub(super) fn find(&self, text: &str, now: DateTime<Utc>) -> Option<&Token> {
-        self.0.get(text).filter(|token| now < token.expires_at)
+        self.live.get(text).filter(|token| now < token.expires_at)
+    }
+
+    /// Every token there ever was, oldest first.
+    pub(super) fn issued(&self, now: DateTime<Utc>) -> Vec<IssuedToken> {
+        let told = |(text, token): &(SecretString, Token)| IssuedToken {
+            is_live: self.find(text.expose_secret(), now).is_some(),
+            text: text.clone(),
+            permissions: token.permissions.clone(),
+        };
+        self.issued.iter().map(told).collect()
     }
 
     pub(super) fn revoke(&mut self, text: &str) {
-        self.0.remove(text);
+        self.live.remove(text);
     }
 
     pub(super) fn revoke_all(&mut self, installation: u64) {
-        self.0.retain(|_, token| token.installation != installation);
+        self.live.retain(|_, token| token.installation != installation);
     }
 }
 

@@ -39,7 +39,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-pub use self::auth::Access;
+pub use self::auth::{Access, IssuedToken};
 pub use self::faults::{Effect, Fault, Stage};
 pub use self::front::Request;
 pub use self::git::{Error as GitError, File};

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::auth::IssuedToken;
 use super::front::Request;
 use super::git::Git;
 use super::verbs::find;
@@ -148,6 +149,19 @@ impl StandIn {
     /// [`World::violations`] until now.
     pub fn violations(&self) -> Vec<String> {
         self.read(|world| world.violations.clone())
+    }
+
+    /// Every installation token that was ever issued, oldest first.
+    pub fn issued_tokens(&self) -> Vec<IssuedToken> {
+        let now = self.shared.clock.now();
+        self.read(|world| world.tokens.issued(now))
+    }
+
+    /// The body of the latest delivery of this GUID.
+    pub fn payload(&self, guid: &str) -> Option<Vec<u8>> {
+        let find =
+            |world: &World| world.deliveries.iter().rev().find(|d| d.guid == guid).map(|d| d.body.clone());
+        self.read(find)
     }
 
     /// The shortest real time between the starts of two writing calls under this path prefix; nothing while

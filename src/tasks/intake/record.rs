@@ -18,6 +18,10 @@ use crate::domain::task::{Effect, Event, Task};
 use crate::tasks::decision::{Facts, decide, may_ask};
 use crate::tasks::{Context, Error, apply, enqueue, record_status};
 
+/// The reason that is remembered when the person was invited to sign in within the day before: only an
+/// invitation that was given keeps the next one back.
+const INVITED_BEFORE: &str = "invited_before";
+
 /// Decides and records every delivery of a batch, in order, or none.
 ///
 /// # Errors
@@ -121,6 +125,9 @@ impl Batch<'_> {
         let (outcome, reason, task) = match &verdict {
             Verdict::Task(task) => ("accepted", None, Some(task.id.to_string())),
             Verdict::Control(_) => ("accepted", None, None),
+            Verdict::Refused { refusal: Refusal::MissingUserOauth { .. }, tell: false } => {
+                ("rejected", Some(INVITED_BEFORE), None)
+            }
             Verdict::Refused { refusal, .. } => ("rejected", Some(refusal.reason()), None),
         };
         self.remember(arrival, outcome, reason, key, task.clone());
