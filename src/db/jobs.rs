@@ -147,6 +147,15 @@ pub async fn finish(connection: &mut Connection, job: &Claimed, now: DateTime<Ut
     Ok(())
 }
 
+/// Removes a job that ends in the very write that carries it out; [`finish`] then finds nothing to do.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn remove(connection: &mut Connection, key: &str) -> Result<(), Error> {
+    sqlx::query!("DELETE FROM jobs WHERE key = ?", key).execute(connection).await?;
+    Ok(())
+}
+
 /// Puts a claimed job back until `run_at`, with what went wrong. `counts` is false when the wait is not the
 /// job's fault (a rate limit, a shutdown).
 ///

@@ -67,9 +67,8 @@ async fn ask(config: &Config, reference: &Reference<'_>) -> Result<u16, reqwest:
     let host = registry.split(':').next().unwrap_or_default();
     let scheme = if matches!(host, "localhost" | "127.0.0.1") { "http" } else { "https" };
     let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build()?;
-    let mut request = http
-        .head(format!("{scheme}://{registry}/v2/{name}/manifests/{version}"))
-        .header("accept", MANIFESTS);
+    let mut request =
+        http.head(format!("{scheme}://{registry}/v2/{name}/manifests/{version}")).header("accept", MANIFESTS);
     if let (true, Some(token)) = (*registry == FLY_REGISTRY, &config.shared.fly_token) {
         request = request.basic_auth("x", Some(token.expose_secret()));
     }

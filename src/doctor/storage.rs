@@ -22,7 +22,10 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
         Ok(findings) => findings,
         Err(error) => {
             let what = format!("{} cannot be read: {}", path.display(), error_chain(&error));
-            vec![Finding::wrong(what, "check the file's rights and that DATABASE_URL names Porter's database")]
+            vec![Finding::wrong(
+                what,
+                "check the file's rights and that DATABASE_URL names Porter's database",
+            )]
         }
     }
 }

@@ -12,5 +12,6 @@ pub mod job;
 mod markdown;
 pub mod prompt;
 pub mod report;
+pub mod sealed;
 pub mod settings;
 pub mod task;

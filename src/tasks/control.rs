@@ -28,8 +28,9 @@ pub async fn run(context: &Context, by: &Mention, word: Control) -> Result<Step,
     } else {
         Reply::Refusal(Refusal::NotAllowed)
     };
-    // In the same write as what was done: a crash after it leaves the answer owed, not the deed doubtful.
+    // In the same write as what was done: a crash after it leaves the answer owed, and never the deed.
     enqueue(&mut write, &Job::Answer { to: by.clone(), reply }, context.now()).await?;
+    db::jobs::remove(&mut write, &Job::Control { by: by.clone(), word }.key()).await?;
     db::commit(write).await?;
     context.bell.ring();
     Ok(Step::Done)
@@ -68,9 +69,20 @@ async fn obey(
                 Status::Success => Ok(Answer::CannotRetrySuccess { pr_url: task.pr_url }),
                 Status::Queued | Status::Running => Ok(Answer::StillActive { task_url }),
                 Status::Failed | Status::TimedOut => {
-                    let next = apply(write, &task, Event::Retried, context.now()).await?;
-                    context.bell.ring_for(&task.id);
-                    Ok(Answer::Retrying { task_url, attempt: next.attempt })
+                    match apply(write, &task, Event::Retried, context.now()).await {
+                        Ok(next) => {
+                            context.bell.ring_for(&task.id);
+                            Ok(Answer::Retrying { task_url, attempt: next.attempt })
+                        }
+                        // An older task of this agent was begun anew meanwhile.
+                        Err(Error::Db(db::Error::Conflict)) => {
+                            let active = db::tasks::list_active_on_issue(write, by.repo_id, by.issue).await?;
+                            let other =
+                                active.iter().find(|other| other.agent == task.agent).unwrap_or(&task);
+                            Ok(Answer::StillActive { task_url: context.policy.task_url(&other.id) })
+                        }
+                        Err(error) => Err(error),
+                    }
                 }
             }
         }
@@ -121,9 +133,8 @@ async fn stop_in(
 pub async fn stop(context: &Context, id: &TaskId, requester_id: i64, login: &str) -> Result<Task, Error> {
     let mut write = context.db.begin().await?;
     let task = load_own(&mut write, id, requester_id).await?;
-    let stopped_before = task.status == Status::Failed
-        && task.error_message.as_deref().is_some_and(|m| m.starts_with("Stopped"));
-    if stopped_before {
+    // Whatever fails names its stage; only a stop does not.
+    if task.status == Status::Failed && task.failure_stage.is_none() {
         return Ok(task);
     }
     let next = stop_in(context, &mut write, &task, login).await?;

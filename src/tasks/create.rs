@@ -1,7 +1,7 @@
 //! A task asked for through the API: the same rules as for a comment, answered at once. Unlike a webhook, the
 //! caller waits, so GitHub may be asked here.
 
-use super::decision::{Facts, Request, decide, may_ask};
+use super::decision::{Facts, decide, may_ask};
 use super::{Context, Error, enqueue, record_status};
 use crate::db;
 use crate::db::idempotency::Remembered;
@@ -11,7 +11,7 @@ use crate::domain::command::Run;
 use crate::domain::comment::Refusal;
 use crate::domain::job::Job;
 use crate::domain::settings::Settings;
-use crate::domain::task::{Effect, Issue, Repository, Requester, Task, TaskId};
+use crate::domain::task::{Effect, Issue, Repository, Request, Requester, Task, TaskId};
 use crate::github;
 
 /// What the API was asked for, its values checked.

@@ -104,6 +104,15 @@ impl World {
         self.porter = Some(Porter { context, sessions, stop, running });
     }
 
+    /// Porter's ground while it does not run: what would happen happens only when the test calls for it.
+    pub async fn context_without_engine(&self) -> Context {
+        assert!(self.porter.is_none(), "Porter runs");
+        let config = Config::load(&self.environment).expect("a good configuration");
+        let stop = CancellationToken::new();
+        let app = App::build(config, &self.environment, self.clock.clone(), self.worker.clone(), stop);
+        app.await.expect("Porter can be put together").context().expect("the App is known").clone()
+    }
+
     /// Ends Porter as SIGTERM does. Gives how long that took.
     pub async fn stop_porter(&mut self) -> Duration {
         let Porter { stop, running, .. } = self.porter.take().expect("Porter runs");

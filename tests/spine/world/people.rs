@@ -7,7 +7,7 @@ use porter::db::users::User;
 use porter::demo::standin::Delivery;
 use porter::domain::task::TaskId;
 use secrecy::ExposeSecret;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{REPO, World};
 
@@ -63,6 +63,19 @@ impl World {
         let user_key = self.vault().user_key(person.id);
         db::users::store_settings(&mut write, &user_key, &settings.to_string(), now).await.expect("stored");
         db::commit(write).await.expect("stored");
+    }
+
+    /// Opens a pull request by hand, over GitHub's API; gives its number.
+    pub async fn open_pull(&self, who: Person, head: &str, title: &str) -> u64 {
+        let token = self.github.sign_in(who.login).expect("a person").access;
+        let request = self
+            .http
+            .post(format!("{}/repos/{REPO}/pulls", self.github.api_url()))
+            .header("user-agent", "a browser")
+            .bearer_auth(token.expose_secret())
+            .json(&json!({ "title": title, "head": head, "base": "main" }));
+        let answer: Value = request.send().await.expect("an answer").json().await.expect("JSON");
+        answer["number"].as_u64().unwrap_or_else(|| panic!("no pull request was opened: {answer}"))
     }
 
     /// Files an issue about the sample project.
