@@ -10,6 +10,7 @@ pub mod command;
 pub mod comment;
 pub mod job;
 mod markdown;
+pub mod priority;
 pub mod prompt;
 pub mod report;
 pub mod sealed;
