@@ -22,6 +22,7 @@ use crate::crypto::vault::Vault;
 use crate::db::Db;
 use crate::db::queue::Caps;
 use crate::runner::local::LocalRunner;
+use crate::tasks::create::Turns;
 use crate::tasks::fleet::Fleet;
 use crate::tasks::intake::Intake;
 use crate::tasks::{Bell, Context, Policy};
@@ -286,6 +287,7 @@ fn context(
             machine: config.machine.clone(),
         }),
         bell: Bell::default(),
+        turns: Turns::default(),
     })
 }
 
