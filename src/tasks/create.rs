@@ -1,14 +1,10 @@
 //! A task asked for through the API: the same rules as for a comment, answered at once. Unlike a webhook, the
 //! caller waits, so GitHub may be asked here.
 
-<<<<<<< HEAD
-use super::decision::{Facts, decide, may_ask};
-=======
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::decision::{Facts, Request, decide, may_ask, may_wait};
->>>>>>> spine
+use super::decision::{Facts, decide, may_ask, may_wait};
 use super::{Context, Error, enqueue, record_status};
 use crate::db;
 use crate::db::idempotency::Remembered;
@@ -110,7 +106,7 @@ pub async fn create(
     let now = context.now();
     let mut read = context.db.read().await?;
     let person = db::users::load_person(&mut read, user.github_id).await?;
-    let waiting = db::queue::count_waiting(&mut read, user.github_id).await?;
+    may_wait(&context.policy, &mut read, user.github_id).await?.map_err(Failure::Refused)?;
     drop(read);
     let settings = Settings::parse(person.settings.as_deref());
     let facts = Facts {
@@ -121,13 +117,10 @@ pub async fn create(
         settings: &settings,
     };
     let mut task = decide(&facts, &request, &wanted.run, now).map_err(Failure::Refused)?;
-    may_wait(&context.policy, waiting).map_err(Failure::Refused)?;
     // Last, so that no issue is made for a request that is refused.
     task.issue = find_or_make_issue(context, &request.repository, wanted).await?;
 
     let mut write = context.db.begin().await?;
-    let waiting = db::queue::count_waiting(&mut write, user.github_id).await?;
-    may_wait(&context.policy, waiting).map_err(Failure::Refused)?;
     match db::tasks::insert(&mut write, &task).await {
         Ok(()) => {}
         Err(db::Error::Conflict) => {

@@ -211,16 +211,8 @@ impl Batch<'_> {
             Ok(task) => task,
             Err(refusal) => return refused(refusal),
         };
-<<<<<<< HEAD
-        if let Some(limit) = self.context.policy.queued_per_user
-            && db::queue::count_waiting(write, sender).await? >= limit
-        {
-            return refused(Refusal::TooManyTasks { limit });
-=======
-        let waiting = db::queue::count_waiting(write, sender).await?;
-        if let Err(refusal) = may_wait(&self.context.policy, waiting) {
+        if let Err(refusal) = may_wait(&self.context.policy, write, sender).await? {
             return refused(refusal);
->>>>>>> spine
         }
         match db::tasks::insert(write, &task).await {
             Ok(()) => Ok(Verdict::Task(Box::new(task))),

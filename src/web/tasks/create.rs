@@ -73,22 +73,15 @@ fn read(new: NewTask) -> Result<Wanted, Error> {
             Some(known.ok_or_else(|| Error::bad_request(unknown))?)
         }
     };
-<<<<<<< HEAD
-    if let Some(model) = &new.model
-        && !is_model_name(model)
-    {
-        return Err(Error::bad_request("model is not the name of a model"));
-=======
     for (field, name) in [("repoOwner", &new.repo_owner), ("repoName", &new.repo_name)] {
         if !is_github_name(name) {
             return Err(Error::bad_request(format!("{field} is not a name that GitHub gives")));
         }
     }
-    if let Some(model) = &new.model {
-        if !is_model_name(model) {
-            return Err(Error::bad_request("model is not the name of a model"));
-        }
->>>>>>> spine
+    if let Some(model) = &new.model
+        && !is_model_name(model)
+    {
+        return Err(Error::bad_request("model is not the name of a model"));
     }
     if let Some(branch) = &new.base_branch
         && !is_branch_name(branch)
