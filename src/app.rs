@@ -275,6 +275,7 @@ fn context(
         }
     };
     let limits = &config.limits;
+    let began = clock.now();
     Ok(Context {
         db: db.clone(),
         clock,
@@ -299,6 +300,7 @@ fn context(
         }),
         bell: Bell::default(),
         turns: Turns::default(),
+        began,
     })
 }
 
