@@ -5,11 +5,12 @@
 //! single task. A job asked for again while it runs is run once more afterwards (`asked` tells).
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 
 use super::{Connection, Error, millis, narrow};
 
 /// A job to be written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct NewJob {
     /// What is to be done.
     pub kind: &'static str,
@@ -42,21 +43,26 @@ pub struct Claimed {
     fence: i64,
 }
 
-/// Writes a job, or asks once more for the one that has its key.
+/// Writes jobs, all in one statement; one whose key is owed already is asked for once more.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
-pub async fn enqueue(connection: &mut Connection, job: &NewJob, run_at: DateTime<Utc>) -> Result<(), Error> {
+pub async fn enqueue(
+    connection: &mut Connection,
+    jobs: &[NewJob],
+    run_at: DateTime<Utc>,
+) -> Result<(), Error> {
+    let rows =
+        serde_json::to_string(jobs).map_err(|error| Error::Corrupt { what: format!("a job: {error}") })?;
     let run_at = millis(run_at);
     sqlx::query!(
         "INSERT INTO jobs (kind, key, lane, rank, payload, run_at, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
+         SELECT value ->> 'kind', value ->> 'key', value ->> 'lane', value ->> 'rank', value ->> 'payload',
+           ?2, ?2
+         FROM json_each(?1)
+         WHERE true
          ON CONFLICT(key) DO UPDATE SET asked = asked + 1, run_at = min(run_at, excluded.run_at)",
-        job.kind,
-        job.key,
-        job.lane,
-        job.rank,
-        job.payload,
+        rows,
         run_at
     )
     .execute(connection)
@@ -64,20 +70,20 @@ pub async fn enqueue(connection: &mut Connection, job: &NewJob, run_at: DateTime
     Ok(())
 }
 
-/// Claims due jobs for `lease`, at most `limit`, one of each lane that is neither busy nor in `paused`.
+/// The jobs to claim now: at most `limit`, one of each lane that is neither busy nor in `paused`. The cost
+/// grows with the lanes, not with the jobs.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
-pub async fn claim(
+pub async fn list_due(
     connection: &mut Connection,
     limit: u32,
     paused: &[String],
-    lease: TimeDelta,
     now: DateTime<Utc>,
-) -> Result<Vec<Claimed>, Error> {
+) -> Result<Vec<i64>, Error> {
     let paused = serde_json::Value::from(paused).to_string();
-    let (until, now) = (millis(now + lease), millis(now));
-    let rows = sqlx::query!(
+    let now = millis(now);
+    Ok(sqlx::query_scalar!(
         r#"WITH RECURSIVE lanes(lane) AS (
              SELECT min(lane) FROM jobs
              UNION ALL
@@ -92,13 +98,35 @@ pub async fn claim(
                AND NOT EXISTS (SELECT 1 FROM jobs AS busy
                      WHERE busy.lane = lanes.lane AND busy.leased_until > ?1)
            )
-           UPDATE jobs SET leased_until = ?3, fence = fence + 1, tries = tries + 1
-           WHERE id IN (SELECT id FROM due WHERE id IS NOT NULL LIMIT ?4)
-           RETURNING id AS "id!", kind, lane, payload, tries, created_at, asked, fence"#,
+           SELECT id AS "id!: i64" FROM due WHERE id IS NOT NULL LIMIT ?3"#,
         now,
         paused,
-        until,
         limit
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Claims for `lease` those of `due` that are still free. Who listed them must be the only one who claims.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn claim(
+    connection: &mut Connection,
+    due: &[i64],
+    lease: TimeDelta,
+    now: DateTime<Utc>,
+) -> Result<Vec<Claimed>, Error> {
+    let due = serde_json::Value::from(due).to_string();
+    let (until, now) = (millis(now + lease), millis(now));
+    let rows = sqlx::query!(
+        r#"UPDATE jobs SET leased_until = ?1, fence = fence + 1, tries = tries + 1
+           WHERE id IN (SELECT value FROM json_each(?2)) AND run_at <= ?3
+             AND (leased_until IS NULL OR leased_until <= ?3)
+           RETURNING id AS "id!", kind, lane, payload, tries, created_at, asked, fence"#,
+        until,
+        due,
+        now
     )
     .fetch_all(connection)
     .await?;
@@ -223,14 +251,21 @@ pub async fn backlog(connection: &mut Connection, now: DateTime<Utc>) -> Result<
     .await?)
 }
 
-/// When the next waiting job is due.
+/// When, after `now`, the next waiting job is due.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::Corrupt`].
-pub async fn next_due(connection: &mut Connection) -> Result<Option<DateTime<Utc>>, Error> {
-    let at = sqlx::query_scalar!(r#"SELECT min(run_at) AS "at: i64" FROM jobs WHERE leased_until IS NULL"#)
-        .fetch_one(connection)
-        .await?;
+pub async fn next_due(
+    connection: &mut Connection,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, Error> {
+    let now = millis(now);
+    let at = sqlx::query_scalar!(
+        r#"SELECT min(run_at) AS "at: i64" FROM jobs WHERE leased_until IS NULL AND run_at > ?"#,
+        now
+    )
+    .fetch_one(connection)
+    .await?;
     at.map(super::instant).transpose()
 }
 

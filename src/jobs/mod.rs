@@ -3,22 +3,22 @@
 //!
 //! *Wake, then poll*: a commit rings the [`Bell`](crate::tasks::Bell); a poll is the safety net. A job is
 //! claimed with a lease and a fence, tried again with growing pauses, and left alone for as long as the
-//! remote side asks.
+//! remote side asks or is away.
 
 mod backoff;
+mod lanes;
 mod schedule;
 mod work;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::db;
 use crate::tasks::{Context, Error, admission, error_chain};
+use lanes::Lanes;
 
 /// How many jobs run at once. Most of them wait for a remote service.
 const AT_ONCE: usize = 32;
@@ -26,11 +26,11 @@ const AT_ONCE: usize = 32;
 const LEASE: TimeDelta = TimeDelta::minutes(6);
 /// The safety net under the bell.
 const POLL: Duration = Duration::from_secs(2);
+/// The least time between two looks: under load the bell rings at every commit, and each look costs time of
+/// the database that the commits need.
+const BREATH: Duration = Duration::from_millis(20);
 /// How long jobs may go on once the engine is to stop.
 const DRAIN: Duration = Duration::from_secs(7);
-
-/// Lanes that a remote side asked to be left alone, and until when.
-type Paused = Arc<Mutex<HashMap<String, DateTime<Utc>>>>;
 
 /// Runs until `stop`, then lets what runs finish, or puts it back.
 ///
@@ -44,10 +44,10 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
         tracing::info!(jobs = freed, "took over what an earlier process had begun");
     }
     let schedule = schedule::start(&context, &stop);
-    let paused = Paused::default();
+    let lanes = Lanes::default();
     let mut running: JoinSet<()> = JoinSet::new();
     while !stop.is_cancelled() {
-        if let Err(error) = fill(&context, &mut running, &paused).await {
+        if let Err(error) = fill(&context, &mut running, &lanes).await {
             tracing::error!(error = error_chain(&error), "the engine cannot go on; it tries again");
         }
         tokio::select! {
@@ -56,6 +56,7 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
             _ = running.join_next(), if !running.is_empty() => {}
             () = tokio::time::sleep(pause(&context).await) => {}
         }
+        tokio::time::sleep(BREATH).await;
     }
     let finished = async { while running.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, finished).await.is_err() {
@@ -75,57 +76,52 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
 /// # Errors
 /// [`Error::Db`].
 pub async fn run_due(context: &Context) -> Result<(), Error> {
-    let paused = Paused::default();
+    let lanes = Lanes::default();
     loop {
         let admitted = admission::admit(context).await?;
-        let claimed = claim(context, 1, &paused).await?;
+        let claimed = claim(context, 1, &lanes).await?;
         if admitted == 0 && claimed.is_empty() {
             return Ok(());
         }
         for job in claimed {
-            work::carry_out(context, job, &paused).await;
+            work::carry_out(context, job, &lanes).await;
         }
     }
 }
 
 /// Admits what may run, and starts what is due while there is room.
-async fn fill(context: &Context, running: &mut JoinSet<()>, paused: &Paused) -> Result<(), Error> {
+async fn fill(context: &Context, running: &mut JoinSet<()>, lanes: &Lanes) -> Result<(), Error> {
     admission::admit(context).await?;
     while running.try_join_next().is_some() {}
     let room = AT_ONCE.saturating_sub(running.len());
     if room == 0 {
         return Ok(());
     }
-    for job in claim(context, room, paused).await? {
-        let (context, paused) = (context.clone(), paused.clone());
-        running.spawn(async move { work::carry_out(&context, job, &paused).await });
+    for job in claim(context, room, lanes).await? {
+        let (context, lanes) = (context.clone(), lanes.clone());
+        running.spawn(async move { work::carry_out(&context, job, &lanes).await });
     }
     Ok(())
 }
 
-async fn claim(context: &Context, room: usize, paused: &Paused) -> Result<Vec<db::jobs::Claimed>, Error> {
+async fn claim(context: &Context, room: usize, lanes: &Lanes) -> Result<Vec<db::jobs::Claimed>, Error> {
     let now = context.now();
-    let lanes: Vec<String> = {
-        let mut paused = paused.lock().unwrap_or_else(PoisonError::into_inner);
-        paused.retain(|_, until| *until > now);
-        paused.keys().cloned().collect()
-    };
-    // Most rings find nothing due: look before taking the one writer.
-    if db::jobs::next_due(&mut *context.db.read().await?).await?.is_none_or(|at| at > now) {
+    let room = u32::try_from(room).unwrap_or(u32::MAX);
+    // Most looks find nothing due: look before taking the one writer.
+    let due = db::jobs::list_due(&mut *context.db.read().await?, room, &lanes.paused(now), now).await?;
+    if due.is_empty() {
         return Ok(Vec::new());
     }
     let mut write = context.db.begin().await?;
-    let room = u32::try_from(room).unwrap_or(u32::MAX);
-    let claimed = db::jobs::claim(&mut write, room, &lanes, LEASE, now).await?;
+    let claimed = db::jobs::claim(&mut write, &due, LEASE, now).await?;
     db::commit(write).await?;
     Ok(claimed)
 }
 
 /// How long to wait for the bell: until the next job is due, at most the poll.
 async fn pause(context: &Context) -> Duration {
-    let next = async { db::jobs::next_due(&mut *context.db.read().await?).await };
+    let now = context.now();
+    let next = async { db::jobs::next_due(&mut *context.db.read().await?, now).await };
     let due = next.await.ok().flatten();
-    due.and_then(|at| (at - context.now()).to_std().ok())
-        .map_or(POLL, |wait| wait.min(POLL))
-        .max(Duration::from_millis(20))
+    due.and_then(|at| (at - now).to_std().ok()).map_or(POLL, |wait| wait.min(POLL))
 }

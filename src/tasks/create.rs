@@ -104,8 +104,8 @@ pub async fn create(
         }
         Err(error) => return Err(error.into()),
     }
-    record_status(&mut write, &task, now).await?;
-    enqueue(&mut write, &Job::of(&task, Effect::Reflect), now).await?;
+    record_status(&mut write, std::slice::from_ref(&task), now).await?;
+    enqueue(&mut write, &[Job::of(&task, Effect::Reflect)], now).await?;
     if let Some((key, digest)) = key {
         let remembered = Remembered { request_digest: digest.to_owned(), task_id: task.id.to_string() };
         db::idempotency::insert(&mut write, user.github_id, key, &remembered, now).await?;

@@ -229,7 +229,7 @@ async fn record(
         super::apply(&mut write, &current, event, now).await?;
         tracing::info!(task.id = %task.id, task.attempt = task.attempt, machine.id = %machine.id, "the machine is there");
     } else if current.status != Status::Running || current.attempt != task.attempt {
-        enqueue(&mut write, &Job::of(task, Effect::CleanUp), now).await?;
+        enqueue(&mut write, &[Job::of(task, Effect::CleanUp)], now).await?;
     }
     db::commit(write).await?;
     context.bell.ring_for(&task.id);

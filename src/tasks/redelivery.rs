@@ -1,7 +1,7 @@
 //! GitHub never delivers a webhook again by itself, and keeps it for three days: at the start and every ten
 //! minutes Porter asks for those that failed while it was away (contract §5).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -40,8 +40,9 @@ pub async fn sweep(context: &Context, since: Option<DateTime<Utc>>) -> Result<us
         }
     }
     let lost: Vec<&HookDelivery> = events.values().filter_map(|tries| lost(tries)).collect();
-    let guids: Vec<String> = lost.iter().map(|delivery| delivery.guid.clone()).collect();
-    let known = db::deliveries::list_known(&mut *context.db.read().await?, &guids).await?;
+    let guids: Vec<&str> = lost.iter().map(|delivery| delivery.guid.as_str()).collect();
+    let known = db::deliveries::list_known(&mut *context.db.read().await?, &guids, &[]).await?;
+    let known: BTreeSet<String> = known.into_iter().map(|delivery| delivery.guid).collect();
     let mut asked = 0;
     for delivery in lost.into_iter().filter(|delivery| !known.contains(&delivery.guid)) {
         match context.github.redeliver(delivery.id).await {

@@ -176,12 +176,12 @@ impl World {
             let (owed, due) = {
                 let mut connection = context.db.read().await.expect("a connection");
                 let backlog = db::jobs::backlog(&mut connection, now).await.expect("a count");
-                (backlog, db::jobs::next_due(&mut connection).await.expect("an instant"))
+                (backlog, db::jobs::next_due(&mut connection, now).await.expect("an instant"))
             };
             if owed.owed == 0 {
                 return;
             }
-            if let Some(due) = due.filter(|due| *due > now) {
+            if let Some(due) = due {
                 self.clock.advance(due - now);
                 context.bell.ring();
             }
