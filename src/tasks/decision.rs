@@ -34,6 +34,14 @@ pub(super) fn may_ask(policy: &Policy, login: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Whether a person with so many waiting tasks may have one more.
+pub(super) fn may_wait(policy: &Policy, waiting: u32) -> Result<(), Refusal> {
+    match policy.queued_per_user {
+        Some(limit) if waiting >= limit => Err(Refusal::TooManyTasks { limit }),
+        _ => Ok(()),
+    }
+}
+
 /// The task the person asked for, or why they cannot have it.
 pub(super) fn decide(
     facts: &Facts<'_>,

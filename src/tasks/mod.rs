@@ -55,6 +55,8 @@ pub struct Context {
     pub policy: Arc<Policy>,
     /// Who is to be told that something was written.
     pub bell: Bell,
+    /// Requests of the API that must not be carried out twice at once.
+    pub turns: create::Turns,
 }
 
 /// The operator's rules, as the configuration gives them.

@@ -11,7 +11,7 @@ use crate::domain::agent::Agent;
 use crate::domain::comment::Refusal;
 use crate::domain::job::{Control, Job, Reply};
 use crate::domain::task::{Effect, Event, Task, TaskId};
-use crate::tasks::decision::{Facts, decide, may_ask};
+use crate::tasks::decision::{Facts, decide, may_ask, may_wait};
 use crate::tasks::{Context, Error, apply, enqueue, record_status};
 
 /// The reason that is remembered when the person was invited to sign in within the day before: only an
@@ -241,10 +241,11 @@ impl Batch<'_> {
             Ok(task) => task,
             Err(refusal) => return refused(refusal),
         };
-        if let Some(limit) = self.context.policy.queued_per_user
-            && db::queue::count_waiting(write, sender).await? >= limit
-        {
-            return refused(Refusal::TooManyTasks { limit });
+        if self.context.policy.queued_per_user.is_some() {
+            let waiting = db::queue::count_waiting(write, sender).await?;
+            if let Err(refusal) = may_wait(&self.context.policy, waiting) {
+                return refused(refusal);
+            }
         }
         match db::tasks::insert(write, &task).await {
             Ok(()) => Ok(Verdict::Task(Box::new(task))),
