@@ -23,6 +23,7 @@ use crate::db::Db;
 use crate::db::queue::Caps;
 use crate::runner::Backend;
 use crate::runner::local::LocalRunner;
+use crate::tasks::create::Turns;
 use crate::tasks::fleet::Fleet;
 use crate::tasks::intake::Intake;
 use crate::tasks::{Bell, Context, Policy};
@@ -37,7 +38,7 @@ pub struct App {
     recorder: Option<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>,
     stop: CancellationToken,
     /// Held as long as Porter runs: two engines on one database would do everything twice.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// Where the local runner finds the worker, when it is not this very program.
@@ -203,8 +204,18 @@ async fn open(path: &Path) -> anyhow::Result<Db> {
     Ok(db)
 }
 
+/// The right to the database.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Not only closed: a process that is being started somewhere may have a copy for a moment.
+        self.0.unlock().ok();
+    }
+}
+
 /// Takes the database for this process.
-fn lock(database: &Path) -> anyhow::Result<File> {
+fn lock(database: &Path) -> anyhow::Result<Lock> {
     let path = beside(database, "lock");
     let file = File::options()
         .create(true)
@@ -213,7 +224,7 @@ fn lock(database: &Path) -> anyhow::Result<File> {
         .open(&path)
         .with_context(|| format!("{} cannot be written; check DATABASE_URL", path.display()))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(_) => anyhow::bail!(
             "another porter runs on the database {}; stop it, or give this one its own DATABASE_URL",
             database.display()
@@ -262,6 +273,7 @@ fn context(
         }
     };
     let limits = &config.limits;
+    let began = clock.now();
     Ok(Context {
         db: db.clone(),
         clock,
@@ -285,6 +297,8 @@ fn context(
             machine: config.machine.clone(),
         }),
         bell: Bell::default(),
+        turns: Turns::default(),
+        began,
     })
 }
 

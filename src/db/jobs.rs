@@ -64,13 +64,15 @@ pub async fn enqueue(connection: &mut Connection, job: &NewJob, run_at: DateTime
     Ok(())
 }
 
-/// Claims due jobs for `lease`, at most `limit`, one of each lane that is neither busy nor in `paused`.
+/// Claims due jobs for `lease`, the longest due first: one of each lane that is neither busy nor in `paused`, and
+/// of each kind of lane (what stands before the colon) so many that no more than `room` are claimed in all.
+/// Where one remote side is slow, those of the others do not wait.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
 pub async fn claim(
     connection: &mut Connection,
-    limit: u32,
+    room: u32,
     paused: &[String],
     lease: TimeDelta,
     now: DateTime<Utc>,
@@ -91,14 +93,21 @@ pub async fn claim(
                AND lanes.lane NOT IN (SELECT value FROM json_each(?2))
                AND NOT EXISTS (SELECT 1 FROM jobs AS busy
                      WHERE busy.lane = lanes.lane AND busy.leased_until > ?1)
+           ),
+           lined_up(id, kind_of_lane, place) AS (
+             SELECT id, substr(lane, 1, instr(lane, ':')),
+               row_number() OVER (PARTITION BY substr(lane, 1, instr(lane, ':')) ORDER BY run_at, id)
+             FROM jobs WHERE id IN (SELECT id FROM due)
            )
            UPDATE jobs SET leased_until = ?3, fence = fence + 1, tries = tries + 1
-           WHERE id IN (SELECT id FROM due WHERE id IS NOT NULL LIMIT ?4)
+           WHERE id IN (SELECT id FROM lined_up WHERE place <= ?4 -
+             (SELECT count(*) FROM jobs AS busy
+              WHERE busy.leased_until > ?1 AND substr(busy.lane, 1, instr(busy.lane, ':')) = kind_of_lane))
            RETURNING id AS "id!", kind, lane, payload, tries, created_at, asked, fence"#,
         now,
         paused,
         until,
-        limit
+        room
     )
     .fetch_all(connection)
     .await?;
@@ -223,14 +232,35 @@ pub async fn backlog(connection: &mut Connection, now: DateTime<Utc>) -> Result<
     .await?)
 }
 
-/// When the next waiting job is due.
+/// Whether a job waits that is due, be its lane busy or not.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn is_any_due(connection: &mut Connection, now: DateTime<Utc>) -> Result<bool, Error> {
+    let now = millis(now);
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM jobs WHERE leased_until IS NULL AND run_at <= ?) AS "found!: bool""#,
+        now
+    )
+    .fetch_one(connection)
+    .await?)
+}
+
+/// When the next waiting job becomes due that is not due yet.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::Corrupt`].
-pub async fn next_due(connection: &mut Connection) -> Result<Option<DateTime<Utc>>, Error> {
-    let at = sqlx::query_scalar!(r#"SELECT min(run_at) AS "at: i64" FROM jobs WHERE leased_until IS NULL"#)
-        .fetch_one(connection)
-        .await?;
+pub async fn next_due(
+    connection: &mut Connection,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, Error> {
+    let now = millis(now);
+    let at = sqlx::query_scalar!(
+        r#"SELECT min(run_at) AS "at: i64" FROM jobs WHERE leased_until IS NULL AND run_at > ?"#,
+        now
+    )
+    .fetch_one(connection)
+    .await?;
     at.map(super::instant).transpose()
 }
 

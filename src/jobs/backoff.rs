@@ -3,15 +3,15 @@
 use chrono::TimeDelta;
 
 /// The longest pause between two tries.
-const LONGEST: TimeDelta = TimeDelta::seconds(60);
+const LONGEST: TimeDelta = TimeDelta::seconds(30);
 
-/// The pause after the `tries`-th try (from 1): doubling from one second to a minute, and up to half of it
-/// more by chance, so that many do not come back at once. `chance` is anything.
+/// The pause after the `tries`-th try (from 1): doubling from one second to half a minute, and up to half of
+/// it more by chance, so that many do not come back at once. `chance` is anything.
 pub(super) fn after(tries: u32, chance: u32) -> TimeDelta {
     let doubled = TimeDelta::seconds(1 << tries.saturating_sub(1).min(6));
     let pause = doubled.min(LONGEST);
     let part = f64::from(chance) / f64::from(u32::MAX);
-    #[expect(clippy::cast_possible_truncation, reason = "at most half a minute in milliseconds")]
+    #[expect(clippy::cast_possible_truncation, reason = "at most a quarter of a minute in milliseconds")]
     let more = (pause.num_milliseconds() as f64 * 0.5 * part) as i64;
     pause + TimeDelta::milliseconds(more)
 }
@@ -26,9 +26,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_from_a_second_to_a_minute() {
+    fn pauses_double_from_a_second_to_half_a_minute() {
         let seconds: Vec<i64> = (1..=9).map(|tries| after(tries, 0).num_seconds()).collect();
-        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 30, 30, 30, 30]);
     }
 
     #[test]

@@ -20,8 +20,9 @@ use tokio_util::sync::CancellationToken;
 use crate::db;
 use crate::tasks::{Context, Error, admission, error_chain};
 
-/// How many jobs run at once. Most of them wait for a remote service.
-const AT_ONCE: usize = 32;
+/// How many jobs of one kind of lane run at once. Most of them wait for a remote service: when Fly hangs, what is
+/// to be told on GitHub still is.
+const AT_ONCE: u32 = 16;
 /// How long a claimed job is kept from others; longer than any job may take.
 const LEASE: TimeDelta = TimeDelta::minutes(6);
 /// The safety net under the bell.
@@ -54,7 +55,7 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
             () = stop.cancelled() => {}
             () = context.bell.rung() => {}
             _ = running.join_next(), if !running.is_empty() => {}
-            () = tokio::time::sleep(pause(&context).await) => {}
+            () = tokio::time::sleep(pause(&context, &paused).await) => {}
         }
     }
     let finished = async { while running.join_next().await.is_some() {} };
@@ -92,18 +93,14 @@ pub async fn run_due(context: &Context) -> Result<(), Error> {
 async fn fill(context: &Context, running: &mut JoinSet<()>, paused: &Paused) -> Result<(), Error> {
     admission::admit(context).await?;
     while running.try_join_next().is_some() {}
-    let room = AT_ONCE.saturating_sub(running.len());
-    if room == 0 {
-        return Ok(());
-    }
-    for job in claim(context, room, paused).await? {
+    for job in claim(context, AT_ONCE, paused).await? {
         let (context, paused) = (context.clone(), paused.clone());
         running.spawn(async move { work::carry_out(&context, job, &paused).await });
     }
     Ok(())
 }
 
-async fn claim(context: &Context, room: usize, paused: &Paused) -> Result<Vec<db::jobs::Claimed>, Error> {
+async fn claim(context: &Context, room: u32, paused: &Paused) -> Result<Vec<db::jobs::Claimed>, Error> {
     let now = context.now();
     let lanes: Vec<String> = {
         let mut paused = paused.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,21 +108,22 @@ async fn claim(context: &Context, room: usize, paused: &Paused) -> Result<Vec<db
         paused.keys().cloned().collect()
     };
     // Most rings find nothing due: look before taking the one writer.
-    if db::jobs::next_due(&mut *context.db.read().await?).await?.is_none_or(|at| at > now) {
+    if !db::jobs::is_any_due(&mut *context.db.read().await?, now).await? {
         return Ok(Vec::new());
     }
     let mut write = context.db.begin().await?;
-    let room = u32::try_from(room).unwrap_or(u32::MAX);
     let claimed = db::jobs::claim(&mut write, room, &lanes, LEASE, now).await?;
     db::commit(write).await?;
     Ok(claimed)
 }
 
-/// How long to wait for the bell: until the next job is due, at most the poll.
-async fn pause(context: &Context) -> Duration {
-    let next = async { db::jobs::next_due(&mut *context.db.read().await?).await };
+/// How long to wait for the bell: until the next job is due or the next lane may be used again, at most the
+/// poll.
+async fn pause(context: &Context, paused: &Paused) -> Duration {
+    let now = context.now();
+    let next = async { db::jobs::next_due(&mut *context.db.read().await?, now).await };
     let due = next.await.ok().flatten();
-    due.and_then(|at| (at - context.now()).to_std().ok())
-        .map_or(POLL, |wait| wait.min(POLL))
-        .max(Duration::from_millis(20))
+    let open = paused.lock().unwrap_or_else(PoisonError::into_inner).values().copied().min();
+    let first = due.into_iter().chain(open).min();
+    first.map_or(POLL, |at| (at - now).to_std().unwrap_or_default().min(POLL)).max(Duration::from_millis(20))
 }

@@ -9,15 +9,21 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::backoff;
 use crate::db;
 use crate::tasks::{Context, Error, error_chain, redelivery, watch};
 
 /// How often running attempts are looked at.
-const WATCH: Duration = Duration::from_secs(10);
+const WATCH: Duration = Duration::from_secs(5);
 /// How often machines without an owner are looked for.
 const REAP: Duration = Duration::from_secs(60);
 /// How often GitHub is asked for deliveries that failed (contract §5).
 const REDELIVER: Duration = Duration::from_secs(600);
+/// The first pauses between two such questions: what was on its way while Porter was away is in GitHub's list
+/// only when GitHub has given it up, after ten seconds.
+const REDELIVER_FIRST: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(45)];
+/// The least pause between two such questions.
+const REDELIVER_AGAIN: Duration = Duration::from_secs(5);
 /// How often what is over is forgotten.
 const FORGET: Duration = Duration::from_secs(3600);
 /// GitHub Enterprise Server keeps deliveries for seven days; older ones cannot come again.
@@ -27,15 +33,19 @@ const DELIVERIES_KEPT: TimeDelta = TimeDelta::days(8);
 pub(super) fn start(context: &Context, stop: &CancellationToken) -> impl Future<Output = ()> + use<> {
     let tracker = TaskTracker::new();
     let begin = |what, pause, act: fn(Context) -> Acting| {
-        let context = context.clone();
-        tracker.spawn(every(what, pause, stop.clone(), move || act(context.clone())));
+        let own = context.clone();
+        tracker.spawn(every(what, context.clone(), stop.clone(), move || {
+            let acting = act(own.clone());
+            async move { acting.await.map(|()| pause) }
+        }));
     };
     begin("the watch", WATCH, |context| Box::pin(async move { watch::look(&context).await }));
     begin("the reaper", REAP, |context| Box::pin(async move { watch::reap(&context).await }));
     begin("forgetting", FORGET, |context| Box::pin(async move { forget(&context).await }));
-    let (context, swept) = (context.clone(), Arc::<Mutex<_>>::default());
-    tracker.spawn(every("the redelivery sweep", REDELIVER, stop.clone(), move || {
-        redeliver(context.clone(), swept.clone())
+    let sweeps = Arc::<Mutex<Sweeps>>::default();
+    let (context, own) = (context.clone(), context.clone());
+    tracker.spawn(every("the redelivery sweep", context, stop.clone(), move || {
+        redeliver(own.clone(), sweeps.clone())
     }));
     tracker.close();
     async move { tracker.wait().await }
@@ -43,21 +53,34 @@ pub(super) fn start(context: &Context, stop: &CancellationToken) -> impl Future<
 
 type Acting = BoxFuture<'static, Result<(), Error>>;
 
-/// Acts at once and then at every `pause`, until `stop`.
-async fn every<F: Future<Output = Result<(), Error>>>(
+/// Acts at once, and again after the pause that each time gives, until `stop`; after a failure as soon as it makes
+/// sense.
+async fn every<F: Future<Output = Result<Duration, Error>>>(
     what: &'static str,
-    pause: Duration,
+    context: Context,
     stop: CancellationToken,
     mut act: impl FnMut() -> F,
 ) {
+    let mut failures = 0;
     loop {
         let acted = tokio::select! {
             () = stop.cancelled() => return,
             acted = act() => acted,
         };
-        if let Err(error) = acted {
-            tracing::warn!(error = error_chain(&error), "{what} failed; it is tried again");
-        }
+        let pause = match acted {
+            Ok(pause) => {
+                failures = 0;
+                pause
+            }
+            Err(error) => {
+                failures += 1;
+                tracing::warn!(error = error_chain(&error), "{what} failed; it is tried again");
+                let now = context.now();
+                let asked = error.retry_at(now).map(|at| at - now);
+                let pause = backoff::after(failures, backoff::chance()).max(asked.unwrap_or_default());
+                pause.to_std().unwrap_or_default()
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
@@ -65,13 +88,25 @@ async fn every<F: Future<Output = Result<(), Error>>>(
     }
 }
 
-/// Looks three days back at the start, then as far as the last sweep that succeeded, with an hour to spare.
-async fn redeliver(context: Context, swept: Arc<Mutex<Option<DateTime<Utc>>>>) -> Result<(), Error> {
-    let since = *swept.lock().unwrap_or_else(PoisonError::into_inner);
+/// What is known of earlier sweeps for lost deliveries.
+#[derive(Clone, Copy, Default)]
+struct Sweeps {
+    done: usize,
+    since: Option<DateTime<Utc>>,
+}
+
+/// Looks three days back at the start, then as far as the last sweep that succeeded, with an hour to spare, and as
+/// far as the oldest event that is still missing.
+async fn redeliver(context: Context, sweeps: Arc<Mutex<Sweeps>>) -> Result<Duration, Error> {
+    let Sweeps { done, since } = *sweeps.lock().unwrap_or_else(PoisonError::into_inner);
     let began = context.now();
-    redelivery::sweep(&context, since).await?;
-    *swept.lock().unwrap_or_else(PoisonError::into_inner) = Some(began - TimeDelta::hours(1));
-    Ok(())
+    let redelivery::Swept { missing, .. } = redelivery::sweep(&context, since).await?;
+    let looked_back = began - TimeDelta::hours(1);
+    let since = Some(missing.map_or(looked_back, |missing| looked_back.min(missing.since)));
+    *sweeps.lock().unwrap_or_else(PoisonError::into_inner) = Sweeps { done: done + 1, since };
+    let due = missing.map(|missing| (missing.due - context.now()).to_std().unwrap_or_default());
+    let usual = REDELIVER_FIRST.get(done).copied().unwrap_or(REDELIVER);
+    Ok(due.unwrap_or(usual).clamp(REDELIVER_AGAIN, usual))
 }
 
 async fn forget(context: &Context) -> Result<(), Error> {

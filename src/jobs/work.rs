@@ -14,6 +14,8 @@ use crate::tasks::{Context, Error, Step, answers, clean_up, control, error_chain
 const LONGEST: Duration = Duration::from_secs(5 * 60);
 /// An effect that cannot be had for this long is given up: nobody waits for it any more.
 const GIVEN_UP_AFTER: TimeDelta = TimeDelta::days(3);
+/// A remote side that asks for no pause at all still gets this one.
+const SHORTEST_PAUSE: TimeDelta = TimeDelta::seconds(1);
 
 /// Carries out a job and writes down how it ended.
 pub(super) async fn carry_out(context: &Context, claimed: Claimed, paused: &Paused) {
@@ -70,13 +72,13 @@ async fn attempt(context: &Context, claimed: &Claimed, paused: &Paused) -> Ended
         return Ended::Done;
     }
     let reason = error_chain(&error);
-    if let Some(until) = error.retry_at(now) {
+    if let Some(until) = error.retry_at(now).map(|at| at.max(now + SHORTEST_PAUSE)) {
         tracing::info!(job.kind = claimed.kind, job.lane = claimed.lane, %until, "left alone as asked");
         paused.lock().unwrap_or_else(PoisonError::into_inner).insert(claimed.lane.clone(), until);
         return Ended::Again { at: until, error: Some(reason), counts: false };
     }
     let owed_since = DateTime::from_timestamp_millis(claimed.created_at).unwrap_or(now);
-    if now - owed_since > GIVEN_UP_AFTER {
+    if context.tried_for(owed_since) > GIVEN_UP_AFTER {
         tracing::error!(job.kind = claimed.kind, error = reason, "an effect is given up");
         return Ended::Done;
     }

@@ -6,7 +6,7 @@
 //! (again).
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -23,6 +23,10 @@ const TASK: &str = "porter_task";
 const ATTEMPT: &str = "porter_attempt";
 /// How often one launch asks for the machine before it leaves the rest to the next launch.
 const CREATES: u32 = 2;
+/// How often what may be repeated is asked before the answer is that there is none.
+const ASKS: u32 = 3;
+/// Who was kept waiting for this long is not asked again at once.
+const SLOW: Duration = Duration::from_secs(5);
 /// How long to wait before looking for a machine that may be being made.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long the worker has for its last push and report after SIGTERM. Fly's default is 5 s, its limit 300 s.
@@ -48,6 +52,23 @@ impl FlyRunner {
     /// The same with another pause between an unclear answer and the look for its effect.
     pub fn pausing(self, pause: Duration) -> Self {
         Self { pause, ..self }
+    }
+
+    /// Asks again at once, a few times, when Fly stumbles over something that may be repeated.
+    async fn ask<T, F>(&self, call: impl Fn() -> F) -> Result<T, fly::Error>
+    where
+        F: Future<Output = Result<T, fly::Error>>,
+    {
+        for _ in 1..ASKS {
+            let began = Instant::now();
+            match call().await {
+                Err(fly::Error::Unavailable { .. }) if began.elapsed() < SLOW => {
+                    tokio::time::sleep(self.pause / 4).await;
+                }
+                answer => return answer,
+            }
+        }
+        call().await
     }
 
     async fn launch_one(&self, spec: LaunchSpec) -> Result<Machine, Error> {
@@ -86,7 +107,8 @@ impl FlyRunner {
     /// The name is taken, yet no machine has the metadata. Either the list lags behind, and a later look
     /// finds it, or someone made a machine of this name by hand, and none ever will.
     async fn explain_conflict(&self, name: &str) -> Result<Machine, Error> {
-        let machines = self.client.list_machines(&self.app, &[]).await.map_err(|error| self.error(error))?;
+        let machines = self.ask(|| self.client.list_machines(&self.app, &[])).await;
+        let machines = machines.map_err(|error| self.error(error))?;
         if machines.iter().any(|machine| machine.name == name && ours(machine).is_none()) {
             let message = format!(
                 "the app `{}` has a machine named `{name}` that is not Porter's. Destroy it, then retry.",
@@ -99,7 +121,8 @@ impl FlyRunner {
     }
 
     async fn find_one(&self, task: &TaskId, attempt: u32) -> Result<Option<Machine>, Error> {
-        let machines = self.client.list_machines(&self.app, &[(TASK, task.as_str())]).await;
+        let metadata = [(TASK, task.as_str())];
+        let machines = self.ask(|| self.client.list_machines(&self.app, &metadata)).await;
         let mut machines: Vec<Machine> = machines
             .map_err(|error| self.error(error))?
             .iter()
@@ -114,7 +137,7 @@ impl FlyRunner {
     }
 
     async fn load(&self, id: &str) -> Result<Option<Machine>, Error> {
-        match self.client.machine(&self.app, id).await {
+        match self.ask(|| self.client.machine(&self.app, id)).await {
             Ok(machine) => Ok(ours(&machine)),
             Err(fly::Error::NotFound) => Ok(None),
             Err(error) => Err(self.error(error)),
@@ -122,7 +145,8 @@ impl FlyRunner {
     }
 
     async fn stop_one(&self, id: &str) -> Result<(), Error> {
-        match self.client.stop_machine(&self.app, id, &stop_config()).await {
+        let stop = stop_config();
+        match self.ask(|| self.client.stop_machine(&self.app, id, &stop)).await {
             Ok(()) | Err(fly::Error::NotFound) => Ok(()),
             // Fly may refuse to stop what has ended.
             Err(error @ (fly::Error::Rejected { .. } | fly::Error::Conflict { .. })) => {
@@ -133,11 +157,11 @@ impl FlyRunner {
     }
 
     async fn destroy_one(&self, id: &str) -> Result<(), Error> {
-        match self.client.destroy_machine(&self.app, id).await {
+        match self.ask(|| self.client.destroy_machine(&self.app, id)).await {
             Ok(()) | Err(fly::Error::NotFound) => Ok(()),
             // Fly may refuse to destroy what is being destroyed.
             Err(error @ (fly::Error::Rejected { .. } | fly::Error::Conflict { .. })) => {
-                match self.client.machine(&self.app, id).await {
+                match self.ask(|| self.client.machine(&self.app, id)).await {
                     Err(fly::Error::NotFound) => Ok(()),
                     Ok(machine) if is_destroyed(&machine.state) => Ok(()),
                     _ => Err(self.error(error)),
@@ -203,7 +227,7 @@ impl Runner for FlyRunner {
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Machine>, Error>> {
         Box::pin(async {
-            let machines = self.client.list_machines(&self.app, &[]).await;
+            let machines = self.ask(|| self.client.list_machines(&self.app, &[])).await;
             Ok(machines.map_err(|error| self.error(error))?.iter().filter_map(ours).collect())
         })
     }

@@ -42,7 +42,16 @@ impl<E: Into<Error>> From<E> for Stop {
 /// What is worth trying again.
 pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, Error> {
     let task = context.load(id).await?;
-    if task.attempt != attempt || task.phase != Some(Phase::Launching) {
+    if task.attempt != attempt || task.status != Status::Running {
+        // An earlier try, of this process or of one that was killed, may have made a machine of which nobody
+        // learned: the attempt's own clean-up may have looked before it was there.
+        let mut write = context.db.begin().await?;
+        enqueue(&mut write, &Job::CleanUp { task: task.id, attempt }, context.now()).await?;
+        db::commit(write).await?;
+        context.bell.ring();
+        return Ok(Step::Done);
+    }
+    if task.phase != Some(Phase::Launching) {
         return Ok(Step::Done);
     }
     match prepare(context, &task).await {
@@ -57,7 +66,7 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
         }
         Err(Stop::Later(error)) => {
             let since = task.started_at.unwrap_or(task.queued_at);
-            if context.now() - since < PATIENCE {
+            if context.tried_for(since) < PATIENCE {
                 return Err(error);
             }
             let message = format!(

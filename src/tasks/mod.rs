@@ -55,6 +55,10 @@ pub struct Context {
     pub policy: Arc<Policy>,
     /// Who is to be told that something was written.
     pub bell: Bell,
+    /// Requests of the API that must not be carried out twice at once.
+    pub turns: create::Turns,
+    /// Since when this process is there: before, nobody could be heard and nothing was tried.
+    pub began: DateTime<Utc>,
 }
 
 /// The operator's rules, as the configuration gives them.
@@ -199,6 +203,12 @@ impl Context {
     /// The current instant.
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
+    }
+
+    /// How long Porter has been waiting since `instant`, or trying: time in which it was not there does not
+    /// count, so that an outage of Porter's own is held against nobody.
+    pub fn tried_for(&self, instant: DateTime<Utc>) -> TimeDelta {
+        self.now() - instant.max(self.began)
     }
 
     /// The task, wherever it stands.

@@ -34,7 +34,7 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
         }
         Err(error) => {
             let reported = task.seen_at.unwrap_or(task.updated_at);
-            if error.may_pass() && context.now() - reported < PATIENCE * 24 {
+            if error.may_pass() && context.tried_for(reported) < PATIENCE * 24 {
                 return Err(error.into());
             }
             let (stage, message) = explain(&task, &error);

@@ -19,14 +19,19 @@ pub async fn run(context: &Context, id: &TaskId, again: bool) -> Result<Step, Er
     let task = context.load(id).await?;
     let github = context.github.installation(task.repository.installation_id);
     // Each for itself: a GitHub that does not take the reaction still gets the comment.
+    // An earlier try may have got the comment through and not the reaction.
     let reaction = match task.status_comment_id {
-        None => tolerate(&task, "reaction", react(&github, &task).await),
-        Some(_) => Ok(()),
+        Some(_) if !again => Ok(()),
+        _ => tolerate(&task, "reaction", react(&github, &task).await),
     };
+    if let Err(Error::Github(github::Error::RateLimited { .. })) = reaction {
+        // Nothing else would get through either, and a try that was put off does not count as one.
+        return reaction.map(|()| Step::Done);
+    }
     let shown = show_comment(context, &github, &task, again).await;
     let comment = shown.and_then(|shown| tolerate(&task, "status comment", shown));
     let labels = tolerate(&task, "labels", show_labels(&github, &task).await);
-    comment.and(labels).and(reaction)?;
+    reaction.and(comment).and(labels)?;
     Ok(Step::Done)
 }
 

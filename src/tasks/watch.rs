@@ -2,42 +2,55 @@
 //! three minutes, or without a machine is settled; its work is saved when the branch was pushed. Machines
 //! that no running attempt owns are destroyed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::StreamExt;
 
-use super::{Context, Error};
+use super::{Context, Error, error_chain};
 use crate::db;
 use crate::domain::report::FailureStage;
 use crate::domain::task::{Event, Phase, Status, Task};
 use crate::github;
-use crate::runner::MachineState;
+use crate::runner::{MachineState, Runner};
 
-/// After this silence the machine itself is looked at. Workers report every 30 seconds.
-const LISTEN_FOR: TimeDelta = TimeDelta::seconds(45);
+/// After this silence it is looked whether the machine is still there: who has ended says no more. A worker that
+/// cannot get through stays and tries.
+const LISTEN_FOR: TimeDelta = TimeDelta::seconds(10);
 /// After this silence the attempt is given up, whatever its machine looks like (contract §6).
 const SILENT: TimeDelta = TimeDelta::minutes(3);
+/// How long workers may take to get through once Porter is there again: longer than the rest between two of
+/// their tries.
+const AFTER_AN_OUTAGE: TimeDelta = TimeDelta::seconds(45);
 /// How long an attempt that should be settled waits for GitHub to say whether its branch is there.
 const ASK_GITHUB_FOR: TimeDelta = TimeDelta::minutes(30);
+/// How many attempts are looked at side by side.
+const AT_ONCE: usize = 8;
 
 /// Looks at every running attempt.
 ///
 /// # Errors
 /// [`Error::Db`]; what goes wrong with one attempt does not keep the others from being looked at.
 pub async fn look(context: &Context) -> Result<(), Error> {
-    let running = db::tasks::list_running(&mut *context.db.read().await?).await?;
-    for task in running.into_iter().filter(|task| task.phase == Some(Phase::Working)) {
-        if let Err(error) = look_at(context, &task).await {
-            tracing::warn!(task.id = %task.id, error = %error, "the attempt could not be looked at");
+    let mut working = db::tasks::list_running(&mut *context.db.read().await?).await?;
+    working.retain(|task| task.phase == Some(Phase::Working));
+    let missing = missing_machines(context, &working).await?;
+    let looks = working.iter().map(|task| async {
+        let missing = task.machine_id.as_ref().is_some_and(|id| missing.contains(id));
+        if let Err(error) = look_at(context, task, missing).await {
+            let error = error_chain(&error);
+            tracing::warn!(task.id = %task.id, error, "the attempt could not be looked at");
         }
-    }
+    });
+    futures_util::stream::iter(looks).for_each_concurrent(AT_ONCE, |look| look).await;
     Ok(())
 }
 
-async fn look_at(context: &Context, task: &Task) -> Result<(), Error> {
-    let now = context.now();
-    let silence = now - task.seen_at.unwrap_or(task.updated_at);
-    if task.deadline_at.is_some_and(|deadline| now >= deadline) {
+async fn look_at(context: &Context, task: &Task, missing: bool) -> Result<(), Error> {
+    let silence = context.tried_for(heard_at(task));
+    let overdue = task.deadline_at.is_some_and(|deadline| context.now() >= deadline);
+    if overdue && context.tried_for(task.created_at) >= AFTER_AN_OUTAGE {
         let message = "The task ran out of time and its machine did not report.".to_owned();
         return settle(context, task, Event::TimedOut { message }).await;
     }
@@ -45,13 +58,45 @@ async fn look_at(context: &Context, task: &Task) -> Result<(), Error> {
         let message = "The machine has not been heard for three minutes.".to_owned();
         return settle(context, task, Event::Failed { stage: FailureStage::Callback, message }).await;
     }
-    if silence >= LISTEN_FOR && machine_is_gone(context, task).await? {
+    if missing && machine_is_gone(context, task).await? {
         let message = "The machine ended without a report.".to_owned();
         return settle(context, task, Event::Failed { stage: FailureStage::Callback, message }).await;
     }
     Ok(())
 }
 
+fn heard_at(task: &Task) -> DateTime<Utc> {
+    task.seen_at.unwrap_or(task.updated_at)
+}
+
+/// The machines of these attempts that have been silent for a while and that a list does not show as alive: one
+/// question for each place where machines are.
+async fn missing_machines(context: &Context, working: &[Task]) -> Result<BTreeSet<String>, Error> {
+    let quiet = working.iter().filter(|task| context.now() - heard_at(task) >= LISTEN_FOR);
+    let mut fleets: BTreeMap<Option<String>, (Arc<dyn Runner>, BTreeSet<String>)> = BTreeMap::new();
+    for task in quiet {
+        let person = context.credentials.load(task.requester.id).await?;
+        let (Some(runner), Some(id)) = (context.fleet.find(&person), &task.machine_id) else { continue };
+        fleets.entry(person.fly_app).or_insert_with(|| (runner, BTreeSet::new())).1.insert(id.clone());
+    }
+    let mut missing = BTreeSet::new();
+    for (app, (runner, mut expected)) in fleets {
+        match runner.list().await {
+            Ok(machines) => {
+                for machine in machines.iter().filter(|machine| machine.state != MachineState::Gone) {
+                    expected.remove(&machine.id);
+                }
+                missing.append(&mut expected);
+            }
+            Err(error) => {
+                tracing::warn!(fly.app = app, error = error_chain(&error), "machines could not be listed");
+            }
+        }
+    }
+    Ok(missing)
+}
+
+/// Whether the machine itself is gone: a list may lag behind.
 async fn machine_is_gone(context: &Context, task: &Task) -> Result<bool, Error> {
     let person = context.credentials.load(task.requester.id).await?;
     let (Some(runner), Some(id)) = (context.fleet.find(&person), &task.machine_id) else { return Ok(false) };
@@ -64,13 +109,10 @@ async fn settle(context: &Context, task: &Task, event: Event) -> Result<(), Erro
     let event = match pushed_head(context, task).await {
         Ok(Some(commit_sha)) => Event::BranchFound { commit_sha },
         Ok(None) => event,
-        Err(error) => {
-            let overdue = context.now() - task.seen_at.unwrap_or(task.updated_at);
-            if error.is_transient() && overdue < ASK_GITHUB_FOR {
-                return Err(error.into());
-            }
-            event
+        Err(error) if error.is_transient() && context.tried_for(heard_at(task)) < ASK_GITHUB_FOR => {
+            return Err(error.into());
         }
+        Err(_) => event,
     };
     tracing::info!(task.id = %task.id, task.attempt = task.attempt, "the watchdog settles the attempt");
     context.end_attempt(task, event).await

@@ -18,7 +18,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::map_request_body::MapRequestBodyLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
-use tower_http::trace::TraceLayer;
+use tower_http::trace::{DefaultOnResponse, TraceLayer};
 
 use crate::accounts::sessions::Sessions;
 use crate::db::Db;
@@ -76,10 +76,12 @@ impl FromRequestParts<Site> for Service {
 /// Everything Porter answers.
 pub fn router(site: Site) -> Router {
     let id = HeaderName::from_static("x-request-id");
+    // What fails is logged where it fails, with its cause.
     let trace = TraceLayer::new_for_http()
         .make_span_with(span)
         .on_request(())
-        .on_response(tower_http::trace::DefaultOnResponse::new().level(tracing::Level::DEBUG));
+        .on_response(DefaultOnResponse::new().level(tracing::Level::DEBUG))
+        .on_failure(());
     let header = |name, value| {
         SetResponseHeaderLayer::if_not_present(HeaderName::from_static(name), HeaderValue::from_static(value))
     };

@@ -80,7 +80,8 @@ struct State {
 impl Machines {
     /// From now on, every machine made at `fly` runs a worker.
     pub fn run(seed: u64, github: &StandIn, fly: &FakeFly) -> Self {
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().expect("a client");
+        let http =
+            reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().expect("a client");
         let machines = Self { seed, github: github.clone(), fly: fly.clone(), http, state: Arc::default() };
         let all = machines.clone();
         fly.on(move |happening| match happening {
@@ -112,7 +113,8 @@ impl Machines {
 
     fn begin(&self, machine: &Machine) {
         let env = machine.env();
-        let read = |path: &str| machine.files().remove(path).ok_or_else(|| std::io::ErrorKind::NotFound.into());
+        let read =
+            |path: &str| machine.files().remove(path).ok_or_else(|| std::io::ErrorKind::NotFound.into());
         let assignment = Assignment::from_env(|name| env.get(name).cloned(), read, |_| Vec::new());
         let assignment = assignment.expect("everything a worker needs");
         let id = machine.id.clone();
@@ -229,7 +231,8 @@ impl Machines {
     }
 
     async fn post(&self, url: &str, assignment: &Assignment, body: &Value) -> Option<u16> {
-        let request = self.http.post(url).header("X-Porter-Callback-Token", &assignment.callback_token).json(body);
+        let request =
+            self.http.post(url).header("X-Porter-Callback-Token", &assignment.callback_token).json(body);
         request.send().await.ok().map(|answer| answer.status().as_u16())
     }
 }

@@ -14,7 +14,8 @@ impl Random {
 
     /// Numbers that belong to `name`, whatever else was drawn.
     pub fn of(seed: u64, name: &str) -> Self {
-        let mixed = name.bytes().fold(seed, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+        let mixed =
+            name.bytes().fold(seed, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
         Self(mixed)
     }
 

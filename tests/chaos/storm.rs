@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
 use axum::http::Method;
+use chrono::TimeDelta;
 use porter::config::variable;
 use porter::demo::standin::{Effect, Fault};
 
@@ -51,7 +51,8 @@ async fn every_mention_ends_exactly_once_whatever_fails_and_however_often_porter
 
     let began = Instant::now();
     let mut porter = stage.porter.start_ready().await;
-    let speaking = speak(&stage, &asked, seed, Duration::from_millis(2500) * u32::try_from(kills).expect("few"));
+    let speaking =
+        speak(&stage, &asked, seed, Duration::from_millis(2500) * u32::try_from(kills).expect("few"));
     let (mut porter, ()) = tokio::join!(
         async {
             kill_again_and_again(&stage, &mut porter, seed, kills).await;
@@ -117,7 +118,11 @@ async fn kill_again_and_again(stage: &Stage, porter: &mut Process, seed: u64, ki
     for _ in 0..kills {
         // The stand-in counts calls as GitHub does; the storm is to come from its faults alone.
         stage.github.set_rate_limit(5000, TimeDelta::hours(1));
-        stage.github.inject(Fault::before(Method::POST, "/repos/", Effect::PrimaryLimit(TimeDelta::seconds(2))));
+        stage.github.inject(Fault::before(
+            Method::POST,
+            "/repos/",
+            Effect::PrimaryLimit(TimeDelta::seconds(2)),
+        ));
         tokio::time::sleep(random.time(Duration::from_millis(200), Duration::from_millis(4500))).await;
         porter.kill();
         tokio::time::sleep(random.time(Duration::ZERO, Duration::from_millis(800))).await;
@@ -132,8 +137,9 @@ async fn settle(stage: &Stage, porter: &Process, asked: &[Asked]) {
     let mut told = Instant::now();
     loop {
         stage.github.set_rate_limit(5000, TimeDelta::hours(1));
-        let open: Vec<&Asked> =
-            stage.github.read(|world| asked.iter().filter(|asked| !verdict::has_ended(world, asked)).collect());
+        let open: Vec<&Asked> = stage
+            .github
+            .read(|world| asked.iter().filter(|asked| !verdict::has_ended(world, asked)).collect());
         let owed = porter.owed().await;
         let living = stage.fly.living().len();
         if open.is_empty() && owed == Some(0) && living == 0 {
@@ -144,7 +150,9 @@ async fn settle(stage: &Stage, porter: &Process, asked: &[Asked]) {
             eprintln!("{:5.1?}: {} not ended, {owed:?} owed, {living} machines", began.elapsed(), open.len());
         }
         if began.elapsed() > PATIENCE {
-            panic!("not settled: {owed:?} jobs are owed, {living} machines are there, and these have not ended: {open:?}");
+            panic!(
+                "not settled: {owed:?} jobs are owed, {living} machines are there, and these have not ended: {open:?}"
+            );
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -50,15 +50,17 @@ pub async fn complaints(stage: &Stage, asked: &[Asked]) -> Vec<String> {
         }
         let mut labels = stage.github.labels(&asked.repository, asked.issue);
         labels.sort();
-        let mut wanted =
-            ["help wanted", "porter:agent:mock", "porter:priority:normal", "porter:task"].map(str::to_owned).to_vec();
+        let mut wanted = ["help wanted", "porter:agent:mock", "porter:priority:normal", "porter:task"]
+            .map(str::to_owned)
+            .to_vec();
         wanted.push(format!("porter:{status}"));
         wanted.sort();
         if labels != wanted {
             complain(format!("expected the labels {wanted:?}, seen {labels:?}"));
         }
         let mention = comments.iter().find(|comment| comment.author != PORTER);
-        let eyes = mention.map_or(0, |comment| comment.reactions.iter().filter(|r| r.content == "eyes").count());
+        let eyes =
+            mention.map_or(0, |comment| comment.reactions.iter().filter(|r| r.content == "eyes").count());
         if eyes != 1 {
             complain(format!("expected one reaction, seen {eyes}"));
         }
@@ -90,7 +92,8 @@ pub async fn complaints(stage: &Stage, asked: &[Asked]) -> Vec<String> {
         complaints.push(format!("the worker of {task} could not push with its token"));
     }
     complaints.extend(live_tokens(stage).await);
-    complaints.extend(stage.github.violations().into_iter().map(|call| format!("against GitHub's rules: {call}")));
+    complaints
+        .extend(stage.github.violations().into_iter().map(|call| format!("against GitHub's rules: {call}")));
     complaints.extend(stage.fly.violations().into_iter().map(|call| format!("against Fly's rules: {call}")));
     complaints
 }
@@ -113,14 +116,21 @@ pub async fn remains(stage: &Stage) -> (Vec<String>, BTreeMap<String, i64>) {
     let db = Db::open(&stage.database()).await.expect("the database");
     let mut connection = db.writer().await.expect("a connection");
     let mut left = Vec::new();
-    let jobs = sqlx::query("SELECT key, tries, run_at, last_error FROM jobs").fetch_all(&mut *connection).await;
+    let jobs =
+        sqlx::query("SELECT key, tries, run_at, last_error FROM jobs").fetch_all(&mut *connection).await;
     for job in jobs.expect("the jobs") {
         let (key, tries, error): (String, i64, Option<String>) = (job.get(0), job.get(1), job.get(3));
         left.push(format!("the job {key} is still owed after {tries} tries: {error:?}"));
     }
     let tokens = sqlx::query("SELECT task_id FROM attempt_tokens").fetch_all(&mut *connection).await;
-    left.extend(tokens.expect("the tokens").iter().map(|row| format!("a token of {} is kept", row.get::<String, _>(0))));
-    let counts = sqlx::query("SELECT status, count(*) FROM tasks GROUP BY status").fetch_all(&mut *connection).await;
+    left.extend(
+        tokens
+            .expect("the tokens")
+            .iter()
+            .map(|row| format!("a token of {} is kept", row.get::<String, _>(0))),
+    );
+    let counts =
+        sqlx::query("SELECT status, count(*) FROM tasks GROUP BY status").fetch_all(&mut *connection).await;
     let counts = counts.expect("the tasks").iter().map(|row| (row.get(0), row.get(1))).collect();
     drop(connection);
     db.close().await;
@@ -130,6 +140,7 @@ pub async fn remains(stage: &Stage) -> (Vec<String>, BTreeMap<String, i64>) {
 /// The marker of a comment of Porter's.
 pub fn marker(body: &str) -> serde_json::Value {
     let last = body.trim_end().lines().next_back().unwrap_or_default();
-    let json = last.strip_prefix("<!-- porter:").and_then(|rest| rest.strip_suffix(" -->")).unwrap_or_default();
+    let json =
+        last.strip_prefix("<!-- porter:").and_then(|rest| rest.strip_suffix(" -->")).unwrap_or_default();
     serde_json::from_str(json).unwrap_or_default()
 }

@@ -35,7 +35,7 @@ async fn a_github_that_lacks_all_but_the_essential_still_gets_its_pull_request()
         assert_eq!(task.status, Status::Success, "where {status} is answered: {task:#?}");
         assert!(world.only_pull().open);
         assert!(world.status_comment(issue, &id).body.contains("is done"));
-        assert_eq!(redelivery::sweep(world.porter(), None).await.expect("nothing to ask for"), 0);
+        assert_eq!(redelivery::sweep(world.porter(), None).await.expect("nothing to ask for").asked, 0);
         world.close().await;
     }
 }
@@ -85,7 +85,7 @@ async fn a_delivery_that_github_no_longer_keeps_does_not_keep_the_others_from_co
     assert_eq!(lost.len(), 2, "{lost:#?}");
     // Whichever of the two is asked for first is gone.
     world.github.inject(Fault::before(Method::POST, "/app/hook/deliveries/", Effect::Status(404)));
-    assert_eq!(redelivery::sweep(world.porter(), None).await.expect("a sweep"), 1);
+    assert_eq!(redelivery::sweep(world.porter(), None).await.expect("a sweep").asked, 1);
     let answered = |world: &standin::World| {
         let comments = world.comments(REPO, issue);
         comments.into_iter().find(|comment| comment.author == "porter[bot]")

@@ -183,26 +183,31 @@ fn installation(payload: webhook::Installation) -> Said {
     if payload.action == "deleted" {
         return Said::Uninstalled { installation: payload.installation.id };
     }
-    let suspended = payload.action == "suspend";
     let added = names(payload.repositories.unwrap_or_default());
-    Said::Installed { installation: details(payload.installation, suspended), added, removed: Vec::new() }
+    let mut installation = details(payload.installation);
+    match payload.action.as_str() {
+        "suspend" => installation.suspended = true,
+        "unsuspend" => installation.suspended = false,
+        _ => {}
+    }
+    Said::Installed { installation, added, removed: Vec::new() }
 }
 
 fn repositories(payload: webhook::InstallationRepositories) -> Said {
     Said::Installed {
-        installation: details(payload.installation, false),
+        installation: details(payload.installation),
         added: names(payload.repositories_added),
         removed: names(payload.repositories_removed),
     }
 }
 
-fn details(installation: webhook::InstallationDetails, suspended: bool) -> Installation {
+fn details(installation: webhook::InstallationDetails) -> Installation {
     Installation {
         id: installation.id,
         account_login: installation.account.login,
         account_type: installation.account.kind,
         repository_selection: installation.repository_selection,
-        suspended,
+        suspended: installation.suspended_at.is_some(),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::domain::comment::Refusal;
 use crate::domain::job::{Control, Job, Reply};
 use crate::domain::settings::Settings;
 use crate::domain::task::{Effect, Event, Task};
-use crate::tasks::decision::{Facts, decide, may_ask};
+use crate::tasks::decision::{Facts, decide, may_ask, may_wait};
 use crate::tasks::{Context, Error, apply, enqueue, record_status};
 
 /// The reason that is remembered when the person was invited to sign in within the day before: only an
@@ -211,10 +211,8 @@ impl Batch<'_> {
             Ok(task) => task,
             Err(refusal) => return refused(refusal),
         };
-        if let Some(limit) = self.context.policy.queued_per_user
-            && db::queue::count_waiting(write, sender).await? >= limit
-        {
-            return refused(Refusal::TooManyTasks { limit });
+        if let Err(refusal) = may_wait(&self.context.policy, write, sender).await? {
+            return refused(refusal);
         }
         match db::tasks::insert(write, &task).await {
             Ok(()) => Ok(Verdict::Task(Box::new(task))),

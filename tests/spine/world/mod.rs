@@ -104,6 +104,21 @@ impl World {
         self.porter = Some(Porter { context, sessions, stop, running });
     }
 
+    /// Starts Porter although nobody told it of an App. What it gives ends it again.
+    pub async fn start_without_app(&self) -> impl Future<Output = ()> + use<> {
+        let config = Config::load(&self.environment).expect("a good configuration");
+        let stop = CancellationToken::new();
+        let app =
+            App::build(config, &self.environment, self.clock.clone(), self.worker.clone(), stop.clone());
+        let app = app.await.expect("Porter starts");
+        assert!(app.context().is_none(), "nobody told Porter of an App");
+        let running = tokio::spawn(app.run());
+        async move {
+            stop.cancel();
+            running.await.expect("Porter does not panic").expect("Porter ends well");
+        }
+    }
+
     /// Porter's ground while it does not run: what would happen happens only when the test calls for it.
     pub async fn context_without_engine(&self) -> Context {
         assert!(self.porter.is_none(), "Porter runs");

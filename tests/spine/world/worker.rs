@@ -69,6 +69,14 @@ impl World {
         self.task(id).await
     }
 
+    /// Reports success as soon as the task works, then waits until everything owed is done.
+    pub async fn report_once_working(&self, id: &TaskId) {
+        let task = self.working(id).await;
+        let commit = self.push(id).await;
+        self.report_success(&task, &commit).await.expect(200);
+        self.backlog_when("everything is done", |all| all.owed == 0).await;
+    }
+
     /// Lets a working task fail.
     pub async fn fail(&self, id: &TaskId) -> Task {
         let task = self.working(id).await;
