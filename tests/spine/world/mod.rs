@@ -196,10 +196,12 @@ impl World {
                 "waited in vain until {what}; the task is {task:#?}\n{}",
                 logs::latest_warnings()
             );
-            let due = db::jobs::next_due(&mut self.porter().db.read().await.expect("a connection")).await;
+            let now = self.clock.now();
+            let due =
+                db::jobs::next_due(&mut self.porter().db.read().await.expect("a connection"), now).await;
             // A minute is more than any pause between two tries, and less than a machine may be silent.
-            if let Some(due) = due.expect("an instant").filter(|due| *due > self.clock.now()) {
-                self.clock.advance((due - self.clock.now()).min(chrono::TimeDelta::minutes(1)));
+            if let Some(due) = due.expect("an instant") {
+                self.clock.advance((due - now).min(chrono::TimeDelta::minutes(1)));
                 self.porter().bell.ring();
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -230,12 +232,12 @@ impl World {
             let (owed, due) = {
                 let mut connection = context.db.read().await.expect("a connection");
                 let backlog = db::jobs::backlog(&mut connection, now).await.expect("a count");
-                (backlog, db::jobs::next_due(&mut connection).await.expect("an instant"))
+                (backlog, db::jobs::next_due(&mut connection, now).await.expect("an instant"))
             };
             if owed.owed == 0 {
                 return;
             }
-            if let Some(due) = due.filter(|due| *due > now) {
+            if let Some(due) = due {
                 self.clock.advance(due - now);
                 context.bell.ring();
             }
