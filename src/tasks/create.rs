@@ -135,8 +135,8 @@ pub async fn create(
         }
         Err(error) => return Err(error.into()),
     }
-    record_status(&mut write, &task, now).await?;
-    enqueue(&mut write, &Job::of(&task, Effect::Reflect), now).await?;
+    record_status(&mut write, std::slice::from_ref(&task), now).await?;
+    enqueue(&mut write, &[Job::of(&task, Effect::Reflect)], now).await?;
     if let Some((key, digest)) = key {
         let remembered = Remembered { request_digest: digest.to_owned(), task_id: task.id.to_string() };
         db::idempotency::insert(&mut write, user.github_id, key, &remembered, now).await?;
@@ -167,7 +167,9 @@ async fn look_up(context: &Context, user: &User, wanted: &Wanted) -> Result<Requ
     let Some(installation_id) = context.github.find_installation(owner, name).await? else {
         return Err(Failure::Refused(Refusal::MissingInstallation));
     };
-    if db::installations::is_suspended(&mut *context.db.read().await?, installation_id).await? {
+    let suspended =
+        db::installations::list_suspended(&mut *context.db.read().await?, &[installation_id]).await?;
+    if !suspended.is_empty() {
         return Err(Failure::Refused(Refusal::MissingInstallation));
     }
     let github = context.github.installation(installation_id);

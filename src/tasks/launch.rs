@@ -46,7 +46,7 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
         // An earlier try, of this process or of one that was killed, may have made a machine of which nobody
         // learned: the attempt's own clean-up may have looked before it was there.
         let mut write = context.db.begin().await?;
-        enqueue(&mut write, &Job::CleanUp { task: task.id, attempt }, context.now()).await?;
+        enqueue(&mut write, &[Job::CleanUp { task: task.id, attempt }], context.now()).await?;
         db::commit(write).await?;
         context.bell.ring();
         return Ok(Step::Done);
@@ -238,7 +238,7 @@ async fn record(
         super::apply(&mut write, &current, event, now).await?;
         tracing::info!(task.id = %task.id, task.attempt = task.attempt, machine.id = %machine.id, "the machine is there");
     } else if current.status != Status::Running || current.attempt != task.attempt {
-        enqueue(&mut write, &Job::of(task, Effect::CleanUp), now).await?;
+        enqueue(&mut write, &[Job::of(task, Effect::CleanUp)], now).await?;
     }
     db::commit(write).await?;
     context.bell.ring_for(&task.id);

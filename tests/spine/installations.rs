@@ -18,7 +18,8 @@ fn installation(id: i64) -> Value {
 }
 
 async fn is_suspended(world: &World, id: i64) -> bool {
-    db::installations::is_suspended(&mut world.porter().db.read().await.unwrap(), id).await.unwrap()
+    let mut connection = world.porter().db.read().await.unwrap();
+    !db::installations::list_suspended(&mut connection, &[id]).await.unwrap().is_empty()
 }
 
 #[tokio::test(flavor = "multi_thread")]

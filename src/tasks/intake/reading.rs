@@ -46,6 +46,8 @@ pub(super) struct Spoken {
     pub request: Request,
     /// The comment.
     pub comment_id: i64,
+    /// `<repository id>:<comment id>`: comments are numbered per GitHub, not per delivery.
+    pub comment_key: String,
 }
 
 /// What a mention asks.
@@ -151,6 +153,7 @@ fn comment(payload: webhook::IssueComment, app_id: u64, mock: bool) -> Said {
     Said::Mention(Box::new(Spoken {
         asked,
         comment_id: payload.comment.id,
+        comment_key: format!("{}:{}", payload.repository.id, payload.comment.id),
         request: Request {
             repository: Repository {
                 id: payload.repository.id,
