@@ -135,10 +135,8 @@ impl App {
         }
         let closing = stop.clone();
         parts.spawn(async move {
-            axum::serve(listener, web::router(site))
-                .with_graceful_shutdown(async move { closing.cancelled().await })
-                .await
-                .context("the server ended")
+            web::serve(listener, web::router(site), closing).await;
+            Ok(())
         });
         let mut outcome = Ok(());
         let drained = async {
