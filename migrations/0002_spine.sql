@@ -63,8 +63,8 @@ CREATE INDEX tasks_running ON tasks(requester_id) WHERE status = 'running';
 CREATE INDEX tasks_by_issue ON tasks(repo_id, issue_number, id);
 -- Whose machines are to be looked at.
 CREATE INDEX tasks_by_change ON tasks(updated_at, requester_id);
--- A person's lists, newest first.
-CREATE INDEX tasks_by_requester ON tasks(requester_id, id);
+-- A person's lists: active ones first, newest first.
+CREATE INDEX tasks_by_requester ON tasks(requester_id, (completed_at IS NULL), id);
 
 -- What happened to a task, in order: status changes, progress and the worker's log lines.
 CREATE TABLE task_events (
@@ -109,6 +109,7 @@ CREATE TABLE jobs (
 );
 
 CREATE INDEX jobs_by_lane ON jobs(lane, rank, run_at);
+CREATE INDEX jobs_waiting ON jobs(run_at) WHERE leased_until IS NULL;
 CREATE INDEX jobs_leased ON jobs(lane, leased_until) WHERE leased_until IS NOT NULL;
 
 -- Webhook deliveries already answered, and the comments they were about.

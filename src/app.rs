@@ -21,7 +21,9 @@ use crate::crypto::tokens::Keys;
 use crate::crypto::vault::Vault;
 use crate::db::Db;
 use crate::db::queue::Caps;
+use crate::runner::Backend;
 use crate::runner::local::LocalRunner;
+use crate::tasks::create::Turns;
 use crate::tasks::fleet::Fleet;
 use crate::tasks::intake::Intake;
 use crate::tasks::{Bell, Context, Policy};
@@ -36,7 +38,7 @@ pub struct App {
     recorder: Option<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>,
     stop: CancellationToken,
     /// Held as long as Porter runs: two engines on one database would do everything twice.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// Where the local runner finds the worker, when it is not this very program.
@@ -133,10 +135,8 @@ impl App {
         }
         let closing = stop.clone();
         parts.spawn(async move {
-            axum::serve(listener, web::router(site))
-                .with_graceful_shutdown(async move { closing.cancelled().await })
-                .await
-                .context("the server ended")
+            web::serve(listener, web::router(site), closing).await;
+            Ok(())
         });
         let mut outcome = Ok(());
         let drained = async {
@@ -204,8 +204,18 @@ async fn open(path: &Path) -> anyhow::Result<Db> {
     Ok(db)
 }
 
+/// The right to the database.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Not only closed: a process that is being started somewhere may have a copy for a moment.
+        self.0.unlock().ok();
+    }
+}
+
 /// Takes the database for this process.
-fn lock(database: &Path) -> anyhow::Result<File> {
+fn lock(database: &Path) -> anyhow::Result<Lock> {
     let path = beside(database, "lock");
     let file = File::options()
         .create(true)
@@ -214,7 +224,7 @@ fn lock(database: &Path) -> anyhow::Result<File> {
         .open(&path)
         .with_context(|| format!("{} cannot be written; check DATABASE_URL", path.display()))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(_) => anyhow::bail!(
             "another porter runs on the database {}; stop it, or give this one its own DATABASE_URL",
             database.display()
@@ -248,8 +258,8 @@ fn context(
         clock.clone(),
     )
     .context("the GitHub client cannot be made")?;
-    let fleet = match config.runner {
-        RunnerKind::Fly => Fleet::Fly(fly::Api::new(&config.fly.base_url).context("FLY_API_BASE_URL")?),
+    let machines = match config.runner {
+        RunnerKind::Fly => Backend::Fly(fly::Api::new(&config.fly.base_url).context("FLY_API_BASE_URL")?),
         RunnerKind::Local => {
             let program = match worker.program {
                 Some(program) => program,
@@ -259,7 +269,7 @@ fn context(
             let folder = beside(&config.database.path, "machines");
             let runner = LocalRunner::new(&folder, &program, &search_path)
                 .with_context(|| format!("{} cannot be written", folder.display()))?;
-            Fleet::Local(Arc::new(runner))
+            Backend::Local(runner)
         }
     };
     let limits = &config.limits;
@@ -268,7 +278,7 @@ fn context(
         db: db.clone(),
         clock,
         github,
-        fleet,
+        fleet: Fleet(machines),
         credentials: Credentials::new(db.clone(), vault.clone(), config.shared.clone()),
         keys: Arc::new(Keys::new(
             &config.encryption_root,
@@ -287,6 +297,7 @@ fn context(
             machine: config.machine.clone(),
         }),
         bell: Bell::default(),
+        turns: Turns::default(),
         began,
     })
 }

@@ -35,7 +35,9 @@ pub fn start(default_filter: &str) -> Result<(), Error> {
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Already started (several tests in one process): the first one stays.
     let _ = if json {
-        tracing::subscriber::set_global_default(logs.json().flatten_event(true).finish())
+        tracing::subscriber::set_global_default(
+            logs.json().flatten_event(true).with_span_list(false).finish(),
+        )
     } else {
         tracing::subscriber::set_global_default(logs.with_ansi(on_terminal).finish())
     };

@@ -31,27 +31,36 @@ pub struct Delivery {
 /// A delivery that was answered before.
 #[derive(Clone, Debug)]
 pub struct Known {
+    /// Its guid.
+    pub guid: String,
+    /// The comment it was the first about.
+    pub comment_key: Option<String>,
     /// The task it made or was about.
     pub task_id: Option<String>,
 }
 
-/// The delivery with this guid, or the one about this comment.
+/// The deliveries with these guids, and the first ones about these comments.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
-pub async fn find(
+pub async fn list_known(
     connection: &mut Connection,
-    guid: &str,
-    comment_key: Option<&str>,
-) -> Result<Option<Known>, Error> {
+    guids: &[&str],
+    comment_keys: &[&str],
+) -> Result<Vec<Known>, Error> {
+    let guids = serde_json::Value::from(guids).to_string();
+    let comment_keys = serde_json::Value::from(comment_keys).to_string();
     Ok(sqlx::query_as!(
         Known,
-        "SELECT task_id FROM deliveries WHERE guid = ?1
-         UNION ALL SELECT task_id FROM deliveries WHERE comment_key = ?2 LIMIT 1",
-        guid,
-        comment_key
+        "SELECT guid, comment_key, task_id FROM deliveries
+           WHERE guid IN (SELECT value FROM json_each(?1))
+         UNION ALL
+         SELECT guid, comment_key, task_id FROM deliveries
+           WHERE comment_key IN (SELECT value FROM json_each(?2))",
+        guids,
+        comment_keys
     )
-    .fetch_optional(connection)
+    .fetch_all(connection)
     .await?)
 }
 
@@ -105,20 +114,6 @@ pub async fn was_invited(
     .fetch_one(connection)
     .await?;
     Ok(found)
-}
-
-/// Which of these guids were answered.
-///
-/// # Errors
-/// [`Error::Unavailable`].
-pub async fn list_known(connection: &mut Connection, guids: &[String]) -> Result<Vec<String>, Error> {
-    let guids = serde_json::Value::from(guids).to_string();
-    Ok(sqlx::query_scalar!(
-        "SELECT guid FROM deliveries WHERE guid IN (SELECT value FROM json_each(?))",
-        guids
-    )
-    .fetch_all(connection)
-    .await?)
 }
 
 /// Forgets what GitHub can no longer deliver again (3 days on github.com, 7 on Enterprise Server; a comment

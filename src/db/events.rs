@@ -1,10 +1,11 @@
 //! `task_events`: what happened to a task, in order; what `GET /api/tasks/:id/events` streams.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{Connection, Error, instant, millis, narrow};
-use crate::domain::task::TaskId;
+use crate::domain::task::{Task, TaskId};
 
 /// What kind of thing happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,31 +47,49 @@ pub struct Event {
 /// The most events kept of one task: a chatty agent must not fill the disk. Status changes always fit.
 const MOST_EVENTS: i64 = 20_000;
 
-/// Appends to a task's history. Beyond the bound, only status changes are kept.
+/// Something that happened, about to be written.
+#[derive(Clone, Debug, Serialize)]
+pub struct NewEvent {
+    task_id: String,
+    attempt: u32,
+    kind: &'static str,
+    data: String,
+}
+
+impl NewEvent {
+    /// This happened to the task's attempt.
+    pub fn new(task: &Task, kind: Kind, data: &Value) -> Self {
+        let (task_id, kind) = (task.id.to_string(), kind.as_str());
+        Self { task_id, attempt: task.attempt, kind, data: data.to_string() }
+    }
+}
+
+/// Appends to the histories of tasks, in order, all in one statement. Beyond the bound, only status changes
+/// are kept.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
 pub async fn append(
     connection: &mut Connection,
-    task: &TaskId,
-    attempt: u32,
-    kind: Kind,
-    data: &Value,
+    events: &[NewEvent],
     at: DateTime<Utc>,
 ) -> Result<(), Error> {
-    let (id, kind_text, data, at) = (task.as_str(), kind.as_str(), data.to_string(), millis(at));
-    let most = if kind == Kind::Status { i64::MAX } else { MOST_EVENTS };
+    let rows = serde_json::to_string(events)
+        .map_err(|error| Error::Corrupt { what: format!("an event: {error}") })?;
+    let at = millis(at);
     sqlx::query!(
         "INSERT INTO task_events (task_id, seq, attempt, at, kind, data)
-         SELECT ?1, n + 1, ?2, ?3, ?4, ?5
-         FROM (SELECT coalesce(max(seq), 0) AS n FROM task_events WHERE task_id = ?1)
-         WHERE n < ?6",
-        id,
-        attempt,
+         SELECT task_id, last + n, attempt, ?2, kind, data
+         FROM (SELECT value ->> 'task_id' AS task_id, value ->> 'attempt' AS attempt,
+                 value ->> 'kind' AS kind, value ->> 'data' AS data,
+                 row_number() OVER (PARTITION BY value ->> 'task_id' ORDER BY key) AS n,
+                 (SELECT coalesce(max(seq), 0) FROM task_events
+                    WHERE task_events.task_id = value ->> 'task_id') AS last
+               FROM json_each(?1))
+         WHERE kind = 'status' OR last + n <= ?3",
+        rows,
         at,
-        kind_text,
-        data,
-        most
+        MOST_EVENTS
     )
     .execute(connection)
     .await?;

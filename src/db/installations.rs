@@ -101,16 +101,17 @@ pub async fn remove_repositories(
     Ok(())
 }
 
-/// Whether an installation is known to be suspended: then nothing can be done through it.
+/// Which of these installations are known to be suspended: nothing can be done through them.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
-pub async fn is_suspended(connection: &mut Connection, id: i64) -> Result<bool, Error> {
+pub async fn list_suspended(connection: &mut Connection, ids: &[i64]) -> Result<Vec<i64>, Error> {
+    let ids = serde_json::Value::from(ids).to_string();
     Ok(sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT 1 FROM installations
-             WHERE installation_id = ? AND suspended_at IS NOT NULL) AS "found!: bool""#,
-        id
+        "SELECT installation_id FROM installations
+         WHERE installation_id IN (SELECT value FROM json_each(?)) AND suspended_at IS NOT NULL",
+        ids
     )
-    .fetch_one(connection)
+    .fetch_all(connection)
     .await?)
 }

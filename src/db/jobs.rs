@@ -5,11 +5,12 @@
 //! single task. A job asked for again while it runs is run once more afterwards (`asked` tells).
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 
 use super::{Connection, Error, millis, narrow};
 
 /// A job to be written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct NewJob {
     /// What is to be done.
     pub kind: &'static str,
@@ -42,21 +43,26 @@ pub struct Claimed {
     fence: i64,
 }
 
-/// Writes a job, or asks once more for the one that has its key.
+/// Writes jobs, all in one statement; one whose key is owed already is asked for once more.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
-pub async fn enqueue(connection: &mut Connection, job: &NewJob, run_at: DateTime<Utc>) -> Result<(), Error> {
+pub async fn enqueue(
+    connection: &mut Connection,
+    jobs: &[NewJob],
+    run_at: DateTime<Utc>,
+) -> Result<(), Error> {
+    let rows =
+        serde_json::to_string(jobs).map_err(|error| Error::Corrupt { what: format!("a job: {error}") })?;
     let run_at = millis(run_at);
     sqlx::query!(
         "INSERT INTO jobs (kind, key, lane, rank, payload, run_at, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
+         SELECT value ->> 'kind', value ->> 'key', value ->> 'lane', value ->> 'rank', value ->> 'payload',
+           ?2, ?2
+         FROM json_each(?1)
+         WHERE true
          ON CONFLICT(key) DO UPDATE SET asked = asked + 1, run_at = min(run_at, excluded.run_at)",
-        job.kind,
-        job.key,
-        job.lane,
-        job.rank,
-        job.payload,
+        rows,
         run_at
     )
     .execute(connection)
@@ -64,22 +70,21 @@ pub async fn enqueue(connection: &mut Connection, job: &NewJob, run_at: DateTime
     Ok(())
 }
 
-/// Claims due jobs for `lease`, the longest due first: one of each lane that is neither busy nor in `paused`, and
-/// of each kind of lane (what stands before the colon) so many that no more than `room` are claimed in all.
-/// Where one remote side is slow, those of the others do not wait.
+/// The jobs to claim now, the longest due first: one of each lane that is neither busy nor in `paused`, and of
+/// each kind of lane (what stands before the colon) only so many that `room` of it are claimed in all. Where
+/// one remote side is slow, the jobs of the others do not wait. The cost grows with the lanes, not with the jobs.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
-pub async fn claim(
+pub async fn list_due(
     connection: &mut Connection,
     room: u32,
     paused: &[String],
-    lease: TimeDelta,
     now: DateTime<Utc>,
-) -> Result<Vec<Claimed>, Error> {
+) -> Result<Vec<i64>, Error> {
     let paused = serde_json::Value::from(paused).to_string();
-    let (until, now) = (millis(now + lease), millis(now));
-    let rows = sqlx::query!(
+    let now = millis(now);
+    Ok(sqlx::query_scalar!(
         r#"WITH RECURSIVE lanes(lane) AS (
              SELECT min(lane) FROM jobs
              UNION ALL
@@ -99,15 +104,37 @@ pub async fn claim(
                row_number() OVER (PARTITION BY substr(lane, 1, instr(lane, ':')) ORDER BY run_at, id)
              FROM jobs WHERE id IN (SELECT id FROM due)
            )
-           UPDATE jobs SET leased_until = ?3, fence = fence + 1, tries = tries + 1
-           WHERE id IN (SELECT id FROM lined_up WHERE place <= ?4 -
-             (SELECT count(*) FROM jobs AS busy
-              WHERE busy.leased_until > ?1 AND substr(busy.lane, 1, instr(busy.lane, ':')) = kind_of_lane))
-           RETURNING id AS "id!", kind, lane, payload, tries, created_at, asked, fence"#,
+           SELECT id AS "id!: i64" FROM lined_up
+           WHERE place <= ?3 - (SELECT count(*) FROM jobs AS busy
+             WHERE busy.leased_until > ?1 AND substr(busy.lane, 1, instr(busy.lane, ':')) = kind_of_lane)"#,
         now,
         paused,
-        until,
         room
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Claims for `lease` those of `due` that are still free. Who listed them must be the only one who claims.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn claim(
+    connection: &mut Connection,
+    due: &[i64],
+    lease: TimeDelta,
+    now: DateTime<Utc>,
+) -> Result<Vec<Claimed>, Error> {
+    let due = serde_json::Value::from(due).to_string();
+    let (until, now) = (millis(now + lease), millis(now));
+    let rows = sqlx::query!(
+        r#"UPDATE jobs SET leased_until = ?1, fence = fence + 1, tries = tries + 1
+           WHERE id IN (SELECT value FROM json_each(?2)) AND run_at <= ?3
+             AND (leased_until IS NULL OR leased_until <= ?3)
+           RETURNING id AS "id!", kind, lane, payload, tries, created_at, asked, fence"#,
+        until,
+        due,
+        now
     )
     .fetch_all(connection)
     .await?;
@@ -232,21 +259,7 @@ pub async fn backlog(connection: &mut Connection, now: DateTime<Utc>) -> Result<
     .await?)
 }
 
-/// Whether a job waits that is due, be its lane busy or not.
-///
-/// # Errors
-/// [`Error::Unavailable`].
-pub async fn is_any_due(connection: &mut Connection, now: DateTime<Utc>) -> Result<bool, Error> {
-    let now = millis(now);
-    Ok(sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT 1 FROM jobs WHERE leased_until IS NULL AND run_at <= ?) AS "found!: bool""#,
-        now
-    )
-    .fetch_one(connection)
-    .await?)
-}
-
-/// When the next waiting job becomes due that is not due yet.
+/// When, after `now`, the next waiting job is due.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::Corrupt`].

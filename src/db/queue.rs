@@ -1,6 +1,8 @@
 //! Whose turn it is. The order is priority, then age, with a waiting task rising one class every ten
 //! minutes (contract §6); a person at their limit is passed over, so that nobody waits behind them.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 
 use super::{Connection, Error, millis, parsed};
@@ -76,6 +78,31 @@ pub async fn position(connection: &mut Connection, task: &Task, now: DateTime<Ut
     .fetch_one(connection)
     .await?;
     Ok(u32::try_from(ahead).unwrap_or(u32::MAX).saturating_add(1))
+}
+
+/// Where these queued tasks stand in the line, from 1, by their ids.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn positions(
+    connection: &mut Connection,
+    ids: &[&str],
+    now: DateTime<Utc>,
+) -> Result<HashMap<String, u32>, Error> {
+    let ids = serde_json::Value::from(ids).to_string();
+    let now = millis(now);
+    let rows = sqlx::query!(
+        r#"SELECT id AS "id!: String", place AS "place!: i64"
+           FROM (SELECT id, row_number() OVER
+                   (ORDER BY min(3, priority + (?1 - queued_at) / 600000) DESC, queued_at, id) AS place
+                 FROM tasks WHERE status = 'queued')
+           WHERE id IN (SELECT value FROM json_each(?2))"#,
+        now,
+        ids
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, u32::try_from(row.place).unwrap_or(u32::MAX))).collect())
 }
 
 /// How many tasks of a person wait.

@@ -4,7 +4,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{Connection, Error, instant, millis};
-use crate::crypto::vault::{ALG, Sealed};
+use crate::domain::sealed::{ALG, Sealed};
 use crate::domain::task::TaskId;
 
 /// A stored key of a person.

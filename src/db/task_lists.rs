@@ -62,7 +62,7 @@ pub async fn page(
     limit: u32,
 ) -> Result<Vec<Task>, Error> {
     let status = filter.status.map(Status::as_str);
-    let ended = i64::from(filter.ended);
+    let most_active = i64::from(!filter.ended);
     let active = cursor.map(|cursor| i64::from(cursor.active));
     let id = cursor.map(|cursor| cursor.id.as_str());
     let rows = select_tasks!(
@@ -71,7 +71,7 @@ pub async fn page(
            AND (?3 IS NULL OR agent = ?3)
            AND (?4 IS NULL OR lower(repo_owner || '/' || repo_name) = lower(?4))
            AND (?5 IS NULL OR instr(lower(issue_title || ' ' || repo_owner || '/' || repo_name), lower(?5)) > 0)
-           AND (?6 = 0 OR completed_at IS NOT NULL)
+           AND (completed_at IS NULL) <= ?6
            AND (?7 IS NULL OR (completed_at IS NULL) < ?7 OR ((completed_at IS NULL) = ?7 AND id < ?8))
          ORDER BY completed_at IS NULL DESC, id DESC LIMIT ?9",
         requester_id,
@@ -79,7 +79,7 @@ pub async fn page(
         filter.agent,
         filter.repository,
         filter.text,
-        ended,
+        most_active,
         active,
         id,
         limit

@@ -1,6 +1,8 @@
 //! `users`, `user_settings` and the rows of `user_oauth_tokens` that tell who has signed in: what the
 //! decisions need to know about a person.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{Connection, Error};
@@ -23,24 +25,44 @@ pub struct Person {
 /// # Errors
 /// [`Error::Unavailable`].
 pub async fn load_person(connection: &mut Connection, github_user_id: i64) -> Result<Person, Error> {
-    let row = sqlx::query!(
-        r#"SELECT
-             EXISTS (SELECT 1 FROM user_oauth_tokens WHERE github_user_id = ?1) AS "signed_in!: bool",
-             (SELECT user_key FROM users WHERE github_user_id = ?1) AS "user_key: String",
+    Ok(load_people(connection, &[github_user_id]).await?.remove(&github_user_id).unwrap_or_default())
+}
+
+/// What is known about the people with these GitHub ids.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn load_people(
+    connection: &mut Connection,
+    github_user_ids: &[i64],
+) -> Result<HashMap<i64, Person>, Error> {
+    let ids = serde_json::Value::from(github_user_ids).to_string();
+    let rows = sqlx::query!(
+        r#"SELECT CAST(asked.value AS INTEGER) AS "id!: i64",
+             EXISTS (SELECT 1 FROM user_oauth_tokens WHERE github_user_id = asked.value) AS "signed_in!: bool",
+             (SELECT user_key FROM users WHERE github_user_id = asked.value) AS "user_key?: String",
              (SELECT config_json FROM user_settings JOIN users USING (user_key)
-                WHERE github_user_id = ?1) AS "settings: String",
+                WHERE github_user_id = asked.value) AS "settings?: String",
              (SELECT group_concat(provider_id || '/' || env_key, char(10)) FROM user_secrets
-                JOIN users USING (user_key) WHERE github_user_id = ?1) AS "secrets: String""#,
-        github_user_id
+                JOIN users USING (user_key) WHERE github_user_id = asked.value) AS "secrets?: String"
+           FROM json_each(?) AS asked"#,
+        ids
     )
-    .fetch_one(connection)
+    .fetch_all(connection)
     .await?;
-    Ok(Person {
-        user_key: row.user_key,
-        signed_in: row.signed_in,
-        settings: row.settings,
-        secrets: row.secrets.map(|names| names.lines().map(str::to_owned).collect()).unwrap_or_default(),
-    })
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let secrets = row.secrets.map(|names| names.lines().map(str::to_owned).collect());
+            let person = Person {
+                user_key: row.user_key,
+                signed_in: row.signed_in,
+                settings: row.settings,
+                secrets: secrets.unwrap_or_default(),
+            };
+            (row.id, person)
+        })
+        .collect())
 }
 
 /// A signed-in person.

@@ -22,8 +22,15 @@ use crate::domain::task::Status;
 use crate::lifecycle;
 use stage::Stage;
 
+const HELP: &str = "\
+Environment:
+  PATH                      where git and the agent's program are found
+  ANTHROPIC_API_KEY, …      the agent's own key, for an agent other than mock; what is missing is named
+  RUST_LOG, LOG_FORMAT      what is logged, and how";
+
 /// The options of `porter demo`.
 #[derive(clap::Args)]
+#[command(after_help = HELP)]
 pub struct Options {
     /// The agent to run: mock needs nothing; claude, opencode and amp need their program and their key.
     #[arg(long, default_value = "mock")]

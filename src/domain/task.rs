@@ -10,9 +10,10 @@ use chrono::{DateTime, Utc};
 use super::command::Run;
 use super::report::{FailureStage, Usage};
 
+pub use super::priority::Priority;
 pub use id::TaskId;
 pub use machine::{Effect, Event, InvalidState, decide};
-pub use states::{Phase, Priority, Status};
+pub use states::{Phase, Status};
 
 /// The repository a task is about.
 #[derive(Clone, Debug, PartialEq, Eq)]

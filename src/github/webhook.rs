@@ -161,6 +161,9 @@ pub struct InstallationDetails {
     /// `all` or `selected`.
     #[serde(default)]
     pub repository_selection: String,
+    /// Since when it is suspended, if it is.
+    #[serde(default)]
+    pub suspended_at: Option<String>,
 }
 
 /// The account an installation is on: an enterprise has a slug where others have a login.

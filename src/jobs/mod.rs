@@ -3,22 +3,22 @@
 //!
 //! *Wake, then poll*: a commit rings the [`Bell`](crate::tasks::Bell); a poll is the safety net. A job is
 //! claimed with a lease and a fence, tried again with growing pauses, and left alone for as long as the
-//! remote side asks.
+//! remote side asks or is away.
 
 mod backoff;
+mod lanes;
 mod schedule;
 mod work;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::db;
 use crate::tasks::{Context, Error, admission, error_chain};
+use lanes::Lanes;
 
 /// How many jobs of one kind of lane run at once. Most of them wait for a remote service: when Fly hangs, what is
 /// to be told on GitHub still is.
@@ -27,11 +27,11 @@ const AT_ONCE: u32 = 16;
 const LEASE: TimeDelta = TimeDelta::minutes(6);
 /// The safety net under the bell.
 const POLL: Duration = Duration::from_secs(2);
+/// The least time between two looks: under load the bell rings at every commit, and each look costs time of
+/// the database that the commits need.
+const BREATH: Duration = Duration::from_millis(20);
 /// How long jobs may go on once the engine is to stop.
 const DRAIN: Duration = Duration::from_secs(7);
-
-/// Lanes that a remote side asked to be left alone, and until when.
-type Paused = Arc<Mutex<HashMap<String, DateTime<Utc>>>>;
 
 /// Runs until `stop`, then lets what runs finish, or puts it back.
 ///
@@ -45,18 +45,19 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
         tracing::info!(jobs = freed, "took over what an earlier process had begun");
     }
     let schedule = schedule::start(&context, &stop);
-    let paused = Paused::default();
+    let lanes = Lanes::default();
     let mut running: JoinSet<()> = JoinSet::new();
     while !stop.is_cancelled() {
-        if let Err(error) = fill(&context, &mut running, &paused).await {
+        if let Err(error) = fill(&context, &mut running, &lanes).await {
             tracing::error!(error = error_chain(&error), "the engine cannot go on; it tries again");
         }
         tokio::select! {
             () = stop.cancelled() => {}
             () = context.bell.rung() => {}
             _ = running.join_next(), if !running.is_empty() => {}
-            () = tokio::time::sleep(pause(&context, &paused).await) => {}
+            () = tokio::time::sleep(pause(&context, &lanes).await) => {}
         }
+        tokio::time::sleep(BREATH).await;
     }
     let finished = async { while running.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, finished).await.is_err() {
@@ -76,54 +77,49 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
 /// # Errors
 /// [`Error::Db`].
 pub async fn run_due(context: &Context) -> Result<(), Error> {
-    let paused = Paused::default();
+    let lanes = Lanes::default();
     loop {
         let admitted = admission::admit(context).await?;
-        let claimed = claim(context, 1, &paused).await?;
+        let claimed = claim(context, &lanes).await?;
         if admitted == 0 && claimed.is_empty() {
             return Ok(());
         }
         for job in claimed {
-            work::carry_out(context, job, &paused).await;
+            work::carry_out(context, job, &lanes).await;
         }
     }
 }
 
 /// Admits what may run, and starts what is due while there is room.
-async fn fill(context: &Context, running: &mut JoinSet<()>, paused: &Paused) -> Result<(), Error> {
+async fn fill(context: &Context, running: &mut JoinSet<()>, lanes: &Lanes) -> Result<(), Error> {
     admission::admit(context).await?;
     while running.try_join_next().is_some() {}
-    for job in claim(context, AT_ONCE, paused).await? {
-        let (context, paused) = (context.clone(), paused.clone());
-        running.spawn(async move { work::carry_out(&context, job, &paused).await });
+    for job in claim(context, lanes).await? {
+        let (context, lanes) = (context.clone(), lanes.clone());
+        running.spawn(async move { work::carry_out(&context, job, &lanes).await });
     }
     Ok(())
 }
 
-async fn claim(context: &Context, room: u32, paused: &Paused) -> Result<Vec<db::jobs::Claimed>, Error> {
+async fn claim(context: &Context, lanes: &Lanes) -> Result<Vec<db::jobs::Claimed>, Error> {
     let now = context.now();
-    let lanes: Vec<String> = {
-        let mut paused = paused.lock().unwrap_or_else(PoisonError::into_inner);
-        paused.retain(|_, until| *until > now);
-        paused.keys().cloned().collect()
-    };
-    // Most rings find nothing due: look before taking the one writer.
-    if !db::jobs::is_any_due(&mut *context.db.read().await?, now).await? {
+    // Most looks find nothing due: look before taking the one writer.
+    let due = db::jobs::list_due(&mut *context.db.read().await?, AT_ONCE, &lanes.paused(now), now).await?;
+    if due.is_empty() {
         return Ok(Vec::new());
     }
     let mut write = context.db.begin().await?;
-    let claimed = db::jobs::claim(&mut write, room, &lanes, LEASE, now).await?;
+    let claimed = db::jobs::claim(&mut write, &due, LEASE, now).await?;
     db::commit(write).await?;
     Ok(claimed)
 }
 
 /// How long to wait for the bell: until the next job is due or the next lane may be used again, at most the
 /// poll.
-async fn pause(context: &Context, paused: &Paused) -> Duration {
+async fn pause(context: &Context, lanes: &Lanes) -> Duration {
     let now = context.now();
     let next = async { db::jobs::next_due(&mut *context.db.read().await?, now).await };
     let due = next.await.ok().flatten();
-    let open = paused.lock().unwrap_or_else(PoisonError::into_inner).values().copied().min();
-    let first = due.into_iter().chain(open).min();
-    first.map_or(POLL, |at| (at - now).to_std().unwrap_or_default().min(POLL)).max(Duration::from_millis(20))
+    let first = due.into_iter().chain(lanes.next_opening(now)).min();
+    first.map_or(POLL, |at| (at - now).to_std().unwrap_or_default().min(POLL))
 }

@@ -1,11 +1,11 @@
 //! One claimed job, from its payload to its end: done, put back, or given up.
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Paused, backoff};
+use super::backoff;
+use super::lanes::Lanes;
 use crate::db::{self, jobs::Claimed};
 use crate::domain::job::Job;
 use crate::tasks::{Context, Error, Step, answers, clean_up, control, error_chain, launch, publish, reflect};
@@ -20,8 +20,8 @@ const RECORD_TRIES: u32 = 5;
 pub(super) const SHORTEST_PAUSE: TimeDelta = TimeDelta::seconds(1);
 
 /// Carries out a job and writes down how it ended.
-pub(super) async fn carry_out(context: &Context, claimed: Claimed, paused: &Paused) {
-    let ended = attempt(context, &claimed, paused).await;
+pub(super) async fn carry_out(context: &Context, claimed: Claimed, lanes: &Lanes) {
+    let ended = attempt(context, &claimed, lanes).await;
     for tries in 1..=RECORD_TRIES {
         let Err(error) = record(context, &claimed, &ended).await else { return };
         let error = error_chain(&error);
@@ -48,7 +48,7 @@ enum Ended {
     Again { at: DateTime<Utc>, error: Option<String>, counts: bool },
 }
 
-async fn attempt(context: &Context, claimed: &Claimed, paused: &Paused) -> Ended {
+async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
     let Ok(job) = serde_json::from_str::<Job>(&claimed.payload) else {
         tracing::error!(job.kind = claimed.kind, "a job is not one that Porter writes; it is dropped");
         return Ended::Done;
@@ -59,14 +59,16 @@ async fn attempt(context: &Context, claimed: &Claimed, paused: &Paused) -> Ended
     let result = tokio::time::timeout(LONGEST, handle).await;
     drop(aborted);
     let now = context.now();
-    let later = |reason: String| Ended::Again {
-        at: now + backoff::after(claimed.tries, backoff::chance()),
-        error: Some(reason),
-        counts: true,
-    };
+    let soon = now + backoff::after(claimed.tries, backoff::chance());
+    let later = |reason: String| Ended::Again { at: soon, error: Some(reason), counts: true };
     let error = match result {
-        Ok(Ok(Ok(Step::Done))) => return Ended::Done,
-        Ok(Ok(Ok(Step::Again(at)))) => return Ended::Again { at, error: None, counts: true },
+        Ok(Ok(Ok(step))) => {
+            lanes.answered(&claimed.lane);
+            return match step {
+                Step::Done => Ended::Done,
+                Step::Again(at) => Ended::Again { at, error: None, counts: true },
+            };
+        }
         Ok(Ok(Err(error))) => error,
         Ok(Err(panic)) => {
             tracing::error!(job.kind = claimed.kind, error = %panic, "a job panicked");
@@ -81,7 +83,7 @@ async fn attempt(context: &Context, claimed: &Claimed, paused: &Paused) -> Ended
     let reason = error_chain(&error);
     if let Some(until) = error.retry_at(now).map(|at| at.max(now + SHORTEST_PAUSE)) {
         tracing::info!(job.kind = claimed.kind, job.lane = claimed.lane, %until, "left alone as asked");
-        paused.lock().unwrap_or_else(PoisonError::into_inner).insert(claimed.lane.clone(), until);
+        lanes.leave_alone(&claimed.lane, until);
         return Ended::Again { at: until, error: Some(reason), counts: false };
     }
     let owed_since = DateTime::from_timestamp_millis(claimed.created_at).unwrap_or(now);
@@ -95,6 +97,11 @@ async fn attempt(context: &Context, claimed: &Claimed, paused: &Paused) -> Ended
         error = reason,
         "a job is tried again"
     );
+    if matches!(&error, Error::Github(error) if error.is_transient()) {
+        // Not before its lane: the engine, which wakes when a job is due, finds the lane open then.
+        let at = soon.max(lanes.failed(&claimed.lane, now));
+        return Ended::Again { at, error: Some(reason), counts: true };
+    }
     later(reason)
 }
 

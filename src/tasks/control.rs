@@ -29,7 +29,7 @@ pub async fn run(context: &Context, by: &Mention, word: Control) -> Result<Step,
         Reply::Refusal(Refusal::NotAllowed)
     };
     // In the same write as what was done: a crash after it leaves the answer owed, and never the deed.
-    enqueue(&mut write, &Job::Answer { to: by.clone(), reply }, context.now()).await?;
+    enqueue(&mut write, &[Job::Answer { to: by.clone(), reply }], context.now()).await?;
     db::jobs::remove(&mut write, &Job::Control { by: by.clone(), word }.key()).await?;
     db::commit(write).await?;
     context.bell.ring();

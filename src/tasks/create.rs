@@ -1,7 +1,10 @@
 //! A task asked for through the API: the same rules as for a comment, answered at once. Unlike a webhook, the
 //! caller waits, so GitHub may be asked here.
 
-use super::decision::{Facts, decide, may_ask};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::decision::{Facts, decide, may_ask, may_wait};
 use super::{Context, Error, enqueue, record_status};
 use crate::db;
 use crate::db::idempotency::Remembered;
@@ -25,6 +28,27 @@ pub struct Wanted {
     pub issue_number: Option<i64>,
     /// By which agent, with which options, and what else is to be said to it.
     pub run: Run,
+}
+
+/// Requests with an idempotency key that are being carried out: of those with the same key, the second waits
+/// until the first has its task. One process has the database for itself, so this memory is enough.
+#[derive(Clone, Default)]
+pub struct Turns(Arc<Mutex<HashMap<Key, Weak<tokio::sync::Mutex<()>>>>>);
+
+/// A person and what they call their request.
+type Key = (i64, String);
+
+impl Turns {
+    async fn wait(&self, key: Key) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.retain(|_, turn| turn.strong_count() > 0);
+            let turn = turns.get(&key).and_then(Weak::upgrade).unwrap_or_default();
+            turns.insert(key, Arc::downgrade(&turn));
+            turn
+        };
+        turn.lock_owned().await
+    }
 }
 
 /// Why there is no task.
@@ -66,6 +90,10 @@ pub async fn create(
     wanted: &Wanted,
     key: Option<(&str, &str)>,
 ) -> Result<Task, Failure> {
+    let _turn = match key {
+        Some((key, _)) => Some(context.turns.wait((user.github_id, key.to_owned())).await),
+        None => None,
+    };
     if let Some((key, digest)) = key {
         let mut read = context.db.read().await?;
         let known = db::idempotency::find(&mut read, user.github_id, key, context.now()).await?;
@@ -76,7 +104,10 @@ pub async fn create(
     may_ask(&context.policy, &user.login).map_err(Failure::Refused)?;
     let request = look_up(context, user, wanted).await?;
     let now = context.now();
-    let person = db::users::load_person(&mut *context.db.read().await?, user.github_id).await?;
+    let mut read = context.db.read().await?;
+    let person = db::users::load_person(&mut read, user.github_id).await?;
+    may_wait(&context.policy, &mut read, user.github_id).await?.map_err(Failure::Refused)?;
+    drop(read);
     let settings = Settings::parse(person.settings.as_deref());
     let facts = Facts {
         policy: &context.policy,
@@ -104,8 +135,8 @@ pub async fn create(
         }
         Err(error) => return Err(error.into()),
     }
-    record_status(&mut write, &task, now).await?;
-    enqueue(&mut write, &Job::of(&task, Effect::Reflect), now).await?;
+    record_status(&mut write, std::slice::from_ref(&task), now).await?;
+    enqueue(&mut write, &[Job::of(&task, Effect::Reflect)], now).await?;
     if let Some((key, digest)) = key {
         let remembered = Remembered { request_digest: digest.to_owned(), task_id: task.id.to_string() };
         db::idempotency::insert(&mut write, user.github_id, key, &remembered, now).await?;
@@ -136,6 +167,11 @@ async fn look_up(context: &Context, user: &User, wanted: &Wanted) -> Result<Requ
     let Some(installation_id) = context.github.find_installation(owner, name).await? else {
         return Err(Failure::Refused(Refusal::MissingInstallation));
     };
+    let suspended =
+        db::installations::list_suspended(&mut *context.db.read().await?, &[installation_id]).await?;
+    if !suspended.is_empty() {
+        return Err(Failure::Refused(Refusal::MissingInstallation));
+    }
     let github = context.github.installation(installation_id);
     let permission = github.permission(owner, name, &user.login).await?;
     if !permission.may_push() {

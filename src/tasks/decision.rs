@@ -1,10 +1,10 @@
-//! May this person have this task? A pure answer from what the database knows about them.
+//! May this person have this task? Answers from what the database knows about them; no network.
 
 use chrono::{DateTime, Utc};
 
 use super::Policy;
 use crate::accounts::credentials::Credentials;
-use crate::db::users::Person;
+use crate::db::{self, users::Person};
 use crate::domain::agent::Agent;
 use crate::domain::command::Run;
 use crate::domain::comment::Refusal;
@@ -32,6 +32,17 @@ pub(super) fn may_ask(policy: &Policy, login: &str) -> Result<(), Refusal> {
         return Err(Refusal::NotAllowed);
     }
     Ok(())
+}
+
+/// Whether the operator lets this person have one more task waiting. Nothing is counted unless there is a limit.
+pub(super) async fn may_wait(
+    policy: &Policy,
+    connection: &mut db::Connection,
+    requester_id: i64,
+) -> Result<Result<(), Refusal>, db::Error> {
+    let Some(limit) = policy.queued_per_user else { return Ok(Ok(())) };
+    let waiting = db::queue::count_waiting(connection, requester_id).await?;
+    Ok(if waiting >= limit { Err(Refusal::TooManyTasks { limit }) } else { Ok(()) })
 }
 
 /// The task the person asked for, or why they cannot have it.

@@ -48,7 +48,7 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
         // An earlier try, of this process or of one that was killed, may have made a machine of which nobody
         // learned: the attempt's own clean-up may have looked before it was there.
         let mut write = context.db.begin().await?;
-        enqueue(&mut write, &Job::CleanUp { task: task.id, attempt }, context.now()).await?;
+        enqueue(&mut write, &[Job::CleanUp { task: task.id, attempt }], context.now()).await?;
         db::commit(write).await?;
         context.bell.ring();
         return Ok(Step::Done);
@@ -104,7 +104,7 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
 
     let time_limit = time_limit(context.policy.task_timeout, person.settings.settings.task_timeout);
     let token = match attempt_token::obtain(context, &github, task).await {
-        Err(Error::Github(error)) => return Err(refusal_or_later(error)),
+        Err(Error::Github(error)) => return Err(token_refused(error)),
         token => token?,
     };
     let assignment = Assignment {
@@ -247,7 +247,7 @@ async fn record(
         super::apply(&mut write, &current, event, now).await?;
         tracing::info!(task.id = %task.id, task.attempt = task.attempt, machine.id = %machine.id, "the machine is there");
     } else if current.status != Status::Running || current.attempt != task.attempt {
-        enqueue(&mut write, &Job::of(task, Effect::CleanUp), now).await?;
+        enqueue(&mut write, &[Job::of(task, Effect::CleanUp)], now).await?;
     }
     db::commit(write).await?;
     context.bell.ring_for(&task.id);
@@ -288,10 +288,27 @@ fn refusal_or_later(error: github::Error) -> Stop {
         github::Error::Forbidden { message, .. } => {
             format!("GitHub does not let Porter do this ({message}). Check the App's permissions.")
         }
-        github::Error::Invalid { message, .. } => format!("GitHub refused: {message}."),
+        github::Error::Invalid { message, .. } => {
+            format!("GitHub refused: {}.", message.trim_end_matches('.'))
+        }
         _ => return Stop::Later(error.into()),
     };
     Stop::Refused(FailureStage::Preflight, advice)
+}
+
+/// The same for the worker's token: what GitHub finds invalid about it is that the App may not push.
+fn token_refused(error: github::Error) -> Stop {
+    match error {
+        github::Error::Invalid { message, .. } => Stop::Refused(
+            FailureStage::Preflight,
+            format!(
+                "GitHub gives Porter no token to push with ({}). Check the App's permissions: it needs \
+                 \"Contents: read and write\".",
+                message.trim_end_matches('.')
+            ),
+        ),
+        other => refusal_or_later(other),
+    }
 }
 
 fn not_there(error: github::Error) -> Result<Option<String>, github::Error> {

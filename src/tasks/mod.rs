@@ -55,6 +55,8 @@ pub struct Context {
     pub policy: Arc<Policy>,
     /// Who is to be told that something was written.
     pub bell: Bell,
+    /// Requests of the API that must not be carried out twice at once.
+    pub turns: create::Turns,
     /// Since when this process is there: before, nobody could be heard and nothing was tried.
     pub began: DateTime<Utc>,
 }
@@ -263,41 +265,48 @@ pub(crate) async fn apply(
         return Err(Error::Db(db::Error::Corrupt { what: format!("revision of {}", task.id) }));
     }
     if next.status != task.status {
-        record_status(write, &next, now).await?;
+        record_status(write, std::slice::from_ref(&next), now).await?;
     }
-    for effect in effects {
-        enqueue(write, &Job::of(&next, effect), now).await?;
-    }
+    let jobs: Vec<Job> = effects.into_iter().map(|effect| Job::of(&next, effect)).collect();
+    enqueue(write, &jobs, now).await?;
     Ok(next)
 }
 
-/// Adds the task's status to its history.
+/// Adds each task's status to its history.
 pub(crate) async fn record_status(
     write: &mut db::Connection,
-    task: &Task,
+    tasks: &[Task],
     now: DateTime<Utc>,
-) -> Result<(), Error> {
-    let data = serde_json::json!({
-        "status": task.status,
-        "attempt": task.attempt,
-        "errorMessage": task.error_message,
-        "prUrl": task.pr_url,
-    });
-    db::events::append(write, &task.id, task.attempt, db::events::Kind::Status, &data, now).await?;
-    Ok(())
+) -> Result<(), db::Error> {
+    let events: Vec<_> = tasks
+        .iter()
+        .map(|task| {
+            let data = serde_json::json!({
+                "status": task.status,
+                "attempt": task.attempt,
+                "errorMessage": task.error_message,
+                "prUrl": task.pr_url,
+            });
+            db::events::NewEvent::new(task, db::events::Kind::Status, &data)
+        })
+        .collect();
+    db::events::append(write, &events, now).await
 }
 
-/// Writes a job, or asks once more for the one that is owed already.
+/// Writes jobs; one that is owed already is asked for once more.
 pub(crate) async fn enqueue(
     write: &mut db::Connection,
-    job: &Job,
+    jobs: &[Job],
     run_at: DateTime<Utc>,
 ) -> Result<(), db::Error> {
-    let payload = serde_json::to_string(job)
-        .map_err(|error| db::Error::Corrupt { what: format!("a {} job: {error}", job.kind()) })?;
-    let row =
-        db::jobs::NewJob { kind: job.kind(), key: job.key(), lane: job.lane(), rank: job.rank(), payload };
-    db::jobs::enqueue(write, &row, run_at).await
+    let mut rows = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let payload = serde_json::to_string(job)
+            .map_err(|error| db::Error::Corrupt { what: format!("a {} job: {error}", job.kind()) })?;
+        let (kind, key, lane, rank) = (job.kind(), job.key(), job.lane(), job.rank());
+        rows.push(db::jobs::NewJob { kind, key, lane, rank, payload });
+    }
+    db::jobs::enqueue(write, &rows, run_at).await
 }
 
 /// How long a launch is tried, and a pull request, before the task fails with an explanation.

@@ -1,7 +1,7 @@
 //! GitHub never delivers a webhook again by itself, and keeps it for three days: at the start and every ten
 //! minutes Porter asks for those that failed while it was away (contract §5).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -64,8 +64,9 @@ pub async fn sweep(context: &Context, since: Option<DateTime<Utc>>) -> Result<Sw
         }
     }
     let mut lost: Vec<Lost> = events.values().filter_map(|tries| Lost::read(tries)).collect();
-    let guids: Vec<String> = lost.iter().map(|lost| lost.latest.guid.clone()).collect();
-    let known = db::deliveries::list_known(&mut *context.db.read().await?, &guids).await?;
+    let guids: Vec<&str> = lost.iter().map(|lost| lost.latest.guid.as_str()).collect();
+    let known = db::deliveries::list_known(&mut *context.db.read().await?, &guids, &[]).await?;
+    let known: BTreeSet<String> = known.into_iter().map(|delivery| delivery.guid).collect();
     lost.retain(|lost| !known.contains(&lost.latest.guid));
     lost.sort_by_key(|lost| lost.since);
     ask_for(context, lost).await

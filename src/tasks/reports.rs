@@ -71,15 +71,17 @@ pub async fn progress(context: &Context, id: &TaskId, report: Progress) -> Resul
     let percent = report.progress.map(|percent| percent.min(99));
     let activity = report.message.as_deref().map(|line| clipped(line, 500));
     db::tasks::heard(&mut write, &task, percent, activity, report.usage.as_ref(), now).await?;
-    for line in report.events.iter().take(MOST_LINES) {
+    let lines = report.events.iter().take(MOST_LINES).map(|line| {
         let data = json!({ "line": clipped(line, LONGEST_LINE) });
-        events::append(&mut write, id, task.attempt, events::Kind::Log, &data, now).await?;
-    }
+        events::NewEvent::new(&task, events::Kind::Log, &data)
+    });
+    let mut history: Vec<_> = lines.collect();
     if percent.is_some() || activity.is_some() {
         let data = json!({ "progress": percent, "message": activity });
-        events::append(&mut write, id, task.attempt, events::Kind::Progress, &data, now).await?;
-        enqueue(&mut write, &Job::of(&task, Effect::Reflect), now + PROGRESS_SHOWN_AFTER).await?;
+        history.push(events::NewEvent::new(&task, events::Kind::Progress, &data));
+        enqueue(&mut write, &[Job::of(&task, Effect::Reflect)], now + PROGRESS_SHOWN_AFTER).await?;
     }
+    events::append(&mut write, &history, now).await?;
     db::commit(write).await?;
     context.bell.ring_for(id);
     Ok(Some(false))

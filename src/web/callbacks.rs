@@ -56,9 +56,12 @@ impl<R: Report> FromRequest<Site> for AuthenticatedWorker<R> {
         let service = site.service.clone().ok_or_else(Error::not_configured)?;
         DefaultBodyLimit::max(LARGEST).apply(&mut request);
         let headers = request.headers().clone();
-        let body = Bytes::from_request(request, site)
-            .await
-            .map_err(|error| Error::new(error.status(), "invalid_request", "the body cannot be read"))?;
+        let body = Bytes::from_request(request, site).await.map_err(|error| match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Error::new(error.status(), "payload_too_large", "the body is larger than 2 MiB")
+            }
+            status => Error::new(status, "invalid_request", "the body cannot be read"),
+        })?;
         let report: R = serde_json::from_slice(&body)
             .map_err(|error| Error::bad_request(format!("the report cannot be read: {error}")))?;
         let (task, attempt) = report.subject();

@@ -63,6 +63,14 @@ impl Error {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
     }
 
+    /// What axum refused by itself: a path, query or body that cannot be read.
+    fn refusal(status: StatusCode) -> Self {
+        match status {
+            StatusCode::PAYLOAD_TOO_LARGE => Self::new(status, "payload_too_large", "the body is too large"),
+            status => Self::new(status, "invalid_request", "the path, the query or the body cannot be read"),
+        }
+    }
+
     /// 503 until the GitHub App is known.
     pub fn not_configured() -> Self {
         let message = "Porter has no GitHub App yet: set WEBHOOK_SECRET and the GITHUB_ variables";
@@ -120,7 +128,11 @@ impl IntoResponse for Error {
 pub(super) async fn complete(request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().map(|id| id.header_value().clone());
     let mut response = next.run(request).await;
-    let Some(error) = response.extensions_mut().remove::<Error>() else { return response };
+    let error = match response.extensions_mut().remove::<Error>() {
+        Some(error) => error,
+        None if is_refusal(&response) => Error::refusal(response.status()),
+        None => return response,
+    };
     let body = ErrorBody {
         error: error.code,
         message: &error.message,
@@ -133,6 +145,12 @@ pub(super) async fn complete(request: Request, next: Next) -> Response {
     response.headers_mut().remove(header::CONTENT_LENGTH);
     *response.body_mut() = Body::from(text);
     response
+}
+
+/// Whether axum refused the request before a handler saw it: it says so in plain text.
+fn is_refusal(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    response.status().is_client_error() && kind.is_some_and(|kind| kind.starts_with("text/plain"))
 }
 
 /// The answer when a handler panicked; the panic hook has logged it.

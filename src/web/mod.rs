@@ -15,9 +15,10 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::map_request_body::MapRequestBodyLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
-use tower_http::trace::TraceLayer;
+use tower_http::trace::{DefaultOnResponse, TraceLayer};
 
 use crate::accounts::sessions::Sessions;
 use crate::db::Db;
@@ -29,11 +30,13 @@ mod cross_site;
 mod error;
 pub mod health;
 mod pages;
+mod server;
 mod session;
 mod tasks;
 mod webhook;
 
 pub use error::Error;
+pub use server::serve;
 pub use session::SESSION_COOKIE;
 
 /// What the handlers stand on. Cheap to clone.
@@ -73,20 +76,24 @@ impl FromRequestParts<Site> for Service {
 /// Everything Porter answers.
 pub fn router(site: Site) -> Router {
     let id = HeaderName::from_static("x-request-id");
+    // What fails is logged where it fails, with its cause.
     let trace = TraceLayer::new_for_http()
         .make_span_with(span)
         .on_request(())
-        .on_response(tower_http::trace::DefaultOnResponse::new().level(tracing::Level::DEBUG));
+        .on_response(DefaultOnResponse::new().level(tracing::Level::DEBUG))
+        .on_failure(());
     let header = |name, value| {
         SetResponseHeaderLayer::if_not_present(HeaderName::from_static(name), HeaderValue::from_static(value))
     };
     let layers = ServiceBuilder::new()
+        .map_request(own_id)
         .layer(SetRequestIdLayer::new(id.clone(), MakeRequestUuid))
         .layer(trace)
         .layer(PropagateRequestIdLayer::new(id))
         .layer(header("x-content-type-options", "nosniff"))
         .layer(header("referrer-policy", "same-origin"))
         .layer(from_fn(error::complete))
+        .layer(MapRequestBodyLayer::new(server::in_time))
         .layer(CatchPanicLayer::custom(error::panicked));
     Router::new()
         .route("/", get(pages::home))
@@ -109,6 +116,18 @@ pub fn router(site: Site) -> Router {
         .layer(from_fn_with_state(site.clone(), cross_site::refuse))
         .layer(layers)
         .with_state(site)
+}
+
+/// A request keeps the id it came with when that is a short word; it goes into logs and answers.
+fn own_id<B>(mut request: Request<B>) -> Request<B> {
+    let plain = |id: &HeaderValue| {
+        let word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        (1..=64).contains(&id.len()) && id.as_bytes().iter().all(word)
+    };
+    if !request.headers().get("x-request-id").is_none_or(plain) {
+        request.headers_mut().remove("x-request-id");
+    }
+    request
 }
 
 fn span<B>(request: &Request<B>) -> tracing::Span {

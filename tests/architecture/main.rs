@@ -63,6 +63,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sqlx", &["db"]),
     ("axum", &["web", "app", "demo"]),
     ("axum_extra", &["web", "demo"]),
+    ("hyper", &["web"]),
+    ("hyper_util", &["web"]),
     ("tower_http", &["web", "app", "demo"]),
     ("askama", &["web"]),
     ("octocrab", &["github"]),

@@ -166,7 +166,7 @@ async fn a_control_word_is_owed_no_more_once_it_is_obeyed() {
         rank: job.rank(),
         payload: serde_json::to_string(&job).unwrap(),
     };
-    porter::db::jobs::enqueue(&mut write, &row, world.clock.now()).await.unwrap();
+    porter::db::jobs::enqueue(&mut write, &[row], world.clock.now()).await.unwrap();
     porter::db::commit(write).await.unwrap();
     control::run(&context, &by, Control::Help).await.unwrap();
     let mut connection = context.db.read().await.unwrap();

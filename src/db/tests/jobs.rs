@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use super::{fresh, start};
-use crate::db::jobs::{Claimed, NewJob, claim, enqueue, finish, is_owed, put_back, release_all};
+use crate::db::jobs::{Claimed, NewJob, claim, enqueue, finish, is_owed, list_due, put_back, release_all};
 use crate::db::{Connection, Db};
 
 const LEASE: TimeDelta = TimeDelta::minutes(1);
@@ -15,15 +15,15 @@ fn job(key: &str, lane: &str, rank: i64) -> NewJob {
 async fn with(jobs: &[NewJob]) -> (tempfile::TempDir, Db) {
     let (folder, db) = fresh().await;
     let mut write = db.begin().await.unwrap();
-    for job in jobs {
-        enqueue(&mut write, job, start()).await.unwrap();
-    }
+    enqueue(&mut write, jobs, start()).await.unwrap();
     crate::db::commit(write).await.unwrap();
     (folder, db)
 }
 
 async fn claimed(connection: &mut Connection, after: TimeDelta, paused: &[String]) -> Vec<Claimed> {
-    let mut jobs = claim(connection, 10, paused, LEASE, start() + after).await.unwrap();
+    let now = start() + after;
+    let due = list_due(connection, 10, paused, now).await.unwrap();
+    let mut jobs = claim(connection, &due, LEASE, now).await.unwrap();
     jobs.sort_by(|a, b| a.payload.cmp(&b.payload));
     jobs
 }
@@ -69,8 +69,8 @@ async fn a_job_asked_for_while_it_runs_runs_once_more() {
     let (_folder, db) = with(&[job("a", "a", 0)]).await;
     let mut writer = db.writer().await.unwrap();
     let running = claimed(&mut writer, TimeDelta::zero(), &[]).await.remove(0);
-    enqueue(&mut writer, &job("a", "a", 0), start()).await.unwrap();
-    enqueue(&mut writer, &job("a", "a", 0), start()).await.unwrap();
+    enqueue(&mut writer, &[job("a", "a", 0)], start()).await.unwrap();
+    enqueue(&mut writer, &[job("a", "a", 0)], start()).await.unwrap();
     finish(&mut writer, &running, start()).await.unwrap();
     let again = claimed(&mut writer, TimeDelta::zero(), &[]).await.remove(0);
     assert_eq!(again.tries, 1, "it begins anew");

@@ -69,7 +69,7 @@ async fn a_low_task_that_waited_long_enough_goes_before_a_high_one_that_did_not(
     let minutes = TimeDelta::minutes;
     tasks::insert(&mut writer, &task(1, 1, Priority::Low, minutes(0))).await.unwrap();
     tasks::insert(&mut writer, &task(2, 2, Priority::High, minutes(19))).await.unwrap();
-    assert_eq!(find_next(&mut writer, ROOM, start() + minutes(19)).await.unwrap().is_some(), true);
+    assert!(find_next(&mut writer, ROOM, start() + minutes(19)).await.unwrap().is_some());
     assert_eq!(admitted(&mut writer, ROOM, minutes(20)).await, [1, 2]);
 }
 

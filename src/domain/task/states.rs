@@ -1,4 +1,4 @@
-//! Where a task stands, what its running attempt is doing, and how urgent it is.
+//! Where a task stands, and what its running attempt is doing.
 
 use serde::{Deserialize, Serialize};
 
@@ -68,45 +68,5 @@ impl Phase {
     /// The phase with this name.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Launching, Self::Working, Self::Publishing].into_iter().find(|phase| phase.as_str() == text)
-    }
-}
-
-/// How urgent a task is. On the wire 1, 2, 3.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Priority {
-    /// After everything else.
-    Low = 1,
-    /// What is meant when nothing is said.
-    #[default]
-    Normal = 2,
-    /// Before everything else.
-    High = 3,
-}
-
-impl Priority {
-    /// The priority as a command and a label write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Normal => "normal",
-            Self::High => "high",
-        }
-    }
-
-    /// The priority with this name, in any case.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Low, Self::Normal, Self::High]
-            .into_iter()
-            .find(|priority| priority.as_str().eq_ignore_ascii_case(text))
-    }
-
-    /// 1 low, 2 normal, 3 high.
-    pub fn number(self) -> i64 {
-        self as i64
-    }
-
-    /// The priority with this number.
-    pub fn from_number(number: i64) -> Option<Self> {
-        [Self::Low, Self::Normal, Self::High].into_iter().find(|priority| priority.number() == number)
     }
 }

@@ -1,9 +1,10 @@
 //! Webhooks become durable: each is read (`reading`), decided (`tasks::decision`) and recorded with everything
-//! that must follow, in one transaction and without a network call; only then it is answered (contract §5).
+//! that must follow (`record`), in one transaction and without a network call; only then it is answered (contract §5).
 //!
 //! Deliveries that arrive while a commit is under way share the next one: a commit costs a disk flush, and
 //! under load that flush is most of the work.
 
+mod known;
 mod reading;
 mod record;
 

@@ -46,6 +46,8 @@ pub(super) struct Spoken {
     pub request: Request,
     /// The comment.
     pub comment_id: i64,
+    /// `<repository id>:<comment id>`: comments are numbered per GitHub, not per delivery.
+    pub comment_key: String,
 }
 
 /// What a mention asks.
@@ -161,6 +163,7 @@ fn comment(payload: webhook::IssueComment, app_id: u64, mock: bool) -> Said {
     Said::Mention(Box::new(Spoken {
         asked,
         comment_id: payload.comment.id,
+        comment_key: format!("{}:{}", payload.repository.id, payload.comment.id),
         request: Request {
             repository: Repository {
                 id: payload.repository.id,
@@ -193,26 +196,31 @@ fn installation(payload: webhook::Installation) -> Said {
     if payload.action == "deleted" {
         return Said::Uninstalled { installation: payload.installation.id };
     }
-    let suspended = payload.action == "suspend";
     let added = names(payload.repositories.unwrap_or_default());
-    Said::Installed { installation: details(payload.installation, suspended), added, removed: Vec::new() }
+    let mut installation = details(payload.installation);
+    match payload.action.as_str() {
+        "suspend" => installation.suspended = true,
+        "unsuspend" => installation.suspended = false,
+        _ => {}
+    }
+    Said::Installed { installation, added, removed: Vec::new() }
 }
 
 fn repositories(payload: webhook::InstallationRepositories) -> Said {
     Said::Installed {
-        installation: details(payload.installation, false),
+        installation: details(payload.installation),
         added: names(payload.repositories_added),
         removed: names(payload.repositories_removed),
     }
 }
 
-fn details(installation: webhook::InstallationDetails, suspended: bool) -> Installation {
+fn details(installation: webhook::InstallationDetails) -> Installation {
     Installation {
         id: installation.id,
         account_login: installation.account.login,
         account_type: installation.account.kind,
         repository_selection: installation.repository_selection,
-        suspended,
+        suspended: installation.suspended_at.is_some(),
     }
 }
 

@@ -1,21 +1,17 @@
 //! The one transaction behind a batch of deliveries.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-
 use chrono::{DateTime, Utc};
 
 use super::Answer;
+use super::known::Known;
 use super::reading::{Arrival, Asked, Said, Spoken};
 use crate::db::deliveries::Delivery;
-use crate::db::users::Person;
 use crate::db::{self, Connection};
 use crate::domain::agent::Agent;
 use crate::domain::comment::Refusal;
 use crate::domain::job::{Control, Job, Reply};
-use crate::domain::settings::Settings;
-use crate::domain::task::{Effect, Event, Task};
-use crate::tasks::decision::{Facts, decide, may_ask};
+use crate::domain::task::{Effect, Event, Task, TaskId};
+use crate::tasks::decision::{Facts, decide, may_ask, may_wait};
 use crate::tasks::{Context, Error, apply, enqueue, record_status};
 
 /// The reason that is remembered when the person was invited to sign in within the day before: only an
@@ -29,25 +25,70 @@ const INVITED_BEFORE: &str = "invited_before";
 pub(super) async fn batch(context: &Context, arrivals: &[Arrival]) -> Result<Vec<Answer>, Error> {
     let now = context.now();
     let mut write = context.db.begin().await?;
-    let mut batch = Batch { context, now, rows: Vec::with_capacity(arrivals.len()), people: HashMap::new() };
+    let known = Known::read(&mut write, arrivals).await?;
+    let mut batch = Batch {
+        context,
+        now,
+        known,
+        rows: Vec::with_capacity(arrivals.len()),
+        made: Vec::new(),
+        owed: Vec::new(),
+        stopped: Vec::new(),
+        log: Vec::new(),
+    };
     let mut answers = Vec::with_capacity(arrivals.len());
     for arrival in arrivals {
         answers.push(batch.take(&mut write, arrival).await?);
     }
-    if !batch.rows.is_empty() {
-        db::deliveries::insert(&mut write, &batch.rows, now).await?;
-    }
+    batch.write_what_follows(&mut write).await?;
+    db::deliveries::insert(&mut write, &batch.rows, now).await?;
     db::commit(write).await?;
+    for line in &batch.log {
+        line.write();
+    }
+    for task in &batch.stopped {
+        context.bell.ring_for(task);
+    }
     Ok(answers)
 }
 
 struct Batch<'a> {
     context: &'a Context,
     now: DateTime<Utc>,
+    known: Known,
     /// What is remembered at the end, all at once.
     rows: Vec<Delivery>,
-    /// Who was looked up already.
-    people: HashMap<i64, (Person, Settings)>,
+    /// Tasks that are stored, but whose history and effects are not yet written.
+    made: Vec<Task>,
+    /// Other effects that are not yet written.
+    owed: Vec<Job>,
+    /// Tasks whose followers are to be told, once it is true.
+    stopped: Vec<TaskId>,
+    /// What is to be logged, once it is true.
+    log: Vec<Line>,
+}
+
+/// A line of the log about a mention.
+enum Line {
+    Accepted { delivery: String, task: TaskId, agent: String, repository: String },
+    Refused { delivery: String, reason: &'static str },
+}
+
+impl Line {
+    fn write(&self) {
+        match self {
+            Self::Accepted { delivery, task, agent, repository } => tracing::info!(
+                task.id = %task,
+                github.delivery_id = %delivery,
+                task.agent = %agent,
+                task.repository = %repository,
+                "a task was accepted"
+            ),
+            Self::Refused { delivery, reason } => {
+                tracing::info!(github.delivery_id = %delivery, reason, "a mention was refused");
+            }
+        }
+    }
 }
 
 /// What came of a mention: the answer, and whether somebody is still owed a comment.
@@ -59,11 +100,8 @@ enum Verdict {
 
 impl Batch<'_> {
     async fn take(&mut self, write: &mut Connection, arrival: &Arrival) -> Result<Answer, Error> {
-        let key = match &arrival.said {
-            Said::Mention(spoken) => Some(format!("{}:{}", spoken.request.repository.id, spoken.comment_id)),
-            _ => None,
-        };
-        if let Some(task) = self.find_earlier(write, &arrival.guid, key.as_deref()).await? {
+        if let Some(task) = self.known.find_earlier(arrival) {
+            let task = task.clone();
             self.remember(arrival, "duplicate", None, None, task.clone());
             return Ok(Answer::Duplicate { task });
         }
@@ -72,7 +110,7 @@ impl Batch<'_> {
                 self.remember(arrival, "ignored", Some(reason), None, None);
                 Ok(Answer::Ignored { reason })
             }
-            Said::Mention(spoken) => self.take_mention(write, arrival, spoken, key).await,
+            Said::Mention(spoken) => self.take_mention(write, arrival, spoken).await,
             Said::Closed { repo_id, issue, login } => {
                 let task = self.stop_all(write, *repo_id, *issue, login).await?;
                 let Some(task) = task else {
@@ -86,32 +124,20 @@ impl Batch<'_> {
                 db::installations::upsert(write, installation, self.now).await?;
                 db::installations::add_repositories(write, installation.id, added).await?;
                 db::installations::remove_repositories(write, installation.id, removed).await?;
+                match installation.suspended {
+                    true => self.known.suspended.insert(installation.id),
+                    false => self.known.suspended.remove(&installation.id),
+                };
                 self.remember(arrival, "accepted", None, None, None);
                 Ok(Answer::Accepted { task: None })
             }
             Said::Uninstalled { installation } => {
                 db::installations::delete(write, *installation).await?;
+                self.known.suspended.remove(installation);
                 self.remember(arrival, "accepted", None, None, None);
                 Ok(Answer::Accepted { task: None })
             }
         }
-    }
-
-    /// The task of an earlier delivery of the same event, or about the same comment.
-    async fn find_earlier(
-        &self,
-        write: &mut Connection,
-        guid: &str,
-        key: Option<&str>,
-    ) -> Result<Option<Option<String>>, Error> {
-        let in_batch = self
-            .rows
-            .iter()
-            .find(|row| row.guid == guid || (key.is_some() && row.comment_key.as_deref() == key));
-        if let Some(row) = in_batch {
-            return Ok(Some(row.task_id.clone()));
-        }
-        Ok(db::deliveries::find(write, guid, key).await?.map(|known| known.task_id))
     }
 
     async fn take_mention(
@@ -119,7 +145,6 @@ impl Batch<'_> {
         write: &mut Connection,
         arrival: &Arrival,
         spoken: &Spoken,
-        key: Option<String>,
     ) -> Result<Answer, Error> {
         let verdict = self.judge(write, spoken).await?;
         let (outcome, reason, task) = match &verdict {
@@ -130,56 +155,61 @@ impl Batch<'_> {
             }
             Verdict::Refused { refusal, .. } => ("rejected", Some(refusal.reason()), None),
         };
+        let key = Some(spoken.comment_key.clone());
         self.remember(arrival, outcome, reason, key, task.clone());
+        let delivery = arrival.guid.clone();
         match verdict {
-            Verdict::Task(task) => {
-                record_status(write, &task, self.now).await?;
-                enqueue(write, &Job::of(&task, Effect::Reflect), self.now).await?;
-                tracing::info!(
-                    task.id = %task.id,
-                    github.delivery_id = %arrival.guid,
-                    task.agent = %task.agent,
-                    task.repository = %task.repository.full_name(),
-                    "a task was accepted"
-                );
-                Ok(Answer::Accepted { task: Some(task.id.to_string()) })
+            Verdict::Task(made) => {
+                self.log.push(Line::Accepted {
+                    delivery,
+                    task: made.id.clone(),
+                    agent: made.agent.clone(),
+                    repository: made.repository.full_name(),
+                });
+                self.made.push(*made);
+                Ok(Answer::Accepted { task })
             }
             Verdict::Control(word) => {
-                enqueue(write, &Job::Control { by: spoken.mention(self.now), word }, self.now).await?;
+                self.owed.push(Job::Control { by: spoken.mention(self.now), word });
                 Ok(Answer::Accepted { task })
             }
             Verdict::Refused { refusal, tell } => {
                 let reason = refusal.reason();
-                tracing::info!(github.delivery_id = %arrival.guid, reason, "a mention was refused");
+                self.log.push(Line::Refused { delivery, reason });
                 if tell {
                     let reply = Reply::Refusal(refusal);
-                    let job = Job::Answer { to: spoken.mention(self.now), reply };
-                    enqueue(write, &job, self.now).await?;
+                    self.owed.push(Job::Answer { to: spoken.mention(self.now), reply });
                 }
                 Ok(Answer::Rejected { reason })
             }
         }
     }
 
+    /// Writes the history and the effects of what was decided so far.
+    async fn write_what_follows(&mut self, write: &mut Connection) -> Result<(), Error> {
+        if !self.made.is_empty() {
+            record_status(write, &self.made, self.now).await?;
+            self.owed.extend(self.made.drain(..).map(|task| Job::of(&task, Effect::Reflect)));
+        }
+        if !self.owed.is_empty() {
+            enqueue(write, &self.owed, self.now).await?;
+            self.owed.clear();
+        }
+        Ok(())
+    }
+
     /// Decides about a mention, and stores the task it makes.
-    async fn judge(&mut self, write: &mut Connection, spoken: &Spoken) -> Result<Verdict, Error> {
+    async fn judge(&self, write: &mut Connection, spoken: &Spoken) -> Result<Verdict, Error> {
         let refused = |refusal| Ok(Verdict::Refused { refusal, tell: true });
         let installation = spoken.request.repository.installation_id;
-        if installation == 0 || db::installations::is_suspended(write, installation).await? {
+        if installation == 0 || self.known.suspended.contains(&installation) {
             return Ok(Verdict::Refused { refusal: Refusal::MissingInstallation, tell: false });
         }
         let sender = spoken.request.requester.id;
         if let Err(refusal) = may_ask(&self.context.policy, &spoken.request.requester.login) {
             return refused(refusal);
         }
-        let (person, settings) = match self.people.entry(sender) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => {
-                let person = db::users::load_person(write, sender).await?;
-                let settings = Settings::parse(person.settings.as_deref());
-                unknown.insert((person, settings))
-            }
-        };
+        let (person, settings) = &self.known.people[&sender];
         let facts = Facts {
             policy: &self.context.policy,
             credentials: &self.context.credentials,
@@ -211,10 +241,8 @@ impl Batch<'_> {
             Ok(task) => task,
             Err(refusal) => return refused(refusal),
         };
-        if let Some(limit) = self.context.policy.queued_per_user
-            && db::queue::count_waiting(write, sender).await? >= limit
-        {
-            return refused(Refusal::TooManyTasks { limit });
+        if let Err(refusal) = may_wait(&self.context.policy, write, sender).await? {
+            return refused(refusal);
         }
         match db::tasks::insert(write, &task).await {
             Ok(()) => Ok(Verdict::Task(Box::new(task))),
@@ -243,17 +271,19 @@ impl Batch<'_> {
 
     /// Stops every active task of a closed issue; gives the first.
     async fn stop_all(
-        &self,
+        &mut self,
         write: &mut Connection,
         repo_id: i64,
         issue: i64,
         login: &str,
     ) -> Result<Option<String>, Error> {
+        // A task of this very batch ends after it began.
+        self.write_what_follows(write).await?;
         let active = db::tasks::list_active_on_issue(write, repo_id, issue).await?;
         for task in &active {
             let message = format!("Stopped: the issue was closed by {login}.");
             apply(write, task, Event::Stopped { message }, self.now).await?;
-            self.context.bell.ring_for(&task.id);
+            self.stopped.push(task.id.clone());
         }
         Ok(active.first().map(|task| task.id.to_string()))
     }
@@ -270,10 +300,10 @@ impl Batch<'_> {
             Said::Mention(spoken) => Some(spoken),
             _ => None,
         };
-        // A second delivery in one batch of an event that was remembered already adds nothing.
-        if self.rows.iter().any(|row| row.guid == arrival.guid) {
-            return;
+        if let Some(key) = &comment_key {
+            self.known.comments.insert(key.clone(), task_id.clone());
         }
+        self.known.deliveries.insert(arrival.guid.clone(), task_id.clone());
         self.rows.push(Delivery {
             guid: arrival.guid.clone(),
             event: arrival.event.clone(),

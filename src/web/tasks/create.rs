@@ -73,6 +73,11 @@ fn read(new: NewTask) -> Result<Wanted, Error> {
             Some(known.ok_or_else(|| Error::bad_request(unknown))?)
         }
     };
+    for (field, name) in [("repoOwner", &new.repo_owner), ("repoName", &new.repo_name)] {
+        if !is_github_name(name) {
+            return Err(Error::bad_request(format!("{field} is not a name that GitHub gives")));
+        }
+    }
     if let Some(model) = &new.model
         && !is_model_name(model)
     {
@@ -98,6 +103,12 @@ fn read(new: NewTask) -> Result<Wanted, Error> {
             instructions: new.prompt.unwrap_or_default(),
         },
     })
+}
+
+/// Whether an account or a repository can be called so.
+fn is_github_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    (1..=100).contains(&name.len()) && name.chars().all(plain) && !matches!(name, "." | "..")
 }
 
 fn answer(service: &Service, failure: Failure) -> Error {
@@ -131,6 +142,10 @@ fn answer(service: &Service, failure: Failure) -> Error {
             Refusal::TaskAlreadyActive { task_url, .. } => {
                 let message = "a task of this issue and agent is active".to_owned();
                 refused(&refusal, StatusCode::CONFLICT, message).with_action("task", task_url.clone())
+            }
+            Refusal::TooManyTasks { limit } => {
+                let message = format!("you have {limit} tasks waiting, which is as many as you may have");
+                refused(&refusal, StatusCode::CONFLICT, message)
             }
             other => refused(other, StatusCode::CONFLICT, "this cannot be done".to_owned()),
         },

@@ -1,5 +1,7 @@
 //! `GET /api/tasks` and `GET /api/tasks/history`: a person's tasks in pages (contract §6).
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::{Query, Request};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -83,15 +85,17 @@ async fn page(
         let link = HeaderValue::try_from(format!("<{link}>; rel=\"next\""));
         headers.insert(header::LINK, link.map_err(|error| Error::internal(&error))?);
     }
-    let mut page = Vec::with_capacity(tasks.len());
-    for task in tasks {
-        let position = match task.status {
-            Status::Queued => Some(db::queue::position(&mut connection, &task, service.context.now()).await?),
-            _ => None,
-        };
-        page.push(TaskJson::new(task, position));
-    }
-    Ok((headers, Json(page)))
+    let queued = tasks.iter().filter(|task| task.status == Status::Queued);
+    let queued: Vec<&str> = queued.map(|task| task.id.as_str()).collect();
+    let positions = match queued.is_empty() {
+        true => HashMap::new(),
+        false => db::queue::positions(&mut connection, &queued, service.context.now()).await?,
+    };
+    let page = tasks.into_iter().map(|task| {
+        let position = positions.get(task.id.as_str()).copied();
+        TaskJson::new(task, position)
+    });
+    Ok((headers, Json(page.collect())))
 }
 
 fn filter(parameters: &Parameters, ended: bool) -> Result<Filter, Error> {

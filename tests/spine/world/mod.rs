@@ -104,6 +104,21 @@ impl World {
         self.porter = Some(Porter { context, sessions, stop, running });
     }
 
+    /// Starts Porter although nobody told it of an App. What it gives ends it again.
+    pub async fn start_without_app(&self) -> impl Future<Output = ()> + use<> {
+        let config = Config::load(&self.environment).expect("a good configuration");
+        let stop = CancellationToken::new();
+        let app =
+            App::build(config, &self.environment, self.clock.clone(), self.worker.clone(), stop.clone());
+        let app = app.await.expect("Porter starts");
+        assert!(app.context().is_none(), "nobody told Porter of an App");
+        let running = tokio::spawn(app.run());
+        async move {
+            stop.cancel();
+            running.await.expect("Porter does not panic").expect("Porter ends well");
+        }
+    }
+
     /// Porter's ground while it does not run: what would happen happens only when the test calls for it.
     pub async fn context_without_engine(&self) -> Context {
         assert!(self.porter.is_none(), "Porter runs");
@@ -167,6 +182,47 @@ impl World {
         self.task(id).await
     }
 
+    /// Waits until the task is as wanted, letting time jump to whatever waits for its time: for tests in which
+    /// things are tried again.
+    pub async fn task_in_time(&self, id: &TaskId, what: &str, holds: impl Fn(&Task) -> bool) -> Task {
+        let began = Instant::now();
+        loop {
+            let task = self.task(id).await;
+            if holds(&task) {
+                return task;
+            }
+            assert!(
+                began.elapsed() < PATIENCE,
+                "waited in vain until {what}; the task is {task:#?}\n{}",
+                logs::latest_warnings()
+            );
+            let now = self.clock.now();
+            let due =
+                db::jobs::next_due(&mut self.porter().db.read().await.expect("a connection"), now).await;
+            // A minute is more than any pause between two tries, and less than a machine may be silent.
+            if let Some(due) = due.expect("an instant") {
+                self.clock.advance((due - now).min(chrono::TimeDelta::minutes(1)));
+                self.porter().bell.ring();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until what is owed is as wanted; time stays as it is.
+    pub async fn backlog_when(&self, what: &str, holds: impl Fn(&db::jobs::Backlog) -> bool) {
+        let began = Instant::now();
+        loop {
+            let mut connection = self.porter().db.read().await.expect("a connection");
+            let backlog = db::jobs::backlog(&mut connection, self.clock.now()).await.expect("a count");
+            if holds(&backlog) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "waited in vain until {what}: {backlog:?}");
+            drop(connection);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Waits until no job is owed. Jobs that wait for their time get it: the clock jumps to it.
     pub async fn drained(&self) {
         let began = Instant::now();
@@ -176,12 +232,12 @@ impl World {
             let (owed, due) = {
                 let mut connection = context.db.read().await.expect("a connection");
                 let backlog = db::jobs::backlog(&mut connection, now).await.expect("a count");
-                (backlog, db::jobs::next_due(&mut connection).await.expect("an instant"))
+                (backlog, db::jobs::next_due(&mut connection, now).await.expect("an instant"))
             };
             if owed.owed == 0 {
                 return;
             }
-            if let Some(due) = due.filter(|due| *due > now) {
+            if let Some(due) = due {
                 self.clock.advance(due - now);
                 context.bell.ring();
             }

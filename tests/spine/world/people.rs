@@ -89,6 +89,14 @@ impl World {
         self.github.comment(REPO, issue, who.login, text).await.expect("a comment")
     }
 
+    /// The number of the installation that covers the repository, as an issue's webhook tells it.
+    pub async fn installation_of(&self, issue: u64) -> i64 {
+        let delivery = self.say(issue, BOB, "Nobody is spoken to.").await;
+        let payload = self.github.payload(&delivery.guid).expect("the payload was kept");
+        let payload: Value = serde_json::from_slice(&payload).expect("JSON");
+        payload["installation"]["id"].as_i64().expect("an installation")
+    }
+
     /// Asks for a task, and gets it.
     pub async fn ask(&self, issue: u64, who: Person, text: &str) -> TaskId {
         accepted(&self.say(issue, who, text).await)

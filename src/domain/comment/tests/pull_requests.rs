@@ -1,3 +1,5 @@
+//! Pull requests and labels, as people read them.
+
 use super::*;
 
 pub(super) const PULL: PullContext<'_> =

@@ -1,0 +1,73 @@
+//! What the database knows about a batch of deliveries before it is decided. Read with one statement per
+//! table, however many deliveries there are: under load, the way to the database's thread and back costs more
+//! than the look-ups themselves.
+
+use std::collections::{HashMap, HashSet};
+
+use super::reading::{Arrival, Said};
+use crate::db::users::Person;
+use crate::db::{self, Connection};
+use crate::domain::settings::Settings;
+
+/// Kept up to date while the batch is decided, so that its deliveries see each other.
+pub(super) struct Known {
+    /// Deliveries that were answered, and their tasks.
+    pub deliveries: HashMap<String, Option<String>>,
+    /// Comments that were answered, and their tasks.
+    pub comments: HashMap<String, Option<String>>,
+    /// Installations through which nothing can be done.
+    pub suspended: HashSet<i64>,
+    /// Everybody who speaks.
+    pub people: HashMap<i64, (Person, Settings)>,
+}
+
+impl Known {
+    pub(super) async fn read(write: &mut Connection, arrivals: &[Arrival]) -> Result<Self, db::Error> {
+        let guids: Vec<&str> = arrivals.iter().map(|arrival| arrival.guid.as_str()).collect();
+        let (mut keys, mut installations, mut people) = (Vec::new(), HashSet::new(), HashSet::new());
+        for arrival in arrivals {
+            if let Said::Mention(spoken) = &arrival.said {
+                keys.push(spoken.comment_key.as_str());
+                installations.insert(spoken.request.repository.installation_id);
+                people.insert(spoken.request.requester.id);
+            }
+        }
+        let mut known = Self {
+            deliveries: HashMap::new(),
+            comments: HashMap::new(),
+            suspended: HashSet::new(),
+            people: HashMap::new(),
+        };
+        for earlier in db::deliveries::list_known(write, &guids, &keys).await? {
+            if let Some(key) = earlier.comment_key {
+                known.comments.insert(key, earlier.task_id.clone());
+            }
+            known.deliveries.insert(earlier.guid, earlier.task_id);
+        }
+        if people.is_empty() {
+            return Ok(known);
+        }
+        let installations: Vec<i64> = installations.into_iter().collect();
+        known.suspended =
+            db::installations::list_suspended(write, &installations).await?.into_iter().collect();
+        let people: Vec<i64> = people.into_iter().collect();
+        let people = db::users::load_people(write, &people).await?.into_iter();
+        known.people = people
+            .map(|(id, person)| {
+                let settings = Settings::parse(person.settings.as_deref());
+                (id, (person, settings))
+            })
+            .collect();
+        Ok(known)
+    }
+
+    /// The task of an earlier delivery of the same event, or about the same comment; the inner nothing is an
+    /// earlier delivery that made none.
+    pub(super) fn find_earlier(&self, arrival: &Arrival) -> Option<&Option<String>> {
+        let of_comment = || match &arrival.said {
+            Said::Mention(spoken) => self.comments.get(&spoken.comment_key),
+            _ => None,
+        };
+        self.deliveries.get(&arrival.guid).or_else(of_comment)
+    }
+}

@@ -1,0 +1,194 @@
+//! The listener and its connections. axum's own `serve` sets no limit on how long a client may take to say
+//! what it wants; here one that dawdles is hung up on. Called by `app`.
+
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, BodyDataStream};
+use futures_util::{StreamExt, stream};
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How long a connection may wait for the whole head of a request, from its start or from the last answer.
+const HEAD_WITHIN: Duration = Duration::from_secs(20);
+/// How long a request's body may take to arrive; a route may allow less.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
+/// How long, at the end, a connection that has not asked for anything may still do so.
+const LAST_WORD: Duration = Duration::from_millis(250);
+/// How long to wait when the system has no connection to give, e.g. because all file descriptors are used.
+const OUT_OF_BREATH: Duration = Duration::from_millis(100);
+
+/// Serves until `stop`, then lets every request that has begun finish.
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+    serve_patiently(listener, router, stop, HEAD_WITHIN).await;
+}
+
+async fn serve_patiently(
+    listener: TcpListener,
+    router: Router,
+    stop: CancellationToken,
+    head_within: Duration,
+) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(head_within);
+    // Aborted with this future, should the end take too long.
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                // Answers are small and awaited; Nagle's algorithm would only delay them.
+                stream.set_nodelay(true).ok();
+                connections.spawn(converse(http.clone(), stream, router.clone(), stop.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(OUT_OF_BREATH).await;
+            }
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// One connection. After `stop` it ends with the request it is at; one that never asked for anything is not
+/// waited for. One that ends badly is its client's affair.
+async fn converse(http: http1::Builder, stream: TcpStream, router: Router, stop: CancellationToken) {
+    let asked = AtomicBool::new(false);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|request| {
+        asked.store(true, Ordering::Relaxed);
+        router.call(request)
+    });
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    let ended = tokio::time::timeout(LAST_WORD, connection.as_mut()).await.is_ok();
+    if !ended && asked.load(Ordering::Relaxed) {
+        connection.await.ok();
+    }
+}
+
+/// The body, which breaks off when it takes too long to arrive.
+pub(super) fn in_time(body: Body) -> Body {
+    ending(body, Instant::now() + BODY_WITHIN)
+}
+
+fn ending(body: Body, at: Instant) -> Body {
+    let next = move |mut rest: BodyDataStream| async move {
+        match tokio::time::timeout_at(at, rest.next()).await {
+            Ok(chunk) => chunk.map(|chunk| (chunk, rest)),
+            Err(late) => Some((Err(axum::Error::new(late)), rest)),
+        }
+    };
+    Body::from_stream(stream::unfold(body.into_data_stream(), next))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::sync::Arc;
+
+    use axum::body::Bytes;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Notify;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    struct Server {
+        address: SocketAddr,
+        stop: CancellationToken,
+        /// Rung when `/slow` is asked for.
+        begun: Arc<Notify>,
+        running: JoinHandle<()>,
+    }
+
+    /// A server whose `/slow` answers once it is told to stop.
+    async fn server(head_within: Duration) -> Server {
+        let (stop, begun) = (CancellationToken::new(), Arc::<Notify>::default());
+        let (told, begins) = (stop.clone(), begun.clone());
+        let slow = get(|| async move {
+            begins.notify_one();
+            told.cancelled().await;
+            tokio::task::yield_now().await;
+            "done"
+        });
+        let router = Router::new().route("/", get(|| async { "here" })).route("/slow", slow);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let running = tokio::spawn(serve_patiently(listener, router, stop.clone(), head_within));
+        Server { address, stop, begun, running }
+    }
+
+    /// Everything the server says to this before it hangs up.
+    async fn answer(address: SocketAddr, said: &str) -> String {
+        let mut connection = TcpStream::connect(address).await.expect("a connection");
+        connection.write_all(said.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.expect("the end");
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_say_what_it_wants_is_hung_up_on() {
+        let Server { address, .. } = server(Duration::from_millis(50)).await;
+        for said in ["", "GET / HTTP/1.1\r\nHost: x\r\nX:"] {
+            let seen = answer(address, said).await;
+            assert!(!seen.contains("200 OK"), "{seen}");
+        }
+        let seen = answer(address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert!(seen.starts_with("HTTP/1.1 200 OK") && seen.ends_with("here"), "{seen}");
+    }
+
+    #[tokio::test]
+    async fn the_end_waits_for_what_has_begun_and_not_for_who_is_idle() {
+        let Server { address, stop, begun, running } = server(Duration::from_secs(600)).await;
+        let mut idle = TcpStream::connect(address).await.expect("a connection");
+        let mut slow = TcpStream::connect(address).await.expect("a connection");
+        slow.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+        idle.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+        idle.read_exact(&mut [0; 4]).await.expect("an answer");
+        begun.notified().await;
+        let _silent = TcpStream::connect(address).await.expect("a connection");
+        stop.cancel();
+        let mut seen = String::new();
+        slow.read_to_string(&mut seen).await.expect("an answer");
+        assert!(seen.ends_with("done"), "{seen}");
+        running.await.expect("it ends by itself");
+        assert!(TcpStream::connect(address).await.is_err(), "nobody is let in any more");
+    }
+
+    async fn collected(
+        chunks: impl futures_util::Stream<Item = &'static str> + Send + 'static,
+    ) -> Option<Bytes> {
+        let body = Body::from_stream(chunks.map(Ok::<_, std::io::Error>));
+        let body = ending(body, Instant::now() + Duration::from_millis(20));
+        axum::body::to_bytes(body, 100).await.ok()
+    }
+
+    #[tokio::test]
+    async fn a_body_that_arrives_in_time_is_whole() {
+        assert_eq!(collected(stream::iter(["a", "b"])).await.as_deref(), Some(b"ab".as_slice()));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_stops_arriving_is_an_error_and_not_a_shorter_one() {
+        assert_eq!(collected(stream::iter(["a", "b"]).chain(stream::pending())).await, None);
+    }
+}
