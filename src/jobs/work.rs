@@ -53,8 +53,9 @@ async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
         tracing::error!(job.kind = claimed.kind, "a job is not one that Porter writes; it is dropped");
         return Ended::Done;
     };
+    let owed_since = DateTime::from_timestamp_millis(claimed.created_at).unwrap_or_else(|| context.now());
     // On a task of its own, so that a panic costs one try and not the engine.
-    let handle = tokio::spawn(perform(context.clone(), job, claimed.tries));
+    let handle = tokio::spawn(perform(context.clone(), job, claimed.tries, owed_since));
     let aborted = AbortOnDrop(handle.abort_handle());
     let result = tokio::time::timeout(LONGEST, handle).await;
     drop(aborted);
@@ -86,7 +87,6 @@ async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
         lanes.leave_alone(&claimed.lane, until);
         return Ended::Again { at: until, error: Some(reason), counts: false };
     }
-    let owed_since = DateTime::from_timestamp_millis(claimed.created_at).unwrap_or(now);
     if context.tried_for(owed_since) > GIVEN_UP_AFTER {
         tracing::error!(job.kind = claimed.kind, error = reason, "an effect is given up");
         return Ended::Done;
@@ -105,13 +105,13 @@ async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
     later(reason)
 }
 
-async fn perform(context: Context, job: Job, tries: u32) -> Result<Step, Error> {
+async fn perform(context: Context, job: Job, tries: u32, owed_since: DateTime<Utc>) -> Result<Step, Error> {
     let again = tries > 1;
     match job {
         Job::Reflect { task, .. } => reflect::run(&context, &task, again).await,
         Job::Launch { task, attempt } => launch::run(&context, &task, attempt).await,
         Job::Publish { task, attempt, .. } => publish::run(&context, &task, attempt).await,
-        Job::CleanUp { task, attempt } => clean_up::run(&context, &task, attempt, !again).await,
+        Job::CleanUp { task, attempt } => clean_up::run(&context, &task, attempt, owed_since).await,
         Job::Answer { to, reply } => answers::run(&context, &to, &reply, again).await,
         Job::Control { by, word } => control::run(&context, &by, word).await,
     }

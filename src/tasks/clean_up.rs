@@ -1,21 +1,28 @@
 //! The end of an attempt: its machine goes, its token is taken back. Run by the engine after every attempt,
 //! however it ended.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Context, Error, Step, attempt_token};
 use crate::domain::task::{Status, TaskId};
 use crate::runner::MachineState;
 
-/// How long a worker that was told to end may take to push what is worth keeping.
-const GRACE: TimeDelta = TimeDelta::seconds(20);
+/// How long a worker that was told to end may take to end its agent, push what is worth keeping, and report.
+const GRACE: TimeDelta = TimeDelta::seconds(90);
+/// How often it is looked at meanwhile, and told again.
+const LOOK_EVERY: TimeDelta = TimeDelta::seconds(5);
 
-/// Ends the attempt's machine. `first` is true when this is the first try: only then a machine that still
-/// works is asked before it is destroyed.
+/// Ends the attempt's machine, owed since then: one that still works is asked, and destroyed when it has ended
+/// or its grace is over.
 ///
 /// # Errors
 /// What is worth trying again.
-pub async fn run(context: &Context, id: &TaskId, attempt: u32, first: bool) -> Result<Step, Error> {
+pub async fn run(
+    context: &Context,
+    id: &TaskId,
+    attempt: u32,
+    owed_since: DateTime<Utc>,
+) -> Result<Step, Error> {
     let task = context.load(id).await?;
     if task.attempt == attempt && task.status == Status::Running {
         return Ok(Step::Done);
@@ -25,9 +32,10 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32, first: bool) -> R
         && let Some(machine) = runner.find(id, attempt).await?
     {
         let salvage = task.status != Status::Success && machine.state == MachineState::Running;
-        if first && salvage {
+        let now = context.now();
+        if salvage && now - owed_since < GRACE {
             runner.stop(&machine.id).await?;
-            return Ok(Step::Again(context.now() + GRACE));
+            return Ok(Step::Again(now + LOOK_EVERY));
         }
         runner.destroy(&machine.id).await?;
     }

@@ -1,5 +1,6 @@
 //! Tasks that people end, and what becomes of machine and token (contract §4, §5, §7).
 
+use chrono::TimeDelta;
 use porter::demo::standin::IssuedToken;
 use porter::domain::task::Status;
 use serde_json::json;
@@ -99,5 +100,34 @@ async fn stopping_while_the_pull_request_is_being_opened_leaves_one_answer() {
     assert_eq!(task.status, Status::Failed);
     assert!(world.pulls().is_empty(), "nobody wants it any more");
     world.status_comment(issue, &id);
+    world.close().await;
+}
+
+/// How long, by the clock, it takes until everything owed for a stopped task is done.
+async fn time_to_end(world: &World) -> TimeDelta {
+    let issue = world.issue().await;
+    let id = world.ask(issue, ADA, "@porter mock go").await;
+    world.working(&id).await;
+    let since = world.clock.now();
+    world.post(ADA, &format!("/api/tasks/{id}/stop"), &json!(null)).await.expect(202);
+    world.drained().await;
+    assert!(world.machines().await.is_empty(), "its machine goes");
+    world.status_comment(issue, &id);
+    world.clock.now() - since
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_still_saves_its_work_is_given_the_time() {
+    let world = Plan::stubborn().start().await;
+    let took = time_to_end(&world).await;
+    assert!((TimeDelta::seconds(85)..TimeDelta::seconds(130)).contains(&took), "it took {took}");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_has_ended_is_not_waited_for() {
+    let world = Plan::silent().start().await;
+    let took = time_to_end(&world).await;
+    assert!(took < TimeDelta::seconds(15), "it took {took}");
     world.close().await;
 }

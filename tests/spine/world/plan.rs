@@ -32,6 +32,11 @@ impl Plan {
         Self::of(&program("silent-worker"))
     }
 
+    /// Machines are silent, and do not end when they are told to.
+    pub fn stubborn() -> Self {
+        Self::of(&program("stubborn-worker"))
+    }
+
     /// Machines are gone at once, without a word.
     pub fn hasty() -> Self {
         Self::of(&program("hasty-worker"))
