@@ -67,6 +67,7 @@ async fn a_reaction_that_github_cannot_take_at_present_does_not_keep_the_comment
     let id = world.ask(issue, ADA, "@porter mock Make ./test.sh pass.").await;
     assert_eq!(world.ended(&id).await.status, Status::Success);
     assert!(world.status_comment(issue, &id).body.contains("is done"));
+    world.github.clear_faults();
     world.close().await;
 }
 

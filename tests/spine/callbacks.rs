@@ -98,7 +98,7 @@ async fn a_report_that_cannot_be_read_is_a_bad_request() {
     }
     let huge = format!("{{\"task_id\":\"task_1\",\"summary\":\"{}\"}}", "x".repeat(3 * 1024 * 1024));
     let request = world.request(Method::POST, "/api/callbacks/complete").body(huge);
-    world.send(request).await.expect_error(413, "invalid_request");
+    world.send(request).await.expect_error(413, "payload_too_large");
     world.close().await;
 }
 
