@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::backoff;
+use super::{backoff, work};
 use crate::db;
 use crate::tasks::{Context, Error, error_chain, redelivery, watch};
 
@@ -73,11 +73,15 @@ async fn every<F: Future<Output = Result<Duration, Error>>>(
                 pause
             }
             Err(error) => {
-                failures += 1;
                 tracing::warn!(error = error_chain(&error), "{what} failed; it is tried again");
                 let now = context.now();
-                let asked = error.retry_at(now).map(|at| at - now);
-                let pause = backoff::after(failures, backoff::chance()).max(asked.unwrap_or_default());
+                let pause = match error.retry_at(now) {
+                    Some(at) => (at - now).max(work::SHORTEST_PAUSE),
+                    None => {
+                        failures += 1;
+                        backoff::after(failures, backoff::chance())
+                    }
+                };
                 pause.to_std().unwrap_or_default()
             }
         };

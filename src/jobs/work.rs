@@ -14,26 +14,33 @@ use crate::tasks::{Context, Error, Step, answers, clean_up, control, error_chain
 const LONGEST: Duration = Duration::from_secs(5 * 60);
 /// An effect that cannot be had for this long is given up: nobody waits for it any more.
 const GIVEN_UP_AFTER: TimeDelta = TimeDelta::days(3);
+/// How often a job's end is written while the database does not take it (a full disk, say).
+const RECORD_TRIES: u32 = 5;
 /// A remote side that asks for no pause at all still gets this one.
-const SHORTEST_PAUSE: TimeDelta = TimeDelta::seconds(1);
+pub(super) const SHORTEST_PAUSE: TimeDelta = TimeDelta::seconds(1);
 
 /// Carries out a job and writes down how it ended.
 pub(super) async fn carry_out(context: &Context, claimed: Claimed, lanes: &Lanes) {
     let ended = attempt(context, &claimed, lanes).await;
-    let recorded = async {
-        let mut write = context.db.begin().await?;
-        match &ended {
-            Ended::Done => db::jobs::finish(&mut write, &claimed, context.now()).await?,
-            Ended::Again { at, error, counts } => {
-                db::jobs::put_back(&mut write, &claimed, *at, error.as_deref(), *counts).await?;
-            }
-        }
-        db::commit(write).await
-    };
-    if let Err(error) = recorded.await {
-        // The lease runs out, and the job is claimed again.
-        tracing::error!(job.kind = claimed.kind, error = %error, "a job's end could not be written");
+    for tries in 1..=RECORD_TRIES {
+        let Err(error) = record(context, &claimed, &ended).await else { return };
+        let error = error_chain(&error);
+        tracing::error!(job.kind = claimed.kind, error, "a job's end could not be written");
+        let pause = backoff::after(tries, backoff::chance());
+        tokio::time::sleep(pause.to_std().unwrap_or_default()).await;
     }
+    // The lease runs out, and the job is claimed again.
+}
+
+async fn record(context: &Context, claimed: &Claimed, ended: &Ended) -> Result<(), db::Error> {
+    let mut write = context.db.begin().await?;
+    match ended {
+        Ended::Done => db::jobs::finish(&mut write, claimed, context.now()).await?,
+        Ended::Again { at, error, counts } => {
+            db::jobs::put_back(&mut write, claimed, *at, error.as_deref(), *counts).await?;
+        }
+    }
+    db::commit(write).await
 }
 
 enum Ended {

@@ -28,6 +28,8 @@ enum Stop {
     Refused(FailureStage, String),
     /// Worth trying again.
     Later(Error),
+    /// The attempt no longer waits for a machine.
+    Over,
 }
 
 impl<E: Into<Error>> From<E> for Stop {
@@ -64,6 +66,8 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
             context.end_attempt(&task, Event::Failed { stage, message }).await?;
             Ok(Step::Done)
         }
+        // What is left to do then, the next try knows.
+        Err(Stop::Over) => Ok(Step::Again(context.now())),
         Err(Stop::Later(error)) => {
             let since = task.started_at.unwrap_or(task.queued_at);
             if context.tried_for(since) < PATIENCE {
@@ -133,6 +137,11 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
         )),
         provider_keys: provider_keys(agent, task, &person),
     };
+    // All this took a while: a machine that an earlier try made may have reported since, and be gone.
+    let now = context.load(&task.id).await?;
+    if now.attempt != task.attempt || now.phase != Some(Phase::Launching) {
+        return Err(Stop::Over);
+    }
     let machine = &context.policy.machine;
     let spec = LaunchSpec::new(task.id.clone(), &assignment, &machine.image, machine.cpus, machine.memory_mb)
         .in_region(machine.region.clone());

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Context, Error};
+use super::{Context, Error, intake};
 use crate::db;
 use crate::github::{self, HookDelivery};
 
@@ -13,8 +13,10 @@ use crate::github::{self, HookDelivery};
 const KEPT: TimeDelta = TimeDelta::days(3);
 /// The pause before an event is asked for a second time; doubled each time after, up to the longest. As long as
 /// GitHub keeps it, nothing is given up: a disk may be full for a day.
-const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(30);
+const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(10);
 const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(2);
+/// The pause before a question that failed is asked again.
+const AGAIN: TimeDelta = TimeDelta::seconds(5);
 /// After so many failures in a row GitHub is left alone for a while.
 const PATIENCE: u32 = 3;
 
@@ -66,13 +68,14 @@ pub async fn sweep(context: &Context, since: Option<DateTime<Utc>>) -> Result<Sw
     let known = db::deliveries::list_known(&mut *context.db.read().await?, &guids, &[]).await?;
     let known: BTreeSet<String> = known.into_iter().map(|delivery| delivery.guid).collect();
     lost.retain(|lost| !known.contains(&lost.latest.guid));
+    lost.sort_by_key(|lost| lost.since);
     ask_for(context, lost).await
 }
 
 /// Asks for what is due. One that fails does not keep the others from coming.
 async fn ask_for(context: &Context, lost: Vec<Lost<'_>>) -> Result<Swept, Error> {
     let mut swept = Swept::default();
-    let (mut failed, mut in_a_row) = (None, 0);
+    let mut in_a_row = 0;
     for Lost { latest, since, mut due, tries } in lost {
         if due <= context.now() {
             match context.github.redeliver(latest.id).await {
@@ -88,7 +91,7 @@ async fn ask_for(context: &Context, lost: Vec<Lost<'_>>) -> Result<Swept, Error>
                     if in_a_row == PATIENCE {
                         return Err(error.into());
                     }
-                    failed = Some(error);
+                    due = context.now() + AGAIN;
                 }
                 Err(error) => {
                     tracing::warn!(github.delivery_id = %latest.guid, %error, "GitHub does not deliver again");
@@ -99,10 +102,7 @@ async fn ask_for(context: &Context, lost: Vec<Lost<'_>>) -> Result<Swept, Error>
         let missing = swept.missing.unwrap_or(Missing { since, due });
         swept.missing = Some(Missing { since: missing.since.min(since), due: missing.due.min(due) });
     }
-    match failed {
-        Some(error) => Err(error.into()),
-        None => Ok(swept),
-    }
+    Ok(swept)
 }
 
 /// An event of which no try arrived.
@@ -114,7 +114,7 @@ struct Lost<'a> {
 }
 
 impl<'a> Lost<'a> {
-    /// Nothing when one of the event's tries arrived, or was answered with Porter's own refusal.
+    /// Nothing when one of the event's tries arrived, was answered with Porter's own refusal, or cannot matter.
     fn read(tries: &'a [HookDelivery]) -> Option<Self> {
         let arrived = tries.iter().any(|delivery| {
             let refused = matches!(delivery.status_code, 400 | 401 | 413);
@@ -123,7 +123,8 @@ impl<'a> Lost<'a> {
         let latest = tries.iter().max_by_key(|delivery| (delivery.delivered_at, delivery.id))?;
         let since = tries.iter().map(|delivery| delivery.delivered_at).min()?;
         let due = latest.delivered_at + pause_after(tries.len());
-        (!arrived).then_some(Self { latest, since, due, tries: tries.len() })
+        let matters = intake::concerns(&latest.event, latest.action.as_deref());
+        (matters && !arrived).then_some(Self { latest, since, due, tries: tries.len() })
     }
 }
 
@@ -144,6 +145,6 @@ mod tests {
     fn an_event_is_asked_for_at_once_and_then_ever_more_rarely() {
         let pauses: Vec<i64> =
             [1, 2, 3, 4, 9, 10, 11, 99].map(|tries| pause_after(tries).num_seconds()).into();
-        assert_eq!(pauses, [0, 30, 60, 120, 3840, 7200, 7200, 7200]);
+        assert_eq!(pauses, [0, 10, 20, 40, 1280, 2560, 5120, 7200]);
     }
 }

@@ -69,18 +69,25 @@ fn heard_at(task: &Task) -> DateTime<Utc> {
     task.seen_at.unwrap_or(task.updated_at)
 }
 
+/// Where machines are, and which of them should be there.
+struct Place {
+    runner: Arc<dyn Runner>,
+    expected: BTreeSet<String>,
+}
+
 /// The machines of these attempts that have been silent for a while and that a list does not show as alive: one
 /// question for each place where machines are.
 async fn missing_machines(context: &Context, working: &[Task]) -> Result<BTreeSet<String>, Error> {
     let quiet = working.iter().filter(|task| context.now() - heard_at(task) >= LISTEN_FOR);
-    let mut fleets: BTreeMap<Option<String>, (Arc<dyn Runner>, BTreeSet<String>)> = BTreeMap::new();
+    let mut places: BTreeMap<Option<String>, Place> = BTreeMap::new();
     for task in quiet {
         let person = context.credentials.load(task.requester.id).await?;
         let (Some(runner), Some(id)) = (context.fleet.find(&person), &task.machine_id) else { continue };
-        fleets.entry(person.fly_app).or_insert_with(|| (runner, BTreeSet::new())).1.insert(id.clone());
+        let place = places.entry(person.fly_app);
+        place.or_insert_with(|| Place { runner, expected: BTreeSet::new() }).expected.insert(id.clone());
     }
     let mut missing = BTreeSet::new();
-    for (app, (runner, mut expected)) in fleets {
+    for (app, Place { runner, mut expected }) in places {
         match runner.list().await {
             Ok(machines) => {
                 for machine in machines.iter().filter(|machine| machine.state != MachineState::Gone) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use porter::demo::standin::{File, StandIn};
 use porter::domain::assignment::Assignment;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::fake_fly::{FakeFly, Happening, Machine};
@@ -32,6 +33,8 @@ pub enum Conduct {
     ChangesNothing,
     /// Dies without a word or a commit.
     Dies,
+    /// Pushes, and reports once it is told to go on. Only when a test asks for it.
+    Waits,
 }
 
 impl Conduct {
@@ -63,6 +66,7 @@ pub struct Machines {
     fly: FakeFly,
     http: reqwest::Client,
     state: Arc<Mutex<State>>,
+    go: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -73,8 +77,8 @@ struct State {
     made: HashMap<(String, String), u32>,
     /// Every token a machine was given, and for which repository.
     tokens: Vec<(String, String)>,
-    /// Workers whose token was dead when they wanted to push.
-    locked_out: Vec<String>,
+    /// How everyone behaves, whatever the seed says.
+    all: Option<Conduct>,
 }
 
 impl Machines {
@@ -82,7 +86,14 @@ impl Machines {
     pub fn run(seed: u64, github: &StandIn, fly: &FakeFly) -> Self {
         let http =
             reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().expect("a client");
-        let machines = Self { seed, github: github.clone(), fly: fly.clone(), http, state: Arc::default() };
+        let machines = Self {
+            seed,
+            github: github.clone(),
+            fly: fly.clone(),
+            http,
+            state: Arc::default(),
+            go: watch::Sender::new(false),
+        };
         let all = machines.clone();
         fly.on(move |happening| match happening {
             Happening::Created(machine) => all.begin(&machine),
@@ -102,9 +113,14 @@ impl Machines {
         self.state().tokens.clone()
     }
 
-    /// Tasks whose worker could not push with the token it was given.
-    pub fn locked_out(&self) -> Vec<String> {
-        self.state().locked_out.clone()
+    /// From now on, every worker behaves like this.
+    pub fn all(&self, conduct: Conduct) {
+        self.state().all = Some(conduct);
+    }
+
+    /// Lets the workers go on that wait for it.
+    pub fn go_on(&self) {
+        self.go.send_replace(true);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -142,7 +158,8 @@ impl Machines {
     }
 
     async fn work(&self, assignment: &Assignment) {
-        let conduct = Conduct::of(self.seed, &assignment.repo_full_name, assignment.issue_number);
+        let own = || Conduct::of(self.seed, &assignment.repo_full_name, assignment.issue_number);
+        let conduct = self.state().all.unwrap_or_else(own);
         let mut random = Random::of(self.seed, &assignment.task_id);
         let work = random.time(Duration::from_millis(200), Duration::from_millis(2500));
         match conduct {
@@ -171,6 +188,10 @@ impl Machines {
         let words = json!({"commit_hash": commit, "branch_name": assignment.branch, "summary": "Done."});
         match conduct {
             Conduct::IsLost => {}
+            Conduct::Waits => {
+                self.go.subscribe().wait_for(|go| *go).await.expect("the test goes on");
+                self.report(assignment, "success", words).await;
+            }
             Conduct::IsLate => {
                 let late = random.time(Duration::from_secs(2), Duration::from_secs(8));
                 tokio::time::sleep(late).await;
@@ -192,10 +213,7 @@ impl Machines {
         loop {
             match may_push(&self.http, &assignment.repo_url, &assignment.github_token).await {
                 Some(true) => break,
-                Some(false) => {
-                    self.state().locked_out.push(assignment.task_id.clone());
-                    return None;
-                }
+                Some(false) => return None,
                 None => tokio::time::sleep(Duration::from_millis(200)).await,
             }
         }

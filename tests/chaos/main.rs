@@ -17,3 +17,6 @@ mod random;
 mod stage;
 mod storm;
 mod verdict;
+
+/// How long one thing may take to come about.
+const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);

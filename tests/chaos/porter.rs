@@ -30,13 +30,6 @@ impl Binary {
         Self { url, log: folder.join("porter.log"), environment, before: String::new() }
     }
 
-    /// The same with another value of a variable.
-    pub fn with(mut self, name: &str, value: &str) -> Self {
-        self.environment.retain(|(known, _)| known != name);
-        self.environment.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
     /// Starts it, and does not wait for anything.
     pub fn start(&self) -> Process {
         let log = File::options().create(true).append(true).open(&self.log).expect("a log");

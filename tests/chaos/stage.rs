@@ -3,18 +3,25 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use porter::accounts::sign_in;
 use porter::clock::Clock;
 use porter::crypto::vault::Vault;
 use porter::db::Db;
-use porter::demo::standin::{File, Options, Permission, StandIn};
+use porter::demo::standin::{Delivery, File, Options, Permission, StandIn};
 use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
 
+use super::LIMIT;
 use super::fake_fly::FakeFly;
-use super::machines::Machines;
-use super::porter::Binary;
+use super::machines::{Conduct, Machines};
+use super::porter::{Binary, Process, eventually};
+use super::verdict::{self, Asked, has_ended};
+
+/// How long everything may take to settle.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 const ROOT: &str = "the root secret of these tests";
 const APP: &str = "porter-workers";
@@ -41,9 +48,67 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// One person, one repository.
-    pub async fn small() -> Self {
-        Self::set(0, Size { people: 1, organizations: 1, repositories: 1 }).await
+    /// One person, one repository, and one issue: its number.
+    pub async fn small(conduct: Conduct) -> (Self, Asked) {
+        let stage = Self::set(0, Size { people: 1, organizations: 1, repositories: 1 }).await;
+        stage.machines.all(conduct);
+        let asked = stage.ask_about("Greet everybody", conduct).await;
+        (stage, asked)
+    }
+
+    /// Another issue, by the first person in the first repository.
+    pub async fn ask_about(&self, title: &str, conduct: Conduct) -> Asked {
+        let repository = self.repositories[0].clone();
+        let issue = self.issue(&repository, &self.people[0], title).await;
+        Asked { repository, issue, conduct }
+    }
+
+    /// The first person asks for the mock agent.
+    pub async fn speak(&self, asked: &Asked) -> Delivery {
+        let said =
+            self.github.comment(&asked.repository, asked.issue, &self.people[0], "@porter mock please");
+        said.await.expect("a comment")
+    }
+
+    /// Waits until every issue shows an end, nothing is owed and no machine is there.
+    pub async fn settle(&self, porter: &Process, asked: &[Asked]) {
+        let began = Instant::now();
+        let mut told = Instant::now();
+        loop {
+            // The stand-in counts calls as GitHub does; trouble is to come from faults alone.
+            self.github.set_rate_limit(5000, TimeDelta::hours(1));
+            let open: Vec<&Asked> =
+                self.github.read(|world| asked.iter().filter(|asked| !has_ended(world, asked)).collect());
+            let (owed, living) = (porter.owed().await, self.fly.living().len());
+            if open.is_empty() && owed == Some(0) && living == 0 {
+                return;
+            }
+            if told.elapsed() > Duration::from_secs(10) {
+                told = Instant::now();
+                let waited = began.elapsed();
+                eprintln!("{waited:5.1?}: {} have not ended, {owed:?} jobs, {living} machines", open.len());
+            }
+            assert!(
+                began.elapsed() < PATIENCE,
+                "not settled: {owed:?} jobs are owed, {living} machines are there; not ended: {open:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Lets Porter end, and holds the world against what must be true.
+    pub async fn close(&self, mut porter: Process, asked: &[Asked]) {
+        self.github.clear_faults();
+        let mut complaints = verdict::complaints(self, asked).await;
+        let (_, clean) = porter.end().await;
+        assert!(clean, "Porter did not end cleanly after SIGTERM");
+        let (left, counts) = verdict::remains(self).await;
+        complaints.extend(left);
+        let tasks = counts.values().sum::<i64>();
+        if usize::try_from(tasks) != Ok(asked.len()) {
+            complaints.push(format!("expected {} tasks, seen {counts:?}", asked.len()));
+        }
+        assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), complaints.join("\n"));
     }
 
     pub async fn set(seed: u64, size: Size) -> Self {
@@ -79,14 +144,28 @@ impl Stage {
         stage
     }
 
+    /// Waits until Porter knows of a machine at work.
+    pub async fn works(&self) {
+        let db = Db::open(&self.database()).await.expect("the database");
+        let known = async || {
+            let mut connection = db.read().await.expect("a connection");
+            let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM tasks WHERE phase = 'working'");
+            count.fetch_one(&mut *connection).await.expect("a number") > 0
+        };
+        eventually("a machine works", LIMIT, known).await;
+        db.close().await;
+    }
+
     pub fn database(&self) -> PathBuf {
         self.folder.as_ref().expect("a folder").path().join("porter.db")
     }
 
-    /// An issue, before Porter listens.
+    /// An issue of somebody's, with a label of their own.
     pub async fn issue(&self, repository: &str, author: &str, title: &str) -> u64 {
         let body = "It should greet everybody, not only the world.";
-        self.github.open_issue(repository, author, title, body).await.expect("an issue")
+        let issue = self.github.open_issue(repository, author, title, body).await.expect("an issue");
+        self.github.add_label(repository, issue, "help wanted").expect("the issue");
+        issue
     }
 
     async fn sign_in(&self) {

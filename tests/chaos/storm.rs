@@ -8,12 +8,12 @@ use chrono::TimeDelta;
 use porter::config::variable;
 use porter::demo::standin::{Effect, Fault};
 
-use super::fake_fly::{Call, Fault as FlyFault};
+use super::fake_fly::Fault as FlyFault;
 use super::machines::Conduct;
 use super::porter::Process;
 use super::random::Random;
 use super::stage::{Size, Stage};
-use super::verdict::{self, Asked};
+use super::verdict::Asked;
 
 const TASKS: u64 = 40;
 const KILLS: u64 = 6;
@@ -21,8 +21,6 @@ const KILLS: u64 = 6;
 const GITHUB_PER_MILLE: u16 = 150;
 /// Of a hundred calls to Fly.
 const FLY_PERCENT: u64 = 33;
-/// How long everything may take to settle after the last kill.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 fn number(name: &str) -> Option<u64> {
     variable(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}, not a number")))
@@ -53,7 +51,7 @@ async fn every_mention_ends_exactly_once_whatever_fails_and_however_often_porter
     let mut porter = stage.porter.start_ready().await;
     let speaking =
         speak(&stage, &asked, seed, Duration::from_millis(2500) * u32::try_from(kills).expect("few"));
-    let (mut porter, ()) = tokio::join!(
+    let (porter, ()) = tokio::join!(
         async {
             kill_again_and_again(&stage, &mut porter, seed, kills).await;
             porter
@@ -61,28 +59,20 @@ async fn every_mention_ends_exactly_once_whatever_fails_and_however_often_porter
         speaking
     );
     let stormed = began.elapsed();
-    settle(&stage, &porter, &asked).await;
+    stage.settle(&porter, &asked).await;
     let settled = began.elapsed();
 
-    stage.github.clear_faults();
-    let memory = porter.memory();
-    let complaints = verdict::complaints(&stage, &asked).await;
-    let (took, clean) = porter.end().await;
-    let (mut left, counts) = verdict::remains(&stage).await;
-    left.extend(complaints);
-    let made = stage.machines.made();
+    let twice = stage.machines.made().into_values().filter(|times| *times > 1).count();
     eprintln!(
-        "stormed {stormed:.1?}, settled {:.1?} later; tasks {counts:?}; machines made twice for one attempt: {}; \
-         calls: {} to GitHub, {} to Fly ({} creations); memory {memory} KiB; SIGTERM to exit {took:.1?}",
+        "stormed {stormed:.1?}, settled {:.1?} later; calls: {} to GitHub, {} to Fly; machines: {}, of these {twice} \
+         anew after one that had vanished; memory {} KiB",
         settled.saturating_sub(stormed),
-        made.values().filter(|times| **times > 1).count(),
         stage.github.read(|world| world.requests().len()),
         stage.fly.requests().len(),
-        stage.fly.count(Call::Create),
+        stage.fly.machines().len(),
+        porter.memory(),
     );
-    assert!(clean, "Porter did not end cleanly after SIGTERM");
-    assert!(left.is_empty(), "{} complaints with PORTER_CHAOS_SEED={seed}:\n{}", left.len(), left.join("\n"));
-    assert_eq!(counts.values().sum::<i64>(), i64::try_from(tasks).expect("a number"), "tasks: {counts:?}");
+    stage.close(porter, &asked).await;
 }
 
 async fn open_issues(stage: &Stage, seed: u64, tasks: u64) -> Vec<Asked> {
@@ -91,7 +81,6 @@ async fn open_issues(stage: &Stage, seed: u64, tasks: u64) -> Vec<Asked> {
         let pick = |list: &[String]| list[usize::try_from(number).expect("few") % list.len()].clone();
         let (repository, author) = (pick(&stage.repositories), pick(&stage.people));
         let issue = stage.issue(&repository, &author, &format!("Greet everybody, {number}")).await;
-        stage.github.add_label(&repository, issue, "help wanted").expect("an issue");
         let conduct = Conduct::of(seed, &repository, issue);
         asked.push(Asked { repository, issue, conduct });
     }
@@ -129,31 +118,4 @@ async fn kill_again_and_again(stage: &Stage, porter: &mut Process, seed: u64, ki
         *porter = stage.porter.start();
     }
     porter.ready().await;
-}
-
-/// Waits until every issue shows an end, nothing is owed, and no machine is there.
-async fn settle(stage: &Stage, porter: &Process, asked: &[Asked]) {
-    let began = Instant::now();
-    let mut told = Instant::now();
-    loop {
-        stage.github.set_rate_limit(5000, TimeDelta::hours(1));
-        let open: Vec<&Asked> = stage
-            .github
-            .read(|world| asked.iter().filter(|asked| !verdict::has_ended(world, asked)).collect());
-        let owed = porter.owed().await;
-        let living = stage.fly.living().len();
-        if open.is_empty() && owed == Some(0) && living == 0 {
-            return;
-        }
-        if told.elapsed() > Duration::from_secs(5) {
-            told = Instant::now();
-            eprintln!("{:5.1?}: {} not ended, {owed:?} owed, {living} machines", began.elapsed(), open.len());
-        }
-        if began.elapsed() > PATIENCE {
-            panic!(
-                "not settled: {owed:?} jobs are owed, {living} machines are there, and these have not ended: {open:?}"
-            );
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }

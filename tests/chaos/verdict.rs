@@ -88,9 +88,6 @@ pub async fn complaints(stage: &Stage, asked: &[Asked]) -> Vec<String> {
     for machine in stage.fly.living() {
         complaints.push(format!("the machine {} was left behind, {}", machine.name, machine.state));
     }
-    for task in stage.machines.locked_out() {
-        complaints.push(format!("the worker of {task} could not push with its token"));
-    }
     complaints.extend(live_tokens(stage).await);
     complaints
         .extend(stage.github.violations().into_iter().map(|call| format!("against GitHub's rules: {call}")));

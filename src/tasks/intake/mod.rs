@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Context, Error};
 
+pub(super) use reading::concerns;
 pub use reading::{Arrival, Unreadable};
 
 /// What a delivery is answered with.

@@ -121,6 +121,16 @@ impl Arrival {
     }
 }
 
+/// Whether a delivery can mean anything to Porter; what is not known of it counts as yes.
+pub(in crate::tasks) fn concerns(event: &str, action: Option<&str>) -> bool {
+    match event {
+        "issue_comment" => action.is_none_or(|action| action == "created"),
+        "issues" => action.is_none_or(|action| action == "closed"),
+        "installation" | "installation_repositories" => true,
+        event => event.is_empty(),
+    }
+}
+
 /// Any JSON object.
 type AnyObject = std::collections::BTreeMap<String, IgnoredAny>;
 
