@@ -4,7 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Context, Error, Step, attempt_token};
-use crate::domain::task::{Status, TaskId};
+use crate::domain::task::{Status, Task, TaskId};
 use crate::runner::MachineState;
 
 /// How long a worker that was told to end may take to end its agent, push what is worth keeping, and report.
@@ -27,18 +27,35 @@ pub async fn run(
     if task.attempt == attempt && task.status == Status::Running {
         return Ok(Step::Done);
     }
-    let person = context.credentials.load(task.requester.id).await?;
-    if let Some(runner) = context.fleet.find(&person)
-        && let Some(machine) = runner.find(id, attempt).await?
-    {
-        let salvage = task.status != Status::Success && machine.state == MachineState::Running;
-        let now = context.now();
-        if salvage && now - owed_since < GRACE {
-            runner.stop(&machine.id).await?;
-            return Ok(Step::Again(now + LOOK_EVERY));
+    match end_machine(context, &task, attempt, owed_since).await {
+        Ok(None) => {}
+        Ok(Some(again)) => return Ok(Step::Again(again)),
+        // The person's Fly token or app is gone: nothing can be ended with it, but what GitHub gave can be.
+        Err(Error::Runner(error)) if !error.is_temporary() => {
+            tracing::warn!(task.id = %id, %error, "an attempt's machine can no longer be reached");
         }
-        runner.destroy(&machine.id).await?;
+        Err(error) => return Err(error),
     }
     attempt_token::take_back(context, id, attempt).await?;
     Ok(Step::Done)
+}
+
+/// Ends the attempt's machine; gives when to look at it again, if it is not gone yet.
+async fn end_machine(
+    context: &Context,
+    task: &Task,
+    attempt: u32,
+    owed_since: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, Error> {
+    let person = context.credentials.load(task.requester.id).await?;
+    let Some(runner) = context.fleet.find(&person) else { return Ok(None) };
+    let Some(machine) = runner.find(&task.id, attempt).await? else { return Ok(None) };
+    let salvage = task.status != Status::Success && machine.state == MachineState::Running;
+    let now = context.now();
+    if salvage && now - owed_since < GRACE {
+        runner.stop(&machine.id).await?;
+        return Ok(Some(now + LOOK_EVERY));
+    }
+    runner.destroy(&machine.id).await?;
+    Ok(None)
 }

@@ -1,7 +1,10 @@
-//! Porter against GitHub's own description of its API, and against a GitHub that has little of it.
+//! Porter against GitHub's and Fly's own descriptions of their APIs, and against a GitHub that has little of it.
 
 mod calls;
 mod description;
+#[path = "../fake_fly/mod.rs"]
+mod fake_fly;
+mod fly;
 mod meagre;
 #[path = "../spine/world/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "this binary uses its own part of the world")]

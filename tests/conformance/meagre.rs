@@ -65,9 +65,18 @@ async fn a_reaction_that_github_cannot_take_at_present_does_not_keep_the_comment
     let reactions = format!("/repos/{REPO}/issues/comments/");
     world.github.inject(Fault::before(Method::POST, reactions, Effect::Status(500)).always());
     let id = world.ask(issue, ADA, "@porter mock Make ./test.sh pass.").await;
-    assert_eq!(world.ended(&id).await.status, Status::Success);
-    assert!(world.status_comment(issue, &id).body.contains("is done"));
+    let done = |all: &standin::World| {
+        let mut comments = all.comments(REPO, issue).into_iter();
+        comments.any(|comment| comment.author == "porter[bot]" && comment.body.contains("is done"))
+    };
+    world.github.wait_until(done, PATIENCE).await.expect("the comment says so");
+
     world.github.clear_faults();
+    assert_eq!(world.ended(&id).await.status, Status::Success);
+    let asked = world.github.comments(REPO, issue)[0].clone();
+    let reactions: Vec<_> = asked.reactions.iter().map(|reaction| reaction.content.as_str()).collect();
+    assert_eq!(reactions, ["eyes"], "made as soon as GitHub takes it");
+    world.status_comment(issue, &id);
     world.close().await;
 }
 
