@@ -21,6 +21,7 @@ use crate::crypto::tokens::Keys;
 use crate::crypto::vault::Vault;
 use crate::db::Db;
 use crate::db::queue::Caps;
+use crate::runner::Backend;
 use crate::runner::local::LocalRunner;
 use crate::tasks::create::Turns;
 use crate::tasks::fleet::Fleet;
@@ -259,8 +260,8 @@ fn context(
         clock.clone(),
     )
     .context("the GitHub client cannot be made")?;
-    let fleet = match config.runner {
-        RunnerKind::Fly => Fleet::Fly(fly::Api::new(&config.fly.base_url).context("FLY_API_BASE_URL")?),
+    let machines = match config.runner {
+        RunnerKind::Fly => Backend::Fly(fly::Api::new(&config.fly.base_url).context("FLY_API_BASE_URL")?),
         RunnerKind::Local => {
             let program = match worker.program {
                 Some(program) => program,
@@ -270,7 +271,7 @@ fn context(
             let folder = beside(&config.database.path, "machines");
             let runner = LocalRunner::new(&folder, &program, &search_path)
                 .with_context(|| format!("{} cannot be written", folder.display()))?;
-            Fleet::Local(Arc::new(runner))
+            Backend::Local(runner)
         }
     };
     let limits = &config.limits;
@@ -278,7 +279,7 @@ fn context(
         db: db.clone(),
         clock,
         github,
-        fleet,
+        fleet: Fleet(machines),
         credentials: Credentials::new(db.clone(), vault.clone(), config.shared.clone()),
         keys: Arc::new(Keys::new(
             &config.encryption_root,
@@ -306,7 +307,7 @@ fn startup(environment: &Environment, runner: &'static str, configured: bool) ->
     let named = config::VARIABLES.iter().filter(|variable| !variable.name.contains('<'));
     let needed = named.clone().filter(|variable| match variable.need {
         Need::Yes => true,
-        Need::OrSetup => !configured,
+        Need::ForGithub => !configured,
         Need::No => false,
     });
     web::health::Startup {

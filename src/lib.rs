@@ -11,6 +11,8 @@
 //! 4. [`worker`] is what runs inside that machine.
 //! 5. [`demo`] plays GitHub's part on loopback, for the guided run and for the tests.
 
+#![warn(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 pub mod config;
 
 pub mod app;

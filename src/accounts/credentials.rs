@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use crate::config::SharedCredentials;
 pub use crate::crypto::vault::OpenError;
-use crate::crypto::vault::{Identity, Vault};
+use crate::crypto::vault::{Identity, SealError, Vault};
 use crate::db::users::Person;
 use crate::db::{self, Db};
 use crate::domain::settings::Settings;
@@ -27,6 +27,9 @@ pub enum Error {
     /// A stored value does not open.
     #[error("a stored value does not open")]
     Open(#[from] OpenError),
+    /// A value could not be sealed.
+    #[error("a value could not be sealed")]
+    Seal(#[from] SealError),
 }
 
 /// Finds people's keys. Cheap to clone.

@@ -47,8 +47,7 @@ pub struct Config {
     pub session_secret: Option<SecretString>,
     /// `CALLBACK_SECRET`; without it the key is derived from the encryption root.
     pub callback_secret: Option<SecretString>,
-    /// The GitHub App. `None` when the environment names nothing of it: it is then registered at `/setup`
-    /// and stored in the database. A half-described App is an error.
+    /// The GitHub App. `None` when the environment names nothing of it; a half-described App is an error.
     pub github: Option<GithubApp>,
     /// Where GitHub is, and how fast we may write to it.
     pub github_urls: GithubUrls,
@@ -135,11 +134,10 @@ impl Config {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.github.is_none() {
-            warnings.push(format!(
-                "the environment describes no GitHub App; unless one was registered at {}setup, Porter \
-                 serves that page, health and the startup check only",
-                self.public_url
-            ));
+            warnings.push(
+                "the environment describes no GitHub App; Porter serves health and the startup check only"
+                    .to_owned(),
+            );
         }
         if self.runner == RunnerKind::Local {
             warnings.push(

@@ -39,8 +39,7 @@ impl fmt::Display for ConfigErrors {
         if !self.also_unset.is_empty() {
             write!(
                 out,
-                "\nAlso not set: {}. Porter starts without them, but answers no comment until they are set \
-                 or the GitHub App is registered at /setup.",
+                "\nAlso not set: {}. Porter starts without them, but answers no comment until they are set.",
                 self.also_unset.join(", ")
             )?;
         }

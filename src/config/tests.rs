@@ -77,7 +77,7 @@ fn two_variables_are_enough_and_the_rest_has_the_contracts_defaults() {
         (config.limits.per_user, config.limits.overall, config.limits.queued_per_user),
         (5, 200, None)
     );
-    assert!(config.github.is_none() && config.webhook_secret.is_none(), "this is setup mode");
+    assert!(config.github.is_none() && config.webhook_secret.is_none(), "there is no App yet");
     assert!(config.allowlist.is_empty() && config.shared.keys.is_empty() && !config.mock_agent);
     assert!(config.session_secret.is_none() && config.callback_secret.is_none());
 }
@@ -91,7 +91,7 @@ fn an_empty_environment_names_what_is_missing_and_how_to_get_it_in_one_message()
          - PUBLIC_APP_URL is not set. Set it to the address people and machines reach Porter at, for example https://porter.example.com\n  \
          - PORTER_SECRET_ENCRYPTION_KEY is not set. Make one with: openssl rand -base64 32\n\
          Also not set: WEBHOOK_SECRET, GITHUB_APP_ID, GITHUB_APP_PRIVATE_KEY, GITHUB_APP_SLUG, GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET. \
-         Porter starts without them, but answers no comment until they are set or the GitHub App is registered at /setup.\n\
+         Porter starts without them, but answers no comment until they are set.\n\
          Every variable is explained by: porter serve --help"
     );
 }
@@ -286,7 +286,7 @@ fn doubtful_settings_are_allowed_but_said_aloud() {
         .with("PORTER_TASK_TIMEOUT_MINUTES", "60");
     let warnings = Config::load(&doubtful).unwrap().warnings();
     assert_eq!(warnings.len(), 4, "{warnings:#?}");
-    assert!(warnings[0].contains("http://localhost:8080/setup"), "{warnings:#?}");
+    assert!(warnings[0].contains("no GitHub App"), "{warnings:#?}");
 }
 
 #[test]

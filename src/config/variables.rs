@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 pub enum Need {
     /// The service does not start without it.
     Yes,
-    /// Needed before webhooks are accepted: from here, or stored by the registration at `/setup`.
-    OrSetup,
+    /// The GitHub App's: without all of them Porter starts, but takes no webhook.
+    ForGithub,
     /// Has a default or may be left out.
     No,
 }
@@ -33,8 +33,8 @@ const fn required(name: &'static str, meaning: &'static str, advice: &'static st
     Variable { name, need: Need::Yes, default: None, meaning, advice }
 }
 
-const fn or_setup(name: &'static str, meaning: &'static str, advice: &'static str) -> Variable {
-    Variable { name, need: Need::OrSetup, default: None, meaning, advice }
+const fn for_github(name: &'static str, meaning: &'static str, advice: &'static str) -> Variable {
+    Variable { name, need: Need::ForGithub, default: None, meaning, advice }
 }
 
 const fn with_default(name: &'static str, default: &'static str, meaning: &'static str) -> Variable {
@@ -62,7 +62,7 @@ pub const VARIABLES: &[Variable] = &[
         "SESSION_SECRET",
         "At least 32 bytes; signs sessions and state. Made and kept encrypted in the database if unset.",
     ),
-    or_setup(
+    for_github(
         "WEBHOOK_SECRET",
         "Proves that a webhook comes from GitHub; none is ever accepted unsigned.",
         "Make one with: openssl rand -hex 32, and enter it on the App's settings page as Webhook secret",
@@ -80,23 +80,23 @@ pub const VARIABLES: &[Variable] = &[
         "PORTER_SECRET_ENCRYPTION_KEY_PREVIOUS",
         "Older root secrets, comma-separated, still accepted for reading.",
     ),
-    or_setup("GITHUB_APP_ID", "The GitHub App's number.", "It stands on the App's settings page as App ID"),
-    or_setup(
+    for_github("GITHUB_APP_ID", "The GitHub App's number.", "It stands on the App's settings page as App ID"),
+    for_github(
         "GITHUB_APP_PRIVATE_KEY",
         "The App's private key: PEM with real or `\\n`-escaped newlines. Or name its file in `GITHUB_APP_PRIVATE_KEY_FILE`.",
         "Generate one on the App's settings page under Private keys, or name its file in GITHUB_APP_PRIVATE_KEY_FILE",
     ),
-    or_setup(
+    for_github(
         "GITHUB_APP_SLUG",
         "The App's name in URLs.",
         "It is the last part of the App's public page, https://github.com/apps/<slug>",
     ),
-    or_setup(
+    for_github(
         "GITHUB_CLIENT_ID",
         "For signing in with GitHub.",
         "It stands on the App's settings page as Client ID",
     ),
-    or_setup(
+    for_github(
         "GITHUB_CLIENT_SECRET",
         "For signing in with GitHub.",
         "Generate one on the App's settings page under Client secrets",
@@ -197,7 +197,7 @@ fn help_of(is_read: impl Fn(&str) -> bool) -> String {
     for variable in VARIABLES.iter().filter(|variable| is_read(variable.name)) {
         let note = match (variable.need, variable.default) {
             (Need::Yes, _) => " (required)".to_owned(),
-            (Need::OrSetup, _) => " (required, or registered at /setup)".to_owned(),
+            (Need::ForGithub, _) => " (required, with the others of the GitHub App)".to_owned(),
             (Need::No, Some(default)) => format!(" [default: {default}]"),
             (Need::No, None) => String::new(),
         };
@@ -212,8 +212,7 @@ pub fn readme_table() -> String {
     let mut table = "| variable | required | default | meaning |\n|---|---|---|---|\n".to_owned();
     for variable in VARIABLES {
         let need = match variable.need {
-            Need::Yes => "yes",
-            Need::OrSetup => "yes, or `/setup`",
+            Need::Yes | Need::ForGithub => "yes",
             Need::No => "no",
         };
         let default = variable.default.map(|default| format!("`{default}`")).unwrap_or_default();

@@ -18,9 +18,8 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use super::{Key, NoRandomness, derive, mac, random};
+pub use crate::domain::sealed::{ALG, Sealed};
 
-/// The only value of the column `alg`.
-pub const ALG: &str = "aes-256-gcm";
 const V1: &str = "v1";
 const V2: &str = "v2";
 
@@ -65,21 +64,6 @@ pub enum Identity<'a> {
         /// Its name.
         name: &'a str,
     },
-}
-
-/// A sealed secret, as its columns.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sealed {
-    /// Base64 of the ciphertext (`encrypted_token` in `user_oauth_tokens`).
-    pub encrypted_value: String,
-    /// Base64 of the nonce, 12 bytes.
-    pub iv: String,
-    /// Base64 of the authentication tag, 16 bytes.
-    pub tag: String,
-    /// [`ALG`].
-    pub alg: String,
-    /// `v1` or `v2`.
-    pub key_version: String,
 }
 
 /// Why a secret could not be sealed.

@@ -171,3 +171,6 @@ fn parsed<T>(what: &str, text: &str, parse: impl Fn(&str) -> Option<T>) -> Resul
 fn narrow<T: TryFrom<i64>>(what: &str, number: i64) -> Result<T, Error> {
     T::try_from(number).map_err(|_| Error::Corrupt { what: format!("{what} {number}") })
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,8 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{Connection, Error, millis};
-use crate::crypto::vault::Sealed;
+use super::{Connection, Error, instant, millis};
+use crate::domain::sealed::{ALG, Sealed};
 use crate::domain::task::TaskId;
 
 /// A stored key of a person.
@@ -150,30 +150,35 @@ pub async fn store_attempt_token(
     Ok(())
 }
 
-/// The token of an attempt, unless it was taken back.
+/// The token of an attempt and when it was minted, unless it was taken back.
 ///
 /// # Errors
-/// [`Error::Unavailable`].
+/// [`Error::Unavailable`], [`Error::Corrupt`].
 pub async fn find_attempt_token(
     connection: &mut Connection,
     task: &TaskId,
     attempt: u32,
-) -> Result<Option<Sealed>, Error> {
+) -> Result<Option<(Sealed, DateTime<Utc>)>, Error> {
     let id = task.as_str();
     let row = sqlx::query!(
-        "SELECT encrypted_value, iv, tag, key_version FROM attempt_tokens WHERE task_id = ? AND attempt = ?",
+        "SELECT encrypted_value, iv, tag, key_version, created_at FROM attempt_tokens
+         WHERE task_id = ? AND attempt = ?",
         id,
         attempt
     )
     .fetch_optional(connection)
     .await?;
-    Ok(row.map(|row| Sealed {
-        encrypted_value: row.encrypted_value,
-        iv: row.iv,
-        tag: row.tag,
-        alg: "aes-256-gcm".to_owned(),
-        key_version: row.key_version,
-    }))
+    row.map(|row| {
+        let sealed = Sealed {
+            encrypted_value: row.encrypted_value,
+            iv: row.iv,
+            tag: row.tag,
+            alg: ALG.to_owned(),
+            key_version: row.key_version,
+        };
+        Ok((sealed, instant(row.created_at)?))
+    })
+    .transpose()
 }
 
 /// Forgets the token of an attempt.
@@ -207,7 +212,7 @@ pub async fn find_of_instance(connection: &mut Connection, name: &str) -> Result
         encrypted_value: row.encrypted_value,
         iv: row.iv,
         tag: row.tag,
-        alg: "aes-256-gcm".to_owned(),
+        alg: ALG.to_owned(),
         key_version: row.key_version,
     }))
 }
@@ -236,4 +241,46 @@ pub async fn store_of_instance(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Every key of everyone, each with its owner's key.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn list_all(connection: &mut Connection) -> Result<Vec<(String, UserSecret)>, Error> {
+    let users = sqlx::query_scalar!("SELECT DISTINCT user_key FROM user_secrets ORDER BY user_key")
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut all = Vec::new();
+    for user_key in users {
+        for secret in list_of_user(connection, &user_key).await? {
+            all.push((user_key.clone(), secret));
+        }
+    }
+    Ok(all)
+}
+
+/// Every OAuth token, each with its owner's number.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn list_oauth_tokens(connection: &mut Connection) -> Result<Vec<(i64, Sealed)>, Error> {
+    let rows = sqlx::query!(
+        "SELECT github_user_id, encrypted_token, iv, tag, alg, key_version FROM user_oauth_tokens"
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let sealed = Sealed {
+                encrypted_value: row.encrypted_token,
+                iv: row.iv,
+                tag: row.tag,
+                alg: row.alg,
+                key_version: row.key_version,
+            };
+            (row.github_user_id, sealed)
+        })
+        .collect())
 }

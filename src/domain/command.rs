@@ -10,7 +10,7 @@ mod options;
 
 pub use options::is_branch_name;
 
-use super::task::Priority;
+use super::priority::Priority;
 
 /// What a comment asks of Porter.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! The rules of Porter, as pure functions over plain values: no clock, no network, no database.
 //!
 //! [`task`] is the state machine, [`command`] reads a mention, [`prompt`] writes what the agent is asked,
-//! [`comment`] writes what people read on the issue, [`agent`] is the registry, [`report`] is what a worker
-//! says, and [`assignment`] is what a worker is told.
+//! [`comment`] writes what people read on the issue, [`agent`] is the registry, [`settings`] is what a person
+//! has chosen, [`job`] is every effect that can be owed, [`assignment`] is what a worker is told and
+//! [`report`] what it says.
 
 pub mod agent;
 pub mod assignment;
@@ -10,7 +11,9 @@ pub mod command;
 pub mod comment;
 pub mod job;
 mod markdown;
+pub mod priority;
 pub mod prompt;
 pub mod report;
+pub mod sealed;
 pub mod settings;
 pub mod task;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::agent::Agent;
-use super::task::Priority;
+use super::priority::Priority;
 
 /// What a person has set.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -82,7 +82,8 @@ pub enum Error {
         /// The call.
         call: Box<Call>,
     },
-    /// 404: it does not exist, or this credential may not see it.
+    /// 404: it does not exist, or this credential may not see it. 501: this GitHub (an older Enterprise Server,
+    /// say) does not have the call at all.
     #[error("GitHub does not find this: {call}: {message}")]
     NotFound {
         /// GitHub's words.
@@ -136,6 +137,12 @@ impl Error {
         matches!(self, Self::RateLimited { .. } | Self::Unavailable { .. })
     }
 
+    /// Whether it may succeed later all the same: it is transient, or the operator may mend the credential
+    /// meanwhile. For what must not be lost.
+    pub fn may_pass(&self) -> bool {
+        self.is_transient() || matches!(self, Self::Unauthorized { .. })
+    }
+
     /// The first instant, not before `now`, at which GitHub wants to see the call again; nothing when it
     /// named none and the caller's own backoff decides.
     pub fn retry_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
@@ -173,7 +180,7 @@ impl Error {
         match status.as_u16() {
             401 => Self::Unauthorized { message, call },
             403 | 451 => Self::Forbidden { message, call },
-            404 => Self::NotFound { message, call },
+            404 | 501 => Self::NotFound { message, call },
             410 => Self::Gone { message, call },
             408 | 500.. => Self::Unavailable { message, retry_after, call },
             // A redirect that leads away from GitHub, or in circles: nothing was done.
@@ -305,6 +312,7 @@ mod tests {
             (422, "Invalid"),
             (451, "Forbidden"),
             (500, "Unavailable"),
+            (501, "NotFound"),
             (502, "Unavailable"),
             (302, "Unavailable"),
         ] {

@@ -40,9 +40,10 @@ impl Permission {
         Some(match name {
             "admin" => Self::Admin,
             "maintain" => Self::Maintain,
-            "write" => Self::Write,
+            // `push` and `pull` are what GitHub calls these two where it grants them.
+            "write" | "push" => Self::Write,
             "triage" => Self::Triage,
-            "read" => Self::Read,
+            "read" | "pull" => Self::Read,
             "none" => Self::None,
             _ => return None,
         })

@@ -117,7 +117,9 @@ impl Wire {
             let again = match &outcome {
                 // Who says when to come back is not asked earlier.
                 Ok(reply) => {
-                    reply.status.is_server_error() && !reply.headers.contains_key(header::RETRY_AFTER)
+                    let stumbled =
+                        reply.status.is_server_error() && reply.status != StatusCode::NOT_IMPLEMENTED;
+                    stumbled && !reply.headers.contains_key(header::RETRY_AFTER)
                 }
                 Err(Lost::Broken(_)) => true,
                 Err(Lost::TimedOut) => false,
@@ -327,6 +329,14 @@ mod tests {
         let error = fake.installation().repository("acme", "web").await.expect_err("a failure");
         assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
         assert_eq!(fake.calls().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_this_github_does_not_have_is_not_asked_again() {
+        let fake = stumbling(&[501, 501, 501]).await;
+        let error = fake.installation().repository("acme", "web").await.expect_err("a failure");
+        assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
+        assert_eq!(fake.calls().len(), 1);
     }
 
     #[tokio::test]

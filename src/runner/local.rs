@@ -251,7 +251,7 @@ impl Runner for LocalRunner {
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Machine>, Error>> {
-        self.alone(|runner| runner.list_now())
+        self.alone(LocalRunner::list_now)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::domain::job::{Mention, Reply};
 pub async fn run(context: &Context, to: &Mention, reply: &Reply, again: bool) -> Result<Step, Error> {
     match give(context, to, reply, again).await {
         Ok(()) => Ok(Step::Done),
-        Err(error) if error.is_transient() => Err(error.into()),
+        Err(error) if error.may_pass() => Err(error.into()),
         Err(error) => {
             tracing::warn!(github.comment_id = to.comment_id, error = %error, "a comment could not be answered");
             Ok(Step::Done)

@@ -3,9 +3,7 @@
 
 use chrono::TimeDelta;
 
-use super::{Context, Error, Step};
-use crate::crypto::vault::Identity;
-use crate::db;
+use super::{Context, Error, Step, attempt_token};
 use crate::domain::task::{Status, TaskId};
 use crate::runner::MachineState;
 
@@ -23,32 +21,16 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32, first: bool) -> R
         return Ok(Step::Done);
     }
     let person = context.credentials.load(task.requester.id).await?;
-    if let Some(runner) = context.fleet.find(&person) {
-        if let Some(machine) = runner.find(id, attempt).await? {
-            let salvage = task.status != Status::Success && machine.state == MachineState::Running;
-            if first && salvage {
-                runner.stop(&machine.id).await?;
-                return Ok(Step::Again(context.now() + GRACE));
-            }
-            runner.destroy(&machine.id).await?;
+    if let Some(runner) = context.fleet.find(&person)
+        && let Some(machine) = runner.find(id, attempt).await?
+    {
+        let salvage = task.status != Status::Success && machine.state == MachineState::Running;
+        if first && salvage {
+            runner.stop(&machine.id).await?;
+            return Ok(Step::Again(context.now() + GRACE));
         }
+        runner.destroy(&machine.id).await?;
     }
-    take_back_token(context, id, attempt).await?;
+    attempt_token::take_back(context, id, attempt).await?;
     Ok(Step::Done)
-}
-
-/// Revokes the installation token the attempt's worker was given (contract §1, promise 3).
-async fn take_back_token(context: &Context, id: &TaskId, attempt: u32) -> Result<(), Error> {
-    let sealed = db::secrets::find_attempt_token(&mut *context.db.read().await?, id, attempt).await?;
-    let Some(sealed) = sealed else { return Ok(()) };
-    let identity = Identity::AttemptToken { task_id: id.as_str(), attempt };
-    match context.credentials.vault().open(&identity, &sealed) {
-        Ok(token) => context.github.revoke(&token).await?,
-        // It expires by itself within the hour.
-        Err(error) => tracing::warn!(task.id = %id, error = %error, "a token could not be taken back"),
-    }
-    let mut write = context.db.begin().await?;
-    db::secrets::forget_attempt_token(&mut write, id, attempt).await?;
-    db::commit(write).await?;
-    Ok(())
 }

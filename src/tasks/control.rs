@@ -15,7 +15,7 @@ pub async fn run(context: &Context, by: &Mention, word: Control) -> Result<Step,
     let github = context.github.installation(by.installation);
     let permission = match github.permission(&by.owner, &by.name, &by.login).await {
         Ok(permission) => permission,
-        Err(error) if error.is_transient() => return Err(error.into()),
+        Err(error) if error.may_pass() => return Err(error.into()),
         Err(error) => {
             tracing::warn!(github.comment_id = by.comment_id, error = %error, "a control word is dropped");
             return Ok(Step::Done);
@@ -133,9 +133,8 @@ async fn stop_in(
 pub async fn stop(context: &Context, id: &TaskId, requester_id: i64, login: &str) -> Result<Task, Error> {
     let mut write = context.db.begin().await?;
     let task = load_own(&mut write, id, requester_id).await?;
-    let stopped_before = task.status == Status::Failed
-        && task.error_message.as_deref().is_some_and(|m| m.starts_with("Stopped"));
-    if stopped_before {
+    // Whatever fails names its stage; only a stop does not.
+    if task.status == Status::Failed && task.failure_stage.is_none() {
         return Ok(task);
     }
     let next = stop_in(context, &mut write, &task, login).await?;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::decision::{Facts, Request, decide, may_ask, may_wait};
+use super::decision::{Facts, decide, may_ask, may_wait};
 use super::{Context, Error, enqueue, record_status};
 use crate::db;
 use crate::db::idempotency::Remembered;
@@ -14,7 +14,7 @@ use crate::domain::command::Run;
 use crate::domain::comment::Refusal;
 use crate::domain::job::Job;
 use crate::domain::settings::Settings;
-use crate::domain::task::{Effect, Issue, Repository, Requester, Task, TaskId};
+use crate::domain::task::{Effect, Issue, Repository, Request, Requester, Task, TaskId};
 use crate::github;
 
 /// What the API was asked for, its values checked.
@@ -206,23 +206,20 @@ async fn find_or_make_issue(
 ) -> Result<Issue, Failure> {
     let (owner, name) = (repository.owner.as_str(), repository.name.as_str());
     let github = context.github.installation(repository.installation_id);
-    let number = match wanted.issue_number {
-        Some(number) => number,
-        None => {
-            let text = wanted.run.instructions.trim();
-            let Some(title) = text.lines().next().filter(|title| !title.is_empty()) else {
-                return Err(Failure::Invalid("without issueNumber, prompt must say what to do".to_owned()));
-            };
-            let title: String = title.chars().take(200).collect();
-            let made = github.create_issue(owner, name, &title, text).await?;
-            return Ok(Issue {
-                number: made.number,
-                title,
-                body: text.to_owned(),
-                url: made.html_url,
-                is_pull_request: false,
-            });
-        }
+    let Some(number) = wanted.issue_number else {
+        let text = wanted.run.instructions.trim();
+        let Some(title) = text.lines().next().filter(|title| !title.is_empty()) else {
+            return Err(Failure::Invalid("without issueNumber, prompt must say what to do".to_owned()));
+        };
+        let title: String = title.chars().take(200).collect();
+        let made = github.create_issue(owner, name, &title, text).await?;
+        return Ok(Issue {
+            number: made.number,
+            title,
+            body: text.to_owned(),
+            url: made.html_url,
+            is_pull_request: false,
+        });
     };
     match github.issue(owner, name, number).await {
         Ok(issue) => Ok(Issue {

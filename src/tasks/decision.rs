@@ -8,22 +8,8 @@ use crate::db::users::Person;
 use crate::domain::agent::Agent;
 use crate::domain::command::Run;
 use crate::domain::comment::Refusal;
-use crate::domain::report::Usage;
 use crate::domain::settings::Settings;
-use crate::domain::task::{Issue, Repository, Requester, Status, Task, TaskId};
-
-/// Who asks, where, and about what.
-#[derive(Clone, Debug)]
-pub(super) struct Request {
-    /// Where.
-    pub repository: Repository,
-    /// About what.
-    pub issue: Issue,
-    /// By whom.
-    pub requester: Requester,
-    /// The comment that asks, unless the API does.
-    pub comment_id: Option<i64>,
-}
+use crate::domain::task::{Request, Task};
 
 /// What the decision rests on.
 pub(super) struct Facts<'a> {
@@ -87,7 +73,8 @@ pub(super) fn decide(
     if !missing.is_empty() {
         return Err(Refusal::MissingCredentials { missing, settings_url: settings_url() });
     }
-    Ok(new_task(request, run, agent_id, facts.settings, now))
+    let priority = run.priority.unwrap_or_else(|| facts.settings.priority_of(agent_id));
+    Ok(Task::new(request.clone(), agent_id, priority, run, now))
 }
 
 fn enabled(facts: &Facts<'_>) -> Vec<String> {
@@ -97,46 +84,4 @@ fn enabled(facts: &Facts<'_>) -> Vec<String> {
         .filter(|agent| facts.settings.is_enabled(agent.id))
         .map(|agent| agent.id.to_owned())
         .collect()
-}
-
-/// A task as it begins.
-fn new_task(request: &Request, run: &Run, agent: &str, settings: &Settings, now: DateTime<Utc>) -> Task {
-    Task {
-        id: TaskId::new(now),
-        revision: 1,
-        status: Status::Queued,
-        phase: None,
-        attempt: 1,
-        priority: run.priority.unwrap_or_else(|| settings.priority_of(agent)),
-        agent: agent.to_owned(),
-        model: run.model.clone(),
-        base_branch: run.base_branch.clone(),
-        repository: request.repository.clone(),
-        issue: request.issue.clone(),
-        comment_id: request.comment_id,
-        instructions: run.instructions.clone(),
-        requester: request.requester.clone(),
-        progress: 0,
-        activity: None,
-        created_at: now,
-        queued_at: now,
-        started_at: None,
-        completed_at: None,
-        updated_at: now,
-        deadline_at: None,
-        seen_at: None,
-        machine_id: None,
-        branch: None,
-        commit_sha: None,
-        pr_url: None,
-        pr_number: None,
-        summary: None,
-        error_message: None,
-        failure_stage: None,
-        usage: Usage::default(),
-        callback_attempts: None,
-        callback_max_attempts: None,
-        callback_last_http_code: None,
-        status_comment_id: None,
-    }
 }

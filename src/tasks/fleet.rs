@@ -3,35 +3,23 @@
 use std::sync::Arc;
 
 use crate::accounts::credentials::Keyring;
-use crate::fly;
-use crate::runner::Runner;
-use crate::runner::fly::FlyRunner;
-use crate::runner::local::LocalRunner;
+use crate::runner::{Backend, Runner};
 
-/// The kind of machines this Porter starts. Cheap to clone.
+/// The machines that this Porter starts. Cheap to clone.
 #[derive(Clone)]
-pub enum Fleet {
-    /// Each person's own Fly app, with their own token.
-    Fly(fly::Api),
-    /// Processes of this machine, for everyone.
-    Local(Arc<LocalRunner>),
-}
+pub struct Fleet(pub Backend);
 
 impl Fleet {
-    /// The machines of a person; nothing when they have no token or no app.
+    /// The machines of a person; nothing when they have no usable token or no app.
     pub fn find(&self, person: &Keyring) -> Option<Arc<dyn Runner>> {
-        match self {
-            Self::Local(runner) => Some(runner.clone()),
-            Self::Fly(api) => {
-                let (token, app) = (person.fly_token.as_ref()?, person.fly_app.as_ref()?);
-                // A token that cannot stand in a header is none.
-                Some(Arc::new(FlyRunner::new(api.client(token).ok()?, app)))
-            }
+        match &self.0 {
+            Backend::Local(runner) => Some(Arc::new(runner.clone())),
+            Backend::Fly(_) => self.0.runner(person.fly_token.as_ref()?, person.fly_app.as_ref()?).ok(),
         }
     }
 
     /// Whether a person needs a Fly token and app.
     pub fn is_fly(&self) -> bool {
-        matches!(self, Self::Fly(_))
+        matches!(self.0, Backend::Fly(_))
     }
 }

@@ -7,9 +7,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 
-use super::{Context, Error, PATIENCE, Step, enqueue, error_chain};
+use super::{Context, Error, PATIENCE, Step, attempt_token, enqueue, error_chain};
 use crate::accounts::credentials::Keyring;
-use crate::crypto::vault::Identity;
 use crate::db;
 use crate::domain::agent::Agent;
 use crate::domain::assignment::Assignment;
@@ -91,8 +90,10 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
         .map_err(refusal_or_later)?;
 
     let time_limit = time_limit(context.policy.task_timeout, person.settings.settings.task_timeout);
-    let token = github.narrowed_token(name, &[("contents", "write")]).await.map_err(token_refused)?;
-    keep_token(context, task, &token.token).await?;
+    let token = match attempt_token::obtain(context, &github, task).await {
+        Err(Error::Github(error)) => return Err(token_refused(error)),
+        token => token?,
+    };
     let assignment = Assignment {
         task_id: task.id.to_string(),
         attempt: task.attempt,
@@ -111,7 +112,7 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
         }),
         branch: task.id.branch(),
         base_branch: base_branch.clone(),
-        github_token: token.token.expose_secret().to_owned(),
+        github_token: token.expose_secret().to_owned(),
         callback_url: context.policy.link("api/callbacks/complete"),
         progress_url: context.policy.link("api/callbacks/progress"),
         callback_token: context.keys.callback_token(&task.id, task.attempt).expose_secret().to_owned(),
@@ -207,20 +208,6 @@ async fn base_branch(github: &github::Installation, task: &Task) -> Result<Strin
         return Ok(if own && pull.state == github::State::Open { pull.head_ref } else { pull.base_ref });
     }
     Ok(repository.default_branch.clone())
-}
-
-/// Keeps the token, sealed, so that the clean-up can take it back even after a crash. One from an earlier
-/// try of this launch was given to no machine: it is taken back now.
-async fn keep_token(context: &Context, task: &Task, token: &secrecy::SecretString) -> Result<(), Stop> {
-    let vault = context.credentials.vault();
-    let identity = Identity::AttemptToken { task_id: task.id.as_str(), attempt: task.attempt };
-    let sealed = vault
-        .seal(&identity, token)
-        .map_err(|error| Error::Refused(format!("the token could not be sealed: {error}")))?;
-    let mut write = context.db.begin().await?;
-    db::secrets::store_attempt_token(&mut write, &task.id, task.attempt, &sealed, context.now()).await?;
-    db::commit(write).await?;
-    Ok(())
 }
 
 /// Records the machine. When the attempt was ended meanwhile, the machine is owed its end.

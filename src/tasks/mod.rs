@@ -22,6 +22,7 @@ use crate::{github, runner};
 
 pub mod admission;
 pub mod answers;
+mod attempt_token;
 pub mod clean_up;
 pub mod control;
 pub mod create;

@@ -8,28 +8,33 @@ use crate::domain::report::FailureStage;
 use crate::domain::task::{Event, Phase, Status, Task, TaskId};
 use crate::github;
 
-/// Opens the attempt's pull request, or adopts the one that is there, and ends the task.
+/// Opens the attempt's pull request, or adopts the one that is there, and ends the task; then asks for a
+/// review, which the task does not wait for.
 ///
 /// # Errors
 /// What is worth trying again.
 pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, Error> {
     let task = context.load(id).await?;
-    let publishing = task.status == Status::Running && task.phase == Some(Phase::Publishing);
-    if !publishing || task.attempt != attempt {
+    if task.attempt != attempt {
         return Ok(Step::Done);
     }
     let github = context.github.installation(task.repository.installation_id);
+    match (task.status, task.phase) {
+        (Status::Running, Some(Phase::Publishing)) => {}
+        // An earlier try opened it, and could not ask for the review.
+        (Status::Success, _) => return review(&github, &task, task.pr_number).await,
+        _ => return Ok(Step::Done),
+    }
     match open(context, &github, &task).await {
         Ok(pull) => {
-            ask_for_review(&github, &task, &pull).await?;
-            let event = Event::Published { number: pull.number, url: pull.html_url };
-            context.end_attempt(&task, event).await?;
+            let number = pull.number;
+            context.end_attempt(&task, Event::Published { number, url: pull.html_url }).await?;
             tracing::info!(task.id = %id, "the pull request is open");
-            Ok(Step::Done)
+            review(&github, &task, Some(number)).await
         }
         Err(error) => {
             let reported = task.seen_at.unwrap_or(task.updated_at);
-            if error.is_transient() && context.now() - reported < PATIENCE * 24 {
+            if error.may_pass() && context.now() - reported < PATIENCE * 24 {
                 return Err(error.into());
             }
             let (stage, message) = explain(&task, &error);
@@ -86,24 +91,21 @@ async fn find_own(github: &github::Installation, task: &Task) -> Result<Option<g
 
 /// Asks the requester to review, or assigns them where GitHub does not allow that. Where it allows neither,
 /// the pull request still stands.
-async fn ask_for_review(
-    github: &github::Installation,
-    task: &Task,
-    pull: &github::Pull,
-) -> Result<(), Error> {
+async fn review(github: &github::Installation, task: &Task, pull: Option<i64>) -> Result<Step, Error> {
+    let Some(pull) = pull else { return Ok(Step::Done) };
     let (owner, name) = (&task.repository.owner, &task.repository.name);
     let login = &task.requester.login;
-    let Err(error) = github.request_reviewer(owner, name, pull.number, login).await else { return Ok(()) };
+    let Err(error) = github.request_reviewer(owner, name, pull, login).await else { return Ok(Step::Done) };
     if error.is_transient() {
         return Err(error.into());
     }
-    match github.add_assignee(owner, name, pull.number, login).await {
+    match github.add_assignee(owner, name, pull, login).await {
         Err(error) if error.is_transient() => Err(error.into()),
         Err(error) => {
             tracing::info!(task.id = %task.id, error = %error, "the requester could not be made reviewer");
-            Ok(())
+            Ok(Step::Done)
         }
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(Step::Done),
     }
 }
 

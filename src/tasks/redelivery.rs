@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Context, Error};
 use crate::db;
-use crate::github::HookDelivery;
+use crate::github::{self, HookDelivery};
 
 /// How long GitHub keeps deliveries (docs.github.com, "Redelivering webhooks").
 const KEPT: TimeDelta = TimeDelta::days(3);
@@ -24,7 +24,12 @@ pub async fn sweep(context: &Context, since: Option<DateTime<Utc>>) -> Result<us
     let mut cursor = None;
     let mut events: BTreeMap<String, Vec<HookDelivery>> = BTreeMap::new();
     loop {
-        let (page, next) = context.github.list_deliveries(cursor.as_deref()).await?;
+        let (page, next) = match context.github.list_deliveries(cursor.as_deref()).await {
+            Ok(page) => page,
+            // No webhook is configured, or this GitHub keeps no deliveries: there is nothing to ask for.
+            Err(github::Error::NotFound { .. }) => return Ok(0),
+            Err(error) => return Err(error.into()),
+        };
         let reached_the_end = page.iter().any(|delivery| delivery.delivered_at < since);
         for delivery in page {
             events.entry(delivery.guid.clone()).or_default().push(delivery);
@@ -39,9 +44,17 @@ pub async fn sweep(context: &Context, since: Option<DateTime<Utc>>) -> Result<us
     let known = db::deliveries::list_known(&mut *context.db.read().await?, &guids).await?;
     let mut asked = 0;
     for delivery in lost.into_iter().filter(|delivery| !known.contains(&delivery.guid)) {
-        context.github.redeliver(delivery.id).await?;
-        tracing::info!(github.delivery_id = %delivery.guid, "asked GitHub to deliver again");
-        asked += 1;
+        match context.github.redeliver(delivery.id).await {
+            Ok(()) => {
+                tracing::info!(github.delivery_id = %delivery.guid, "asked GitHub to deliver again");
+                asked += 1;
+            }
+            Err(error) if error.may_pass() => return Err(error.into()),
+            // One that GitHub no longer keeps must not keep the others from coming.
+            Err(error) => {
+                tracing::warn!(github.delivery_id = %delivery.guid, %error, "GitHub does not deliver again");
+            }
+        }
     }
     Ok(asked)
 }

@@ -18,11 +18,15 @@ use crate::github;
 pub async fn run(context: &Context, id: &TaskId, again: bool) -> Result<Step, Error> {
     let task = context.load(id).await?;
     let github = context.github.installation(task.repository.installation_id);
-    if task.status_comment_id.is_none() {
-        tolerate(&task, "reaction", react(&github, &task).await)?;
-    }
-    tolerate(&task, "status comment", show_comment(context, &github, &task, again).await?)?;
-    tolerate(&task, "labels", show_labels(&github, &task).await)?;
+    // Each for itself: a GitHub that does not take the reaction still gets the comment.
+    let reaction = match task.status_comment_id {
+        None => tolerate(&task, "reaction", react(&github, &task).await),
+        Some(_) => Ok(()),
+    };
+    let shown = show_comment(context, &github, &task, again).await;
+    let comment = shown.and_then(|shown| tolerate(&task, "status comment", shown));
+    let labels = tolerate(&task, "labels", show_labels(&github, &task).await);
+    comment.and(labels).and(reaction)?;
     Ok(Step::Done)
 }
 
@@ -121,7 +125,7 @@ async fn show_labels(github: &github::Installation, task: &Task) -> Result<(), g
 fn tolerate(task: &Task, what: &str, result: Result<(), github::Error>) -> Result<(), Error> {
     match result {
         Ok(()) => Ok(()),
-        Err(error) if error.is_transient() => Err(error.into()),
+        Err(error) if error.may_pass() => Err(error.into()),
         Err(error) => {
             tracing::warn!(task.id = %task.id, error = %error, "GitHub does not take the {what}");
             Ok(())

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,6 +93,16 @@ fn fitted(root: &Path, mut spec: LaunchSpec) -> LaunchSpec {
 /// Where the workers note that they were begun.
 fn starts(root: &Path) -> PathBuf {
     root.with_file_name("starts")
+}
+
+/// A process that ends with its test, passed or failed, by `kill -9`.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.kill().expect("killed");
+        self.0.wait().expect("reaped");
+    }
 }
 
 /// Whether the process is there and not merely waiting to be reaped.
@@ -251,14 +261,12 @@ async fn a_number_that_became_another_process_is_left_alone() {
     let id = runner.launch(here.fitted(spec("a", 1))).await.expect("a machine").id;
     here.ready(&id).await;
     let worker = here.number(&id, "pid");
-    let mut bystander = Command::new("sleep").arg("600").spawn().expect("a process");
-    fs::write(here.machine(&id).join("pid"), bystander.id().to_string()).expect("a file");
+    let mut bystander = Ended(Command::new("sleep").arg("600").spawn().expect("a process"));
+    fs::write(here.machine(&id).join("pid"), bystander.0.id().to_string()).expect("a file");
     runner.stop(&id).await.expect("nobody to ask");
     runner.destroy(&id).await.expect("destroyed");
-    assert!(bystander.try_wait().expect("an answer").is_none(), "the bystander was ended");
+    assert!(bystander.0.try_wait().expect("an answer").is_none(), "the bystander was ended");
     assert!(!lives(worker), "the worker is known by its folder, too");
-    bystander.kill().expect("killed");
-    bystander.wait().expect("reaped");
 }
 
 /// The server of the two tests below; on its own it does nothing.
@@ -271,14 +279,14 @@ async fn a_server_that_launches_and_then_waits() {
     std::future::pending::<()>().await;
 }
 
-fn server(root: &Path) -> std::process::Child {
-    Command::new(std::env::current_exe().expect("this binary"))
+fn server(root: &Path) -> Ended {
+    let server = Command::new(std::env::current_exe().expect("this binary"))
         .args(["--exact", "local::a_server_that_launches_and_then_waits", "--ignored", "--nocapture"])
         .env("PORTER_TEST_ROOT", root)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .spawn()
-        .expect("a process")
+        .spawn();
+    Ended(server.expect("a process"))
 }
 
 #[tokio::test]
@@ -286,7 +294,7 @@ async fn a_worker_outlives_kill_9_of_its_server() {
     let here = Here::new();
     let mut server = server(&here.root());
     let mut said = String::new();
-    let mut out = server.stdout.take().expect("its output");
+    let mut out = server.0.stdout.take().expect("its output");
     while !said.contains("launched") {
         let mut bytes = [0; 256];
         let count = out.read(&mut bytes).expect("its output");
@@ -294,8 +302,7 @@ async fn a_worker_outlives_kill_9_of_its_server() {
         said.push_str(&String::from_utf8_lossy(&bytes[..count]));
     }
     here.ready("porter-a-1").await;
-    server.kill().expect("killed");
-    server.wait().expect("reaped");
+    drop(server);
 
     let runner = here.runner();
     let found = runner.find(&task("a"), 1).await.expect("an answer").expect("the machine");
@@ -311,10 +318,9 @@ async fn a_worker_outlives_kill_9_of_its_server() {
 async fn whenever_the_server_is_killed_one_worker_is_begun() {
     for millis in (0..60).step_by(3) {
         let here = Here::new();
-        let mut server = server(&here.root());
+        let server = server(&here.root());
         std::thread::sleep(Duration::from_millis(millis));
-        server.kill().expect("killed");
-        server.wait().expect("reaped");
+        drop(server);
         let runner = here.runner();
         let machine = runner.launch(here.fitted(spec("a", 1))).await.expect("a machine");
         assert_eq!(machine.state, MachineState::Running, "killed after {millis} ms");

@@ -213,7 +213,7 @@ impl World {
 
 async fn progress(State(server): State<Arc<Server>>, headers: HeaderMap, body: Bytes) -> Response {
     assert_eq!(
-        headers.get("x-porter-callback-token").map(|token| token.as_bytes()),
+        headers.get("x-porter-callback-token").map(axum::http::HeaderValue::as_bytes),
         Some(CALLBACK_TOKEN.as_bytes())
     );
     let report = serde_json::from_slice(&body).unwrap();
@@ -224,7 +224,7 @@ async fn progress(State(server): State<Arc<Server>>, headers: HeaderMap, body: B
 
 async fn complete(State(server): State<Arc<Server>>, headers: HeaderMap, body: Bytes) -> StatusCode {
     assert_eq!(
-        headers.get("x-porter-callback-token").map(|token| token.as_bytes()),
+        headers.get("x-porter-callback-token").map(axum::http::HeaderValue::as_bytes),
         Some(CALLBACK_TOKEN.as_bytes())
     );
     server.completions.lock().unwrap().push(serde_json::from_slice(&body).unwrap());

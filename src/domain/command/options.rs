@@ -3,7 +3,7 @@
 use super::mention::Mention;
 use super::{Command, Invalid, Run};
 use crate::domain::markdown::code;
-use crate::domain::task::Priority;
+use crate::domain::priority::Priority;
 
 const NAMES: [&str; 3] = ["priority", "model", "base"];
 const USAGE: &str = "The options are `--priority=low|normal|high`, `--model=NAME` and `--base=BRANCH`.";

@@ -1,3 +1,5 @@
+//! Comments as people and attackers write them, and what Porter reads.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Status comments, as people read them.
+
 use chrono::{DateTime, Utc};
 use insta::assert_snapshot;
 use proptest::prelude::*;

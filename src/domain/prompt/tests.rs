@@ -1,3 +1,5 @@
+//! Prompts, as agents read them.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -83,15 +83,9 @@ async fn run(
                     let _ = waiting.send(Ok(answer));
                 }
             }
-            Err(error) if arrivals.len() == 1 => {
-                for waiting in waiting {
-                    let _ = waiting.send(Err(error));
-                    break;
-                }
-            }
-            // One delivery must not take the others down with it.
+            // One delivery must not take the others down with it: each alone now.
             Err(error) => {
-                tracing::warn!(error = %error, deliveries = arrivals.len(), "a batch failed; each alone now");
+                tracing::warn!(error = %error, deliveries = arrivals.len(), "a batch failed");
                 for (arrival, waiting) in arrivals.iter().zip(waiting) {
                     let alone = record::batch(&context, std::slice::from_ref(arrival)).await;
                     let _ = waiting.send(alone.map(|mut answers| answers.remove(0)));

@@ -6,9 +6,8 @@ use crate::db::installations::Installation;
 use crate::domain::agent::Agent;
 use crate::domain::command::{self, Command, Invalid, Run};
 use crate::domain::job::{Control, Mention};
-use crate::domain::task::{Issue, Repository, Requester};
+use crate::domain::task::{Issue, Repository, Request, Requester};
 use crate::github::webhook;
-use crate::tasks::decision::Request;
 
 /// A verified delivery that was read.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! The one transaction behind a batch of deliveries.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use chrono::{DateTime, Utc};
 
@@ -171,12 +172,14 @@ impl Batch<'_> {
         if let Err(refusal) = may_ask(&self.context.policy, &spoken.request.requester.login) {
             return refused(refusal);
         }
-        if !self.people.contains_key(&sender) {
-            let person = db::users::load_person(write, sender).await?;
-            let settings = Settings::parse(person.settings.as_deref());
-            self.people.insert(sender, (person, settings));
-        }
-        let (person, settings) = &self.people[&sender];
+        let (person, settings) = match self.people.entry(sender) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let person = db::users::load_person(write, sender).await?;
+                let settings = Settings::parse(person.settings.as_deref());
+                unknown.insert((person, settings))
+            }
+        };
         let facts = Facts {
             policy: &self.context.policy,
             credentials: &self.context.credentials,

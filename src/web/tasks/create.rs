@@ -78,15 +78,15 @@ fn read(new: NewTask) -> Result<Wanted, Error> {
             return Err(Error::bad_request(format!("{field} is not a name that GitHub gives")));
         }
     }
-    if let Some(model) = &new.model {
-        if !is_model_name(model) {
-            return Err(Error::bad_request("model is not the name of a model"));
-        }
+    if let Some(model) = &new.model
+        && !is_model_name(model)
+    {
+        return Err(Error::bad_request("model is not the name of a model"));
     }
-    if let Some(branch) = &new.base_branch {
-        if !is_branch_name(branch) {
-            return Err(Error::bad_request("baseBranch is not the name of a branch"));
-        }
+    if let Some(branch) = &new.base_branch
+        && !is_branch_name(branch)
+    {
+        return Err(Error::bad_request("baseBranch is not the name of a branch"));
     }
     if new.issue_number.is_some_and(|number| number < 1) {
         return Err(Error::bad_request("issueNumber must be 1 or more"));

@@ -1,3 +1,5 @@
+//! Refusals and answers, as people read them.
+
 use super::*;
 
 fn refusals() -> Vec<Refusal> {

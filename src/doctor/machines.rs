@@ -1,0 +1,40 @@
+//! Where agents run: is Fly there, and does the shared token open it?
+
+use super::Finding;
+use crate::config::Config;
+use crate::fly;
+
+pub(super) fn local() -> Finding {
+    Finding::ok("agents run on this machine, without isolation; for development only")
+}
+
+pub(super) async fn fly(config: &Config) -> Vec<Finding> {
+    let api = match fly::Api::new(&config.fly.base_url) {
+        Ok(api) => api,
+        Err(error) => return vec![Finding::wrong(error.to_string(), "check FLY_API_BASE_URL")],
+    };
+    let Some(token) = &config.shared.fly_token else {
+        return vec![Finding::ok("no shared token; everyone brings their own in their settings")];
+    };
+    let client = match api.client(token) {
+        Ok(client) => client,
+        Err(error) => return vec![Finding::wrong(error.to_string(), "check PORTER_SHARED_FLY_TOKEN")],
+    };
+    let mut findings = vec![match client.tokens().await {
+        Ok(_) => Finding::ok("the shared token is accepted"),
+        Err(error) => {
+            let fix = "make one with `fly tokens create org`, and set PORTER_SHARED_FLY_TOKEN";
+            Finding::wrong(format!("the shared token is not accepted: {error}"), fix)
+        }
+    }];
+    if let Some(app) = &config.shared.fly_app {
+        findings.push(match client.app(app).await {
+            Ok(_) => Finding::ok(format!("the app `{app}` is there")),
+            Err(error) => {
+                let fix = format!("make it with `fly apps create {app}`, or set PORTER_SHARED_FLY_APP");
+                Finding::wrong(format!("the app `{app}` cannot be used: {error}"), fix)
+            }
+        });
+    }
+    findings
+}

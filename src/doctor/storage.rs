@@ -1,0 +1,65 @@
+//! The database: is it there, is it up to date, and does what it keeps still open?
+
+use super::Finding;
+use crate::accounts::secret_check;
+use crate::config::Config;
+use crate::crypto::vault::Vault;
+use crate::db::{self, Db};
+use crate::tasks::error_chain;
+
+pub(super) async fn check(config: &Config) -> Vec<Finding> {
+    let path = &config.database.path;
+    if !path.exists() {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        return vec![if folder.is_none_or(std::path::Path::is_dir) {
+            Finding::ok(format!("{} will be made at the first start", path.display()))
+        } else {
+            let what = format!("the folder of {} is not there", path.display());
+            Finding::wrong(what, "make it, or set DATABASE_URL to another place")
+        }];
+    }
+    match look(config).await {
+        Ok(findings) => findings,
+        Err(error) => {
+            let what = format!("{} cannot be read: {}", path.display(), error_chain(&error));
+            vec![Finding::wrong(
+                what,
+                "check the file's rights and that DATABASE_URL names Porter's database",
+            )]
+        }
+    }
+}
+
+async fn look(config: &Config) -> Result<Vec<Finding>, db::Error> {
+    let db = Db::open(&config.database.path).await?;
+    let (tables, migrations) = db::health::check(&db).await?;
+    let mut findings = Vec::new();
+    let broken: Vec<&str> = tables
+        .iter()
+        .filter(|table| table.present && !table.columns_ok)
+        .map(|table| table.name.as_str())
+        .collect();
+    if !broken.is_empty() {
+        let what = format!("tables lack columns: {}", broken.join(", "));
+        findings.push(Finding::wrong(what, "this database was changed by hand; restore it from a backup"));
+    } else if migrations.pending > 0 {
+        let what = format!("{} migrations are pending", migrations.pending);
+        findings.push(Finding::wrong(what, "run `porter migrate`, or start `porter serve`"));
+        db.close().await;
+        return Ok(findings);
+    } else {
+        findings.push(Finding::ok("its tables are up to date"));
+    }
+    let vault = Vault::new(config.encryption_root.clone(), config.encryption_previous.clone());
+    let (opened, closed) = secret_check::count(&db, &vault).await?;
+    findings.push(if closed == 0 {
+        Finding::ok(format!("all {opened} stored secrets open"))
+    } else {
+        Finding::wrong(
+            format!("{closed} of {} stored secrets do not open", opened + closed),
+            "put the root secret they were stored under into PORTER_SECRET_ENCRYPTION_KEY_PREVIOUS",
+        )
+    });
+    db.close().await;
+    Ok(findings)
+}

@@ -1,0 +1,19 @@
+//! A secret under seal, as its columns: what `crypto::vault` makes and opens, and `db` stores.
+
+/// A sealed secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// Base64 of the ciphertext (`encrypted_token` in `user_oauth_tokens`).
+    pub encrypted_value: String,
+    /// Base64 of the nonce, 12 bytes.
+    pub iv: String,
+    /// Base64 of the authentication tag, 16 bytes.
+    pub tag: String,
+    /// [`ALG`].
+    pub alg: String,
+    /// `v1` or `v2` (contract §9).
+    pub key_version: String,
+}
+
+/// The only algorithm there is.
+pub const ALG: &str = "aes-256-gcm";
