@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use porter::db::{self, Db};
+use porter::demo::standin::{Effect, Fault};
 use porter::domain::task::{Status, Task, TaskId};
+use reqwest::Method;
 use serde_json::json;
 use tokio::process::{Child, Command};
 
@@ -52,7 +54,17 @@ async fn every_task_ends_once_whatever_is_killed_lost_or_doubled() {
     world.stop_porter().await;
     let mut process = serve(&world).await;
     let (mut tasks, mut deliveries) = (Vec::new(), Vec::new());
-    world.github.inject_chaos(11, 60);
+    let path = |rest: &str| format!("/repos/{REPO}/{rest}");
+    for fault in [
+        Fault::after(Method::POST, path("issues"), Effect::Status(502)).times(3),
+        Fault::after(Method::POST, path("pulls"), Effect::Drop).times(2),
+        Fault::before(Method::POST, path("pulls"), Effect::Status(503)).times(2),
+        Fault::after(Method::PATCH, path("issues/comments"), Effect::Drop).times(2),
+        Fault::before(Method::GET, path("collaborators"), Effect::Status(502)).times(2),
+        Fault::after(Method::POST, "/app/installations", Effect::Drop).skipping(1),
+    ] {
+        world.github.inject(fault);
+    }
     for number in 0..3 {
         let issue = world.issue().await;
         let text = format!("@porter mock\nmock: write {number}.txt x\nmock: sleep 1");

@@ -200,6 +200,7 @@ impl World {
             // A minute is more than any pause between two tries, and less than a machine may be silent.
             if let Some(due) = due.expect("an instant").filter(|due| *due > self.clock.now()) {
                 self.clock.advance((due - self.clock.now()).min(chrono::TimeDelta::minutes(1)));
+                self.let_machines_be_heard().await;
                 self.porter().bell.ring();
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
