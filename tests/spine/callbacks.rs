@@ -87,6 +87,29 @@ async fn a_wrong_token_says_nothing_about_the_task() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_report_with_the_token_of_another_attempt_is_refused() {
+    let world = Plan::silent().start().await;
+    let issue = world.issue().await;
+    let id = world.ask(issue, ADA, "@porter mock").await;
+    world.fail(&id).await;
+    world.post(ADA, &format!("/api/tasks/{id}/retry"), &json!({})).await.expect(202);
+    let task = world.working(&id).await;
+    let (first, second, third) = (world.token(&id, 1), world.token(&id, 2), world.token(&id, 3));
+    // The worker of the first attempt comes late, under its own name and under that of its successor; and
+    // somebody has a token of an attempt that never was.
+    for (token, attempt) in [(&first, 1), (&first, 2), (&second, 1), (&second, 3), (&third, 2), (&third, 3)] {
+        let body = json!({ "task_id": id, "attempt": attempt, "status": "failed", "progress": 50 });
+        for what in ["complete", "progress"] {
+            world.call_back(what, token, &body).await.expect_error(401, "invalid_callback_token");
+        }
+    }
+    assert_eq!(world.task(&id).await, task, "nothing was changed");
+    assert_eq!(world.succeed(&id).await.status, Status::Success);
+    world.status_comment(issue, &id);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_report_that_cannot_be_read_is_a_bad_request() {
     let world = Plan::silent().start().await;
     for (body, status, code) in [

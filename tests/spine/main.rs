@@ -1,11 +1,15 @@
 //! The whole service through its public door: comments, webhooks, HTTP, the database, the binary.
 
+#[path = "../fake_fly/mod.rs"]
+mod fake_fly;
+
 mod api_actions;
 mod api_lists;
 mod callbacks;
 mod control_words;
 mod events;
 mod failures;
+mod fly;
 mod github_faults;
 mod health;
 mod installations;
@@ -14,6 +18,7 @@ mod processes;
 mod queue;
 mod redelivery;
 mod restarts;
+mod secrets;
 mod stopping;
 mod success;
 mod watchdog;

@@ -7,9 +7,13 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use porter::db::{self, Db};
+use porter::demo::standin::{Effect, Fault};
 use porter::domain::task::{Status, Task, TaskId};
+use reqwest::Method;
+use serde_json::json;
 use tokio::process::{Child, Command};
 
+use crate::world::people::accepted;
 use crate::world::{ADA, PATIENCE, Plan, REPO, World};
 
 fn porter(world: &World, command: &str) -> Command {
@@ -45,15 +49,28 @@ async fn read(db: &Db, id: &TaskId) -> Task {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_is_killed_again_and_again_still_brings_one_pull_request_each() {
+async fn every_task_ends_once_whatever_is_killed_lost_or_doubled() {
     let mut world = Plan::real().start().await;
     world.stop_porter().await;
     let mut process = serve(&world).await;
-    let mut tasks = Vec::new();
+    let (mut tasks, mut deliveries) = (Vec::new(), Vec::new());
+    let path = |rest: &str| format!("/repos/{REPO}/{rest}");
+    for fault in [
+        Fault::after(Method::POST, path("issues"), Effect::Status(502)).times(3),
+        Fault::after(Method::POST, path("pulls"), Effect::Drop).times(2),
+        Fault::before(Method::POST, path("pulls"), Effect::Status(503)).times(2),
+        Fault::after(Method::PATCH, path("issues/comments"), Effect::Drop).times(2),
+        Fault::before(Method::GET, path("collaborators"), Effect::Status(502)).times(2),
+        Fault::after(Method::POST, "/app/installations", Effect::Drop).skipping(1),
+    ] {
+        world.github.inject(fault);
+    }
     for number in 0..3 {
         let issue = world.issue().await;
         let text = format!("@porter mock\nmock: write {number}.txt x\nmock: sleep 1");
-        tasks.push((issue, world.ask(issue, ADA, &text).await));
+        let delivery = world.say(issue, ADA, &text).await;
+        tasks.push((issue, accepted(&delivery)));
+        deliveries.push(delivery);
     }
     let db = Db::open(&world.folder.path().join("porter.db")).await.unwrap();
     // At once after the last answer, and at whatever the tasks are doing a moment later.
@@ -61,6 +78,11 @@ async fn a_process_that_is_killed_again_and_again_still_brings_one_pull_request_
         tokio::time::sleep(Duration::from_millis(pause)).await;
         process.kill().await.unwrap();
         process = serve(&world).await;
+        for delivery in &deliveries {
+            let again = world.github.redeliver(&delivery.guid).await.unwrap();
+            let expected = json!({ "status": "duplicate", "taskId": delivery.answer["taskId"] });
+            assert_eq!(again.answer, expected);
+        }
     }
     let began = Instant::now();
     for (_, id) in &tasks {
@@ -74,11 +96,12 @@ async fn a_process_that_is_killed_again_and_again_still_brings_one_pull_request_
     let ended = tokio::time::timeout(Duration::from_secs(10), process.wait()).await;
     assert!(ended.expect("it ends within ten seconds of SIGTERM").unwrap().success(), "{}", log_of(&world));
 
+    world.github.clear_faults();
     world.start_porter().await;
     world.drained().await;
     for (issue, id) in &tasks {
         let task = world.task(id).await;
-        assert_eq!((task.status, task.attempt), (Status::Success, 1), "{task:#?}");
+        assert_eq!((task.status, task.attempt), (Status::Success, 1), "{task:#?}\n{}", log_of(&world));
         world.status_comment(*issue, id);
         let pulls = world.pulls().into_iter().filter(|pull| pull.head == id.branch()).count();
         assert_eq!(pulls, 1, "pull requests of {id}");

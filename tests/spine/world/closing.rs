@@ -72,18 +72,30 @@ impl World {
         emitted
     }
 
-    fn look_for_secrets(&self) {
-        let mut places: Vec<(String, String)> =
-            vec![("an answer, or a call of GitHub".to_owned(), self.emitted_over_http().join("\n"))];
-        places.push(("the logs".to_owned(), logs::so_far()));
+    /// Everything that left Porter, with a name for each place.
+    fn emitted(&self) -> Vec<(String, String)> {
+        let over_http = ("an answer, or a call of GitHub".to_owned(), self.emitted_over_http().join("\n"));
+        let mut places = vec![over_http, ("the logs".to_owned(), logs::so_far())];
         for entry in std::fs::read_dir(self.folder.path()).expect("the folder") {
             let path = entry.expect("a file").path();
             if path.is_file() {
                 let bytes = std::fs::read(&path).expect("the file");
-                places.push((path.display().to_string(), String::from_utf8_lossy(&bytes).into_owned()));
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                places.push((name, String::from_utf8_lossy(&bytes).into_owned()));
             }
         }
+        places
+    }
+
+    /// Where this text stands in what left Porter.
+    pub fn places_with(&self, text: &str) -> Vec<String> {
+        let emitted = self.emitted().into_iter();
+        emitted.filter(|(_, place)| place.contains(text)).map(|(name, _)| name).collect()
+    }
+
+    fn look_for_secrets(&self) {
         let secrets = self.seen().secrets.clone();
+        let places = self.emitted();
         assert!(secrets.len() >= 4, "there must be something to look for");
         for (name, secret) in secrets {
             assert!(secret.len() >= 8, "{name} is too short to be looked for");

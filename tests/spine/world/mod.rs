@@ -200,8 +200,9 @@ impl World {
             let due =
                 db::jobs::next_due(&mut self.porter().db.read().await.expect("a connection"), now).await;
             // A minute is more than any pause between two tries, and less than a machine may be silent.
-            if let Some(due) = due.expect("an instant") {
-                self.clock.advance((due - now).min(chrono::TimeDelta::minutes(1)));
+            if let Some(due) = due.expect("an instant").filter(|due| *due > self.clock.now()) {
+                self.clock.advance((due - self.clock.now()).min(chrono::TimeDelta::minutes(1)));
+                self.let_machines_be_heard().await;
                 self.porter().bell.ring();
             }
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,8 +1,9 @@
 //! Who is there, and what they do.
 
 use porter::accounts::sign_in;
-use porter::crypto::vault::Vault;
+use porter::crypto::vault::{Identity, Vault};
 use porter::db;
+use porter::db::secrets::UserSecret;
 use porter::db::users::User;
 use porter::demo::standin::Delivery;
 use porter::domain::task::TaskId;
@@ -62,6 +63,20 @@ impl World {
         let mut write = db.begin().await.expect("a write");
         let user_key = self.vault().user_key(person.id);
         db::users::store_settings(&mut write, &user_key, &settings.to_string(), now).await.expect("stored");
+        db::commit(write).await.expect("stored");
+    }
+
+    /// Stores a person's key, as the settings page does.
+    pub async fn store_key(&self, person: Person, provider: &str, name: &str, value: &str) {
+        self.keep_secret(name, value);
+        let vault = self.vault();
+        let user_key = vault.user_key(person.id);
+        let identity = Identity::UserSecret { user_key: &user_key, provider_id: provider, env_key: name };
+        let sealed = vault.seal(&identity, &value.into()).expect("a sealed key");
+        let secret = UserSecret { provider_id: provider.to_owned(), env_key: name.to_owned(), sealed };
+        let (db, now) = (&self.porter().db, self.clock.now());
+        let mut write = db.begin().await.expect("a write");
+        db::secrets::store_of_user(&mut write, &user_key, &secret, now).await.expect("stored");
         db::commit(write).await.expect("stored");
     }
 

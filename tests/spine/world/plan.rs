@@ -12,6 +12,8 @@ use porter::demo::standin::{File, Options, Permission, StandIn};
 use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
 
+use crate::fake_fly::FakeFly;
+
 use super::people::{ADA, BOB, CAROL, EVE};
 use super::{REPO, Seen, World, logs};
 
@@ -40,6 +42,13 @@ impl Plan {
     /// Machines are gone at once, without a word.
     pub fn hasty() -> Self {
         Self::of(&program("hasty-worker"))
+    }
+
+    /// Machines are Fly's; the test speaks in their place.
+    pub fn fly(fly: &FakeFly) -> Self {
+        Self::of(Path::new("/nowhere"))
+            .with("PORTER_RUNNER", "fly")
+            .with("FLY_API_BASE_URL", fly.url().as_str())
     }
 
     fn of(program: &Path) -> Self {

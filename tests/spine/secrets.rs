@@ -1,0 +1,47 @@
+//! No secret leaves Porter (contract §3). Every test looks for its own at its end; this one sees to it that there
+//! is much to find, and that the search is not blind.
+
+use porter::domain::task::Status;
+use serde_json::json;
+
+use crate::world::{ADA, BOB, Plan};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_is_emitted_contains_a_secret() {
+    let world = Plan::real()
+        .with("PORTER_SHARED_ANTHROPIC_API_KEY", "sk-ant-that-is-shared-0001")
+        .with("SESSION_SECRET", "the-session-secret-of-this-test-0001")
+        .with("CALLBACK_SECRET", "the-callback-secret-of-this-test-0001")
+        .start()
+        .await;
+    world.keep_secret("the session secret", "the-session-secret-of-this-test-0001");
+    world.keep_secret("the callback secret", "the-callback-secret-of-this-test-0001");
+    world.store_key(ADA, "openai", "OPENAI_API_KEY", "sk-openai-that-is-adas-0001").await;
+    world.store_key(ADA, "fly", "FLY_API_TOKEN", "fm2_that-is-adas-0001").await;
+
+    // What succeeds, what fails, what is refused, what is forged; comments, the API, pages, the stream.
+    let (issue, other) = (world.issue().await, world.issue().await);
+    let id = world.ask(issue, ADA, "@porter mock Make ./test.sh pass.").await;
+    assert_eq!(world.ended(&id).await.status, Status::Success);
+    world.status_comment(issue, &id);
+    let failed = world.ask(other, BOB, "@porter mock\nmock: print hello\nmock: exit 3").await;
+    assert_eq!(world.ended(&failed).await.status, Status::Failed);
+    world.status_comment(other, &failed);
+    let refused = world.say(other, BOB, "@porter amp").await;
+    world.answer_to(other, refused.comment_id.unwrap()).await;
+    for path in ["/", "/api/tasks", "/api/startup/check", "/nowhere"] {
+        world.get(ADA, path).await;
+    }
+    for rest in ["", "/status", "/events"] {
+        world.get(ADA, &format!("/api/tasks/{id}{rest}")).await.expect(200);
+    }
+    world.get(ADA, &format!("/tasks/{id}")).await.expect(200);
+    let wrong = world.token(&id, 2);
+    world.call_back("complete", &wrong, &json!({ "task_id": id, "status": "failed" })).await.expect(401);
+
+    let found = world.places_with(id.as_str());
+    for place in ["an answer, or a call of GitHub", "the logs", "porter.db"] {
+        assert!(found.iter().any(|found| found.starts_with(place)), "{place} is searched: {found:?}");
+    }
+    world.close().await;
+}
