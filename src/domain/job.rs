@@ -139,17 +139,25 @@ impl Job {
         }
     }
 
+    /// The installation whose lane the job runs in.
+    pub fn installation(&self) -> Option<i64> {
+        match self {
+            Self::Reflect { installation, .. } | Self::Publish { installation, .. } => Some(*installation),
+            Self::Answer { to: mention, .. } | Self::Control { by: mention, .. } => {
+                Some(mention.installation)
+            }
+            Self::Launch { .. } | Self::CleanUp { .. } => None,
+        }
+    }
+
     /// Jobs of one lane run one at a time. GitHub asks that writes through one installation be serial.
     pub fn lane(&self) -> String {
         match self {
-            Self::Reflect { installation, .. } | Self::Publish { installation, .. } => {
-                format!("github:{installation}")
-            }
-            Self::Answer { to: mention, .. } | Self::Control { by: mention, .. } => {
-                format!("github:{}", mention.installation)
-            }
             Self::Launch { task, .. } => format!("launch:{task}"),
             Self::CleanUp { task, .. } => format!("clean_up:{task}"),
+            Self::Reflect { .. } | Self::Publish { .. } | Self::Answer { .. } | Self::Control { .. } => {
+                format!("github:{}", self.installation().unwrap_or_default())
+            }
         }
     }
 

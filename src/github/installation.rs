@@ -75,6 +75,11 @@ impl Installation {
         self.id
     }
 
+    /// How many calls GitHub has served here since the process began: more than before means that it is there.
+    pub fn calls_served(&self) -> u64 {
+        self.shared.throttle.calls_served()
+    }
+
     /// A fresh token for one repository and these permissions (`("contents", "write")`), for somebody else to
     /// hold: never cached, so [`Client::revoke`] takes it from nobody but its holder. `repo_name` is the
     /// bare name, without the owner. GitHub adds `metadata: read` by itself.

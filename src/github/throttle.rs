@@ -3,6 +3,7 @@
 //! Rules: <https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api>. One
 //! [`Throttle`] stands for one credential that GitHub counts: an installation, or the App itself.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -78,6 +79,7 @@ pub(super) struct Throttle {
     /// order is that of asking. Monotonic, because a pause is a length, not an instant anybody reads.
     last: tokio::sync::Mutex<Option<Instant>>,
     limit: Mutex<Limit>,
+    served: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -100,7 +102,12 @@ impl Drop for Turn<'_> {
 impl Throttle {
     /// A throttle that keeps `interval` between mutations and knows of no limit yet.
     pub(super) fn new(interval: Duration) -> Self {
-        Self { interval, last: tokio::sync::Mutex::default(), limit: Mutex::default() }
+        Self {
+            interval,
+            last: tokio::sync::Mutex::default(),
+            limit: Mutex::default(),
+            served: AtomicU64::new(0),
+        }
     }
 
     /// # Errors
@@ -149,6 +156,12 @@ impl Throttle {
     /// Notes that GitHub served a call, so the next unstated limit starts at a minute again.
     pub(super) fn served(&self) {
         self.limit.lock().unwrap_or_else(PoisonError::into_inner).unstated = 0;
+        self.served.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many calls GitHub has served so far.
+    pub(super) fn calls_served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
     }
 }
 

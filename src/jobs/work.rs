@@ -54,6 +54,9 @@ async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
         return Ended::Done;
     };
     let owed_since = DateTime::from_timestamp_millis(claimed.created_at).unwrap_or_else(|| context.now());
+    let installation = job.installation();
+    let served = || installation.map(|installation| context.calls_served(installation));
+    let served_before = served();
     // On a task of its own, so that a panic costs one try and not the engine.
     let handle = tokio::spawn(perform(context.clone(), job, claimed.tries, owed_since));
     let aborted = AbortOnDrop(handle.abort_handle());
@@ -97,7 +100,10 @@ async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
         error = reason,
         "a job is tried again"
     );
-    if matches!(&error, Error::Github(error) if error.is_transient()) {
+    if served() > served_before {
+        // GitHub stumbled, but it is there: the others of the lane need not wait for this one.
+        lanes.answered(&claimed.lane);
+    } else if matches!(&error, Error::Github(error) if error.is_transient()) {
         // Not before its lane: the engine, which wakes when a job is due, finds the lane open then.
         let at = soon.max(lanes.failed(&claimed.lane, now));
         return Ended::Again { at, error: Some(reason), counts: true };

@@ -211,6 +211,11 @@ impl Context {
         self.now() - instant.max(self.began)
     }
 
+    /// How many calls GitHub has served for an installation: more than before means that GitHub is there.
+    pub fn calls_served(&self, installation: i64) -> u64 {
+        self.github.installation(installation).calls_served()
+    }
+
     /// The task, wherever it stands.
     ///
     /// # Errors
