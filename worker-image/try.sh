@@ -110,7 +110,11 @@ pinned() {
 expect() {
     local what=$1 pattern=$2 seen
     shift 2
-    seen=$(store run "$@" 2>&1) || true
+    # A command that ends at once may end before buildah has begun to pass its output on: then there is none.
+    for _ in 1 2 3; do
+        seen=$(store run "$@" 2>&1) || true
+        [[ -z $seen ]] || break
+    done
     if ! grep -Eq -- "$pattern" <<<"$seen"; then
         printf '  wrong: %s\n  expected a line matching: %s\n  seen:\n%s\n' "$what" "$pattern" "$seen" >&2
         return 1
