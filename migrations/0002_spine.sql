@@ -59,8 +59,9 @@ CREATE UNIQUE INDEX tasks_active_per_issue ON tasks(repo_id, issue_number, agent
 -- Admission: whose turn is next, and how many are running.
 CREATE INDEX tasks_queued ON tasks(requester_id, priority, queued_at, id) WHERE status = 'queued';
 CREATE INDEX tasks_running ON tasks(requester_id) WHERE status = 'running';
--- What `retry` and `status` on an issue mean.
-CREATE INDEX tasks_by_issue ON tasks(repo_id, issue_number, id);
+-- What `retry` and `status` on an issue mean, beside its active tasks. Only of ended ones: taking a task then
+-- touches one page less, and under load the pages touched are the work.
+CREATE INDEX tasks_ended_by_issue ON tasks(repo_id, issue_number, id) WHERE completed_at IS NOT NULL;
 -- Whose machines are to be looked at.
 CREATE INDEX tasks_by_change ON tasks(updated_at, requester_id);
 -- A person's lists: active ones first, newest first.

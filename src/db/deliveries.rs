@@ -18,7 +18,7 @@ pub struct Delivery {
     pub outcome: &'static str,
     /// Why, unless accepted.
     pub reason: Option<&'static str>,
-    /// `<repository id>:<comment id>`, for the first delivery about a mention.
+    /// `<comment id>:<repository id>`, for the first delivery about a mention.
     pub comment_key: Option<String>,
     /// The task it made or was about.
     pub task_id: Option<String>,

@@ -1,6 +1,8 @@
 //! `tasks`: one row per request. Every change of a row goes through [`store`], which is guarded by what the
 //! decider saw; [`heard`] alone writes beside it, and only what no decision depends on.
 
+use serde::Serialize;
+
 use super::{Connection, Error, instant, millis, narrow, parsed};
 use crate::domain::report::{FailureStage, Usage};
 use crate::domain::task::{Issue, Phase, Priority, Repository, Requester, Status, Task, TaskId};
@@ -152,45 +154,88 @@ pub(super) fn tasks(rows: Vec<Row>) -> Result<Vec<Task>, Error> {
     rows.into_iter().map(Task::try_from).collect()
 }
 
-/// Stores a new task.
+/// A new task as the database is told of it; the columns that are not here begin empty.
+#[derive(Serialize)]
+struct NewRow<'a> {
+    id: &'a str,
+    revision: i64,
+    status: &'a str,
+    attempt: u32,
+    priority: i64,
+    agent: &'a str,
+    model: Option<&'a str>,
+    base_branch: Option<&'a str>,
+    repo_id: i64,
+    repo_owner: &'a str,
+    repo_name: &'a str,
+    default_branch: &'a str,
+    installation_id: i64,
+    issue_number: i64,
+    issue_title: &'a str,
+    issue_body: &'a str,
+    issue_url: &'a str,
+    is_pull_request: bool,
+    comment_id: Option<i64>,
+    instructions: &'a str,
+    requester_id: i64,
+    requester_login: &'a str,
+    created_at: i64,
+    queued_at: i64,
+}
+
+impl<'a> From<&'a Task> for NewRow<'a> {
+    fn from(task: &'a Task) -> Self {
+        Self {
+            id: task.id.as_str(),
+            revision: task.revision,
+            status: task.status.as_str(),
+            attempt: task.attempt,
+            priority: task.priority.number(),
+            agent: &task.agent,
+            model: task.model.as_deref(),
+            base_branch: task.base_branch.as_deref(),
+            repo_id: task.repository.id,
+            repo_owner: &task.repository.owner,
+            repo_name: &task.repository.name,
+            default_branch: &task.repository.default_branch,
+            installation_id: task.repository.installation_id,
+            issue_number: task.issue.number,
+            issue_title: &task.issue.title,
+            issue_body: &task.issue.body,
+            issue_url: &task.issue.url,
+            is_pull_request: task.issue.is_pull_request,
+            comment_id: task.comment_id,
+            instructions: &task.instructions,
+            requester_id: task.requester.id,
+            requester_login: &task.requester.login,
+            created_at: millis(task.created_at),
+            queued_at: millis(task.queued_at),
+        }
+    }
+}
+
+/// Stores new tasks, all in one statement.
 ///
 /// # Errors
-/// [`Error::Conflict`] when its issue already has an active task of its agent.
-pub async fn insert(connection: &mut Connection, task: &Task) -> Result<(), Error> {
-    let (status, priority) = (task.status.as_str(), task.priority.number());
-    let (created_at, queued_at) = (millis(task.created_at), millis(task.queued_at));
-    let id = task.id.as_str();
+/// [`Error::Conflict`] when an issue already has an active task of that agent; then none is stored.
+pub async fn insert(connection: &mut Connection, tasks: &[Task]) -> Result<(), Error> {
+    let rows: Vec<NewRow<'_>> = tasks.iter().map(NewRow::from).collect();
+    let rows =
+        serde_json::to_string(&rows).map_err(|error| Error::Corrupt { what: format!("a task: {error}") })?;
     sqlx::query!(
         "INSERT INTO tasks (id, revision, status, attempt, priority, agent, model, base_branch, repo_id,
            repo_owner, repo_name, default_branch, installation_id, issue_number, issue_title, issue_body,
            issue_url, is_pull_request, comment_id, instructions, requester_id, requester_login, created_at,
            queued_at, updated_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        id,
-        task.revision,
-        status,
-        task.attempt,
-        priority,
-        task.agent,
-        task.model,
-        task.base_branch,
-        task.repository.id,
-        task.repository.owner,
-        task.repository.name,
-        task.repository.default_branch,
-        task.repository.installation_id,
-        task.issue.number,
-        task.issue.title,
-        task.issue.body,
-        task.issue.url,
-        task.issue.is_pull_request,
-        task.comment_id,
-        task.instructions,
-        task.requester.id,
-        task.requester.login,
-        created_at,
-        queued_at,
-        created_at,
+         SELECT value ->> 'id', value ->> 'revision', value ->> 'status', value ->> 'attempt',
+           value ->> 'priority', value ->> 'agent', value ->> 'model', value ->> 'base_branch',
+           value ->> 'repo_id', value ->> 'repo_owner', value ->> 'repo_name', value ->> 'default_branch',
+           value ->> 'installation_id', value ->> 'issue_number', value ->> 'issue_title',
+           value ->> 'issue_body', value ->> 'issue_url', value ->> 'is_pull_request',
+           value ->> 'comment_id', value ->> 'instructions', value ->> 'requester_id',
+           value ->> 'requester_login', value ->> 'created_at', value ->> 'queued_at', value ->> 'created_at'
+         FROM json_each(?)",
+        rows
     )
     .execute(connection)
     .await?;
@@ -339,6 +384,64 @@ pub async fn list_active_on_issue(
     )
 }
 
+/// An active task, as far as it stands in the way of another.
+#[derive(Clone, Debug)]
+pub struct Active {
+    /// Its name.
+    pub id: TaskId,
+    /// The repository's number.
+    pub repo_id: i64,
+    /// The issue's number.
+    pub issue_number: i64,
+    /// Which agent.
+    pub agent: String,
+    /// Queued or running.
+    pub status: Status,
+}
+
+impl From<&Task> for Active {
+    fn from(task: &Task) -> Self {
+        Self {
+            id: task.id.clone(),
+            repo_id: task.repository.id,
+            issue_number: task.issue.number,
+            agent: task.agent.clone(),
+            status: task.status,
+        }
+    }
+}
+
+/// The queued and running tasks of these issues, each a repository's number and an issue's.
+///
+/// # Errors
+/// [`Error::Unavailable`], [`Error::Corrupt`].
+pub async fn list_active_on_issues(
+    connection: &mut Connection,
+    issues: &[(i64, i64)],
+) -> Result<Vec<Active>, Error> {
+    let issues = serde_json::to_string(issues)
+        .map_err(|error| Error::Corrupt { what: format!("an issue's number: {error}") })?;
+    let rows = sqlx::query!(
+        "SELECT tasks.id, repo_id, issue_number, agent, status FROM json_each(?) AS asked
+           CROSS JOIN tasks ON repo_id = asked.value ->> 0 AND issue_number = asked.value ->> 1
+             AND status IN ('queued', 'running')",
+        issues
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Active {
+                id: parsed("task id", &row.id, TaskId::parse)?,
+                repo_id: row.repo_id,
+                issue_number: row.issue_number,
+                agent: row.agent,
+                status: parsed("status", &row.status, Status::parse)?,
+            })
+        })
+        .collect()
+}
+
 /// The newest task of an issue that a person's `retry` or `status` means.
 ///
 /// # Errors
@@ -348,11 +451,19 @@ pub async fn find_latest_on_issue(
     repo_id: i64,
     issue_number: i64,
 ) -> Result<Option<Task>, Error> {
-    select_tasks!("WHERE repo_id = ? AND issue_number = ? ORDER BY id DESC LIMIT 1", repo_id, issue_number)
-        .fetch_optional(connection)
-        .await?
-        .map(Task::try_from)
-        .transpose()
+    select_tasks!(
+        "WHERE id = (SELECT max(id) FROM (
+             SELECT id FROM tasks WHERE repo_id = ?1 AND issue_number = ?2 AND status IN ('queued', 'running')
+             UNION ALL
+             SELECT max(id) FROM tasks
+               WHERE repo_id = ?1 AND issue_number = ?2 AND completed_at IS NOT NULL))",
+        repo_id,
+        issue_number
+    )
+    .fetch_optional(connection)
+    .await?
+    .map(Task::try_from)
+    .transpose()
 }
 
 /// Every running task, in no order: asked for one, SQLite would walk all tasks there ever were.

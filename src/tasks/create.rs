@@ -106,7 +106,7 @@ pub async fn create(
     let now = context.now();
     let mut read = context.db.read().await?;
     let person = db::users::load_person(&mut read, user.github_id).await?;
-    may_wait(&context.policy, &mut read, user.github_id).await?.map_err(Failure::Refused)?;
+    may_wait(&context.policy, &mut read, user.github_id, 0).await?.map_err(Failure::Refused)?;
     drop(read);
     let settings = Settings::parse(person.settings.as_deref());
     let facts = Facts {
@@ -121,7 +121,7 @@ pub async fn create(
     task.issue = find_or_make_issue(context, &request.repository, wanted).await?;
 
     let mut write = context.db.begin().await?;
-    match db::tasks::insert(&mut write, &task).await {
+    match db::tasks::insert(&mut write, std::slice::from_ref(&task)).await {
         Ok(()) => {}
         Err(db::Error::Conflict) => {
             let active =

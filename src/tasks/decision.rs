@@ -34,15 +34,17 @@ pub(super) fn may_ask(policy: &Policy, login: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether the operator lets this person have one more task waiting. Nothing is counted unless there is a limit.
+/// Whether the operator lets this person have one more task waiting, beside those the database knows and
+/// `unwritten` ones. Nothing is counted unless there is a limit.
 pub(super) async fn may_wait(
     policy: &Policy,
     connection: &mut db::Connection,
     requester_id: i64,
+    unwritten: usize,
 ) -> Result<Result<(), Refusal>, db::Error> {
     let Some(limit) = policy.queued_per_user else { return Ok(Ok(())) };
-    let waiting = db::queue::count_waiting(connection, requester_id).await?;
-    Ok(if waiting >= limit { Err(Refusal::TooManyTasks { limit }) } else { Ok(()) })
+    let waiting = db::queue::count_waiting(connection, requester_id).await? as usize + unwritten;
+    Ok(if waiting >= limit as usize { Err(Refusal::TooManyTasks { limit }) } else { Ok(()) })
 }
 
 /// The task the person asked for, or why they cannot have it.

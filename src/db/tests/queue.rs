@@ -57,7 +57,7 @@ async fn high_goes_before_normal_before_low_and_older_before_newer() {
     for (issue, priority) in
         [(1, Priority::Low), (2, Priority::Normal), (3, Priority::High), (4, Priority::Normal)]
     {
-        tasks::insert(&mut writer, &task(1, issue, priority, seconds(issue))).await.unwrap();
+        tasks::insert(&mut writer, &[task(1, issue, priority, seconds(issue))]).await.unwrap();
     }
     assert_eq!(admitted(&mut writer, ROOM, seconds(10)).await, [3, 2, 4, 1]);
 }
@@ -67,8 +67,8 @@ async fn a_low_task_that_waited_long_enough_goes_before_a_high_one_that_did_not(
     let (_folder, db) = fresh().await;
     let mut writer = db.writer().await.unwrap();
     let minutes = TimeDelta::minutes;
-    tasks::insert(&mut writer, &task(1, 1, Priority::Low, minutes(0))).await.unwrap();
-    tasks::insert(&mut writer, &task(2, 2, Priority::High, minutes(19))).await.unwrap();
+    tasks::insert(&mut writer, &[task(1, 1, Priority::Low, minutes(0))]).await.unwrap();
+    tasks::insert(&mut writer, &[task(2, 2, Priority::High, minutes(19))]).await.unwrap();
     assert!(find_next(&mut writer, ROOM, start() + minutes(19)).await.unwrap().is_some());
     assert_eq!(admitted(&mut writer, ROOM, minutes(20)).await, [1, 2]);
 }
@@ -79,11 +79,11 @@ async fn caps_hold_and_nobody_waits_behind_a_person_at_their_limit() {
     let mut writer = db.writer().await.unwrap();
     for issue in 1..=4 {
         let high = task(1, issue, Priority::High, TimeDelta::seconds(issue));
-        tasks::insert(&mut writer, &high).await.unwrap();
+        tasks::insert(&mut writer, &[high]).await.unwrap();
     }
     for issue in 5..=6 {
         let low = task(2, issue, Priority::Low, TimeDelta::seconds(issue));
-        tasks::insert(&mut writer, &low).await.unwrap();
+        tasks::insert(&mut writer, &[low]).await.unwrap();
     }
     assert_eq!(admitted(&mut writer, CAPS, TimeDelta::seconds(9)).await, [1, 2, 5]);
 }
@@ -97,9 +97,7 @@ async fn a_position_counts_those_who_go_before() {
         task(2, 2, Priority::Low, TimeDelta::seconds(2)),
         task(3, 3, Priority::High, TimeDelta::seconds(3)),
     ];
-    for task in &waiting {
-        tasks::insert(&mut writer, task).await.unwrap();
-    }
+    tasks::insert(&mut writer, &waiting).await.unwrap();
     let now = start() + TimeDelta::seconds(9);
     let mut positions = Vec::new();
     for task in &waiting {

@@ -4,10 +4,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::reading::{Arrival, Said};
+use super::reading::{Arrival, Asked, Said, Spoken};
+use crate::db::tasks::Active;
 use crate::db::users::Person;
 use crate::db::{self, Connection};
 use crate::domain::settings::Settings;
+use crate::domain::task::Task;
 
 /// Kept up to date while the batch is decided, so that its deliveries see each other.
 pub(super) struct Known {
@@ -19,17 +21,23 @@ pub(super) struct Known {
     pub suspended: HashSet<i64>,
     /// Everybody who speaks.
     pub people: HashMap<i64, (Person, Settings)>,
+    /// The active tasks of the issues for which one more is asked: repository's number, issue's number.
+    active: HashMap<(i64, i64), Vec<Active>>,
 }
 
 impl Known {
     pub(super) async fn read(write: &mut Connection, arrivals: &[Arrival]) -> Result<Self, db::Error> {
         let guids: Vec<&str> = arrivals.iter().map(|arrival| arrival.guid.as_str()).collect();
-        let (mut keys, mut installations, mut people) = (Vec::new(), HashSet::new(), HashSet::new());
+        let (mut keys, mut issues) = (Vec::new(), HashSet::new());
+        let (mut installations, mut people) = (HashSet::new(), HashSet::new());
         for arrival in arrivals {
             if let Said::Mention(spoken) = &arrival.said {
                 keys.push(spoken.comment_key.as_str());
                 installations.insert(spoken.request.repository.installation_id);
                 people.insert(spoken.request.requester.id);
+                if let Ok(Asked::Task(_)) = spoken.asked {
+                    issues.insert(issue_of(spoken));
+                }
             }
         }
         let mut known = Self {
@@ -37,6 +45,7 @@ impl Known {
             comments: HashMap::new(),
             suspended: HashSet::new(),
             people: HashMap::new(),
+            active: HashMap::new(),
         };
         for earlier in db::deliveries::list_known(write, &guids, &keys).await? {
             if let Some(key) = earlier.comment_key {
@@ -58,7 +67,27 @@ impl Known {
                 (id, (person, settings))
             })
             .collect();
+        let issues: Vec<(i64, i64)> = issues.into_iter().collect();
+        for task in db::tasks::list_active_on_issues(write, &issues).await? {
+            known.active.entry((task.repo_id, task.issue_number)).or_default().push(task);
+        }
         Ok(known)
+    }
+
+    /// The task of this agent that is active on this issue.
+    pub(super) fn find_active(&self, task: &Task) -> Option<&Active> {
+        let on_issue = self.active.get(&(task.repository.id, task.issue.number))?;
+        on_issue.iter().find(|active| active.agent == task.agent)
+    }
+
+    /// From now on this task is active.
+    pub(super) fn begin(&mut self, task: &Task) {
+        self.active.entry((task.repository.id, task.issue.number)).or_default().push(task.into());
+    }
+
+    /// From now on no task of this issue is.
+    pub(super) fn end_all(&mut self, repo_id: i64, issue: i64) {
+        self.active.remove(&(repo_id, issue));
     }
 
     /// The task of an earlier delivery of the same event, or about the same comment; the inner nothing is an
@@ -70,4 +99,8 @@ impl Known {
         };
         self.deliveries.get(&arrival.guid).or_else(of_comment)
     }
+}
+
+fn issue_of(spoken: &Spoken) -> (i64, i64) {
+    (spoken.request.repository.id, spoken.request.issue.number)
 }

@@ -46,7 +46,8 @@ pub(super) struct Spoken {
     pub request: Request,
     /// The comment.
     pub comment_id: i64,
-    /// `<repository id>:<comment id>`: comments are numbered per GitHub, not per delivery.
+    /// `<comment id>:<repository id>`, in the order in which comments are made: neighbours in time are
+    /// neighbours in the index, which under load saves most of its writes.
     pub comment_key: String,
 }
 
@@ -163,7 +164,7 @@ fn comment(payload: webhook::IssueComment, app_id: u64, mock: bool) -> Said {
     Said::Mention(Box::new(Spoken {
         asked,
         comment_id: payload.comment.id,
-        comment_key: format!("{}:{}", payload.repository.id, payload.comment.id),
+        comment_key: format!("{}:{}", payload.comment.id, payload.repository.id),
         request: Request {
             repository: Repository {
                 id: payload.repository.id,

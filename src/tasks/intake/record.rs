@@ -40,7 +40,7 @@ pub(super) async fn batch(context: &Context, arrivals: &[Arrival]) -> Result<Vec
     for arrival in arrivals {
         answers.push(batch.take(&mut write, arrival).await?);
     }
-    batch.write_what_follows(&mut write).await?;
+    batch.write_decided(&mut write).await?;
     db::deliveries::insert(&mut write, &batch.rows, now).await?;
     db::commit(write).await?;
     for line in &batch.log {
@@ -58,7 +58,7 @@ struct Batch<'a> {
     known: Known,
     /// What is remembered at the end, all at once.
     rows: Vec<Delivery>,
-    /// Tasks that are stored, but whose history and effects are not yet written.
+    /// Tasks that are not yet written.
     made: Vec<Task>,
     /// Other effects that are not yet written.
     owed: Vec<Job>,
@@ -166,6 +166,7 @@ impl Batch<'_> {
                     agent: made.agent.clone(),
                     repository: made.repository.full_name(),
                 });
+                self.known.begin(&made);
                 self.made.push(*made);
                 Ok(Answer::Accepted { task })
             }
@@ -185,9 +186,10 @@ impl Batch<'_> {
         }
     }
 
-    /// Writes the history and the effects of what was decided so far.
-    async fn write_what_follows(&mut self, write: &mut Connection) -> Result<(), Error> {
+    /// Writes what was decided so far: the tasks, their history, and the effects.
+    async fn write_decided(&mut self, write: &mut Connection) -> Result<(), Error> {
         if !self.made.is_empty() {
+            db::tasks::insert(write, &self.made).await?;
             record_status(write, &self.made, self.now).await?;
             self.owed.extend(self.made.drain(..).map(|task| Job::of(&task, Effect::Reflect)));
         }
@@ -198,7 +200,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Decides about a mention, and stores the task it makes.
+    /// Decides about a mention.
     async fn judge(&self, write: &mut Connection, spoken: &Spoken) -> Result<Verdict, Error> {
         let refused = |refusal| Ok(Verdict::Refused { refusal, tell: true });
         let installation = spoken.request.repository.installation_id;
@@ -241,14 +243,18 @@ impl Batch<'_> {
             Ok(task) => task,
             Err(refusal) => return refused(refusal),
         };
-        if let Err(refusal) = may_wait(&self.context.policy, write, sender).await? {
+        if let Some(active) = self.known.find_active(&task) {
+            return refused(Refusal::TaskAlreadyActive {
+                task_url: self.context.policy.task_url(&active.id),
+                status: active.status,
+                agent: Agent::find(&task.agent).map_or(task.agent.as_str(), |agent| agent.name).to_owned(),
+            });
+        }
+        let unwritten = self.made.iter().filter(|made| made.requester.id == sender).count();
+        if let Err(refusal) = may_wait(&self.context.policy, write, sender, unwritten).await? {
             return refused(refusal);
         }
-        match db::tasks::insert(write, &task).await {
-            Ok(()) => Ok(Verdict::Task(Box::new(task))),
-            Err(db::Error::Conflict) => refused(self.already_active(write, &task).await?),
-            Err(error) => Err(error.into()),
-        }
+        Ok(Verdict::Task(Box::new(task)))
     }
 
     fn invited_in_batch(&self, sender: i64, repo_id: i64) -> bool {
@@ -256,16 +262,6 @@ impl Batch<'_> {
             row.reason == Some("missing_user_oauth")
                 && row.sender_id == Some(sender)
                 && row.repo_id == Some(repo_id)
-        })
-    }
-
-    async fn already_active(&self, write: &mut Connection, task: &Task) -> Result<Refusal, Error> {
-        let active = db::tasks::list_active_on_issue(write, task.repository.id, task.issue.number).await?;
-        let other = active.iter().find(|other| other.agent == task.agent).unwrap_or(task);
-        Ok(Refusal::TaskAlreadyActive {
-            task_url: self.context.policy.task_url(&other.id),
-            status: other.status,
-            agent: Agent::find(&task.agent).map_or(task.agent.as_str(), |agent| agent.name).to_owned(),
         })
     }
 
@@ -278,13 +274,14 @@ impl Batch<'_> {
         login: &str,
     ) -> Result<Option<String>, Error> {
         // A task of this very batch ends after it began.
-        self.write_what_follows(write).await?;
+        self.write_decided(write).await?;
         let active = db::tasks::list_active_on_issue(write, repo_id, issue).await?;
         for task in &active {
             let message = format!("Stopped: the issue was closed by {login}.");
             apply(write, task, Event::Stopped { message }, self.now).await?;
             self.stopped.push(task.id.clone());
         }
+        self.known.end_all(repo_id, issue);
         Ok(active.first().map(|task| task.id.to_string()))
     }
 
