@@ -12,13 +12,18 @@ use http::{HeaderMap, StatusCode};
 use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 
-use super::error::says;
+use super::error::{Error, says};
 use crate::clock::Clock;
 
 /// What GitHub asks for at least when it limits without saying for how long.
 const UNSTATED_WAIT: TimeDelta = TimeDelta::minutes(1);
 /// No answer makes Porter wait longer than this: GitHub's own windows are an hour.
 const LONGEST_WAIT: TimeDelta = TimeDelta::hours(2);
+
+/// Limits that end within this time are waited out where the call is made; see [`Patience`].
+const WAITED_OUT: TimeDelta = TimeDelta::seconds(3);
+/// A limit that asks for no pause at all still gets this one.
+const SHORTEST_WAIT: TimeDelta = TimeDelta::milliseconds(250);
 
 /// How long a limited credential has to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +73,32 @@ pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Dat
         Err(_) => DateTime::parse_from_rfc2822(text).ok()?.to_utc(),
     };
     Some(at.clamp(now, now + LONGEST_WAIT))
+}
+
+/// What one call has left of the time for which it waits out limits.
+///
+/// A call that fails ends what it is part of, which later begins at its first call. While limits are short and
+/// frequent, the watchdog's look at a pushed branch, say, would hardly ever come to its end.
+#[derive(Debug)]
+pub(super) struct Patience(TimeDelta);
+
+impl Patience {
+    /// All of it.
+    pub(super) fn new() -> Self {
+        Self(WAITED_OUT)
+    }
+
+    /// Waits until a limit that made the call fail is over, if that is soon; then the same call is right again.
+    pub(super) async fn outlasts<T>(&mut self, outcome: &Result<T, Error>, clock: &Clock) -> bool {
+        let Err(Error::RateLimited { until, .. }) = outcome else { return false };
+        let wait = (*until - clock.now()).max(SHORTEST_WAIT);
+        if wait > self.0 {
+            return false;
+        }
+        self.0 -= wait;
+        tokio::time::sleep(wait.to_std().unwrap_or_default()).await;
+        true
+    }
 }
 
 /// The turn and the limit of one credential.
@@ -234,6 +265,20 @@ mod tests {
         throttle.served();
         waits.push((throttle.limited(Wait::Unstated, now) - now).num_seconds());
         assert_eq!(waits, [60, 120, 240, 60]);
+    }
+
+    #[tokio::test]
+    async fn patience_is_for_short_limits_and_comes_to_an_end() {
+        let clock = Clock::fixed(instant(NOW));
+        let call = super::super::request::Request::get("/app", &[]).expect("a request").call();
+        let limit = |seconds: i64| {
+            Err::<(), _>(Error::RateLimited { until: instant(NOW + seconds), call: call.clone() })
+        };
+        assert!(!Patience::new().outlasts(&limit(4), &clock).await, "too long");
+        assert!(!Patience::new().outlasts(&Ok(()), &clock).await, "no limit");
+        let mut patience = Patience(SHORTEST_WAIT);
+        assert!(patience.outlasts(&limit(-1), &clock).await);
+        assert!(!patience.outlasts(&limit(-1), &clock).await, "it waited as long as it would");
     }
 
     #[test]
