@@ -54,15 +54,29 @@ pub(super) fn wait_asked(
     if text("x-ratelimit-remaining").is_some_and(|left| left.trim() == "0") {
         let reset = text("x-ratelimit-reset").and_then(|at| at.trim().parse().ok());
         return Some(match reset.and_then(|seconds| DateTime::from_timestamp(seconds, 0)) {
-            // A reset that has passed and still a refusal: the two clocks disagree.
-            Some(at) if at > now => Wait::Until(at.min(now + LONGEST_WAIT)),
-            _ => Wait::Unstated,
+            Some(at) => reset_at(at, headers, now),
+            None => Wait::Unstated,
         });
     }
     let limited = status == StatusCode::TOO_MANY_REQUESTS
         || says(message, "rate limit")
         || says(message, "abuse detection");
     limited.then_some(Wait::Unstated)
+}
+
+/// The wait until a reset that GitHub's clock names: measured from the answer's own `Date`, because that clock and
+/// this one may disagree.
+fn reset_at(reset: DateTime<Utc>, headers: &HeaderMap, now: DateTime<Utc>) -> Wait {
+    let date = headers.get(http::header::DATE).and_then(|date| date.to_str().ok());
+    let there =
+        date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()).map_or(now, |date| date.to_utc());
+    let wait = reset - there;
+    if wait < TimeDelta::zero() {
+        // Past, and still a refusal: it says nothing about when to come back.
+        return Wait::Unstated;
+    }
+    // Both count whole seconds, so none may still be a part of one.
+    Wait::Until(now + wait.clamp(TimeDelta::seconds(1), LONGEST_WAIT))
 }
 
 /// The instant that `Retry-After` names, in seconds from now or as an HTTP date (RFC 9110 §10.2.3).
@@ -237,6 +251,18 @@ mod tests {
         assert_eq!(asked(403, &[], "You have exceeded a secondary rate limit."), Some(Wait::Unstated));
         let passed = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1799999999")];
         assert_eq!(asked(403, &passed, ""), Some(Wait::Unstated));
+    }
+
+    #[test]
+    fn a_reset_is_measured_by_the_clock_that_named_it() {
+        let wait = |date: &str| {
+            let left = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1799999940"), ("date", date)];
+            asked(403, &left, "")
+        };
+        // GitHub's clock is ninety seconds behind this one: what looks past is half a minute ahead.
+        assert_eq!(wait("Fri, 15 Jan 2027 07:58:30 GMT"), Some(Wait::Until(instant(NOW + 30))));
+        assert_eq!(wait("Fri, 15 Jan 2027 07:59:00 GMT"), Some(Wait::Until(instant(NOW + 1))));
+        assert_eq!(wait("Fri, 15 Jan 2027 07:59:01 GMT"), Some(Wait::Unstated), "past on both clocks");
     }
 
     #[test]
