@@ -14,7 +14,7 @@ use super::installation::{Installation, Shared};
 use super::jwt::AppKey;
 use super::pages::Pages;
 use super::request::Request;
-use super::throttle::Throttle;
+use super::throttle::{Patience, Throttle};
 use super::wire::{Answer, Wire};
 use crate::clock::Clock;
 
@@ -89,11 +89,21 @@ impl Client {
         &self.inner.throttle
     }
 
-    /// Sends a request as the App itself.
+    /// Sends a request as the App itself; a short limit is waited out.
     ///
     /// # Errors
     /// See [`Error`].
     pub(super) async fn send(&self, request: &Request) -> Result<Answer, Error> {
+        let mut patience = Patience::new();
+        loop {
+            let outcome = self.send_once(request).await;
+            if !patience.outlasts(&outcome, self.clock()).await {
+                return outcome;
+            }
+        }
+    }
+
+    async fn send_once(&self, request: &Request) -> Result<Answer, Error> {
         let token = self.inner.key.token(self.clock().now())?;
         let answer = self.wire().send(request, &token, self.throttle()).await;
         if matches!(answer, Err(Error::Unauthorized { .. })) {

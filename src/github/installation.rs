@@ -16,7 +16,7 @@ use super::client::Client;
 use super::error::Error;
 use super::pages::Pages;
 use super::request::Request;
-use super::throttle::Throttle;
+use super::throttle::{Patience, Throttle};
 use super::wire::Answer;
 
 /// A token this close to its end is not used for another call.
@@ -135,12 +135,22 @@ impl Installation {
         }
     }
 
-    /// Sends a request as the installation: a mutation waits for its turn, and a token that GitHub no longer
-    /// accepts is replaced once.
+    /// Sends a request as the installation: a mutation waits for its turn, a short limit is waited out, and a
+    /// token that GitHub no longer accepts is replaced once.
     ///
     /// # Errors
     /// See [`Error`].
     pub(super) async fn send(&self, request: &Request) -> Result<Answer, Error> {
+        let mut patience = Patience::new();
+        loop {
+            let outcome = self.send_once(request).await;
+            if !patience.outlasts(&outcome, self.client.clock()).await {
+                return outcome;
+            }
+        }
+    }
+
+    async fn send_once(&self, request: &Request) -> Result<Answer, Error> {
         let Self { client, shared, .. } = self;
         let limited = |until| Error::RateLimited { until, call: request.call() };
         // Before the token: a limited installation makes no call at all.
@@ -193,7 +203,7 @@ impl Installation {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use super::super::fake::{Fake, reply};
+    use super::super::fake::{Fake, reply, reply_with};
     use super::*;
 
     fn is_repo(seen: &super::super::fake::Seen) -> bool {
@@ -293,6 +303,25 @@ mod tests {
             assert_eq!(call.body, json!({"repositories": ["web"], "permissions": {"contents": "write"}}));
         }
         assert!(!format!("{first:?}").contains("ghs_"), "{first:?}");
+    }
+
+    #[tokio::test]
+    async fn a_short_limit_is_waited_out_in_the_call_and_a_long_one_is_the_callers() {
+        // The clock of these tests stands still: a limit that is over at once is the shortest there is.
+        let limits = ["0", "4"];
+        let count = AtomicUsize::new(0);
+        let fake = Fake::start(move |seen| {
+            let limit = |seconds: &&str| reply_with(429, &[("retry-after", *seconds)], json!({}));
+            let next = || limits.get(count.fetch_add(1, Ordering::SeqCst)).map(limit);
+            is_repo(seen).then(|| next().unwrap_or_else(|| reply(201, json!([]))))
+        })
+        .await;
+        let installation = fake.installation();
+        let error = installation.add_labels("acme", "web", 1, &["a"]).await.expect_err("the long limit");
+        assert_eq!(error.retry_at(fake.clock.now()), Some(fake.clock.now() + TimeDelta::seconds(4)));
+        assert_eq!(fake.calls().len(), 2, "once more after the short one");
+        fake.clock.advance(TimeDelta::seconds(4));
+        installation.add_labels("acme", "web", 1, &["a"]).await.expect("the limit is over");
     }
 
     #[tokio::test]

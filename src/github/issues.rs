@@ -212,8 +212,8 @@ impl Installation {
         Ok(labels.into_iter().map(|label| label.name).collect())
     }
 
-    /// Adds labels; those that are there stay, those the repository lacks are made:
-    /// `POST /repos/{owner}/{repo}/issues/{issue_number}/labels`. No label, no call.
+    /// Adds labels, and gives all that the issue then has; those that are there stay, those the repository lacks
+    /// are made: `POST /repos/{owner}/{repo}/issues/{issue_number}/labels`.
     ///
     /// # Errors
     /// As every call.
@@ -223,14 +223,12 @@ impl Installation {
         repo: &str,
         issue: i64,
         labels: &[impl AsRef<str> + Sync],
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<String>, Error> {
         let labels: Vec<&str> = labels.iter().map(AsRef::as_ref).collect();
-        if labels.is_empty() {
-            return Ok(());
-        }
         let route = "/repos/{owner}/{repo}/issues/{issue_number}/labels";
         let request = Request::post(route, &[&owner, &repo, &issue], json!({"labels": labels}))?;
-        self.send(&request).await.map(drop)
+        let labels: Vec<LabelBody> = self.load(&request).await?;
+        Ok(labels.into_iter().map(|label| label.name).collect())
     }
 
     /// Takes a label off: `DELETE /repos/{owner}/{repo}/issues/{issue_number}/labels/{name}`. One that is not
@@ -367,14 +365,16 @@ mod tests {
     #[tokio::test]
     async fn labels_are_added_and_taken_off_one_by_one() {
         let fake = Fake::start(|seen| match seen.method.as_str() {
-            "POST" if seen.path.starts_with("/repos") => Some(reply(200, json!([]))),
+            "POST" if seen.path.starts_with("/repos") => {
+                Some(reply(200, json!([{"name": "bug"}, {"name": "porter:task"}])))
+            }
             "DELETE" => Some(reply(404, json!({"message": "Label does not exist"}))),
             _ => None,
         })
         .await;
         let installation = fake.installation();
-        installation.add_labels("acme", "web", 4, &["porter:task".to_owned()]).await.expect("added");
-        installation.add_labels("acme", "web", 4, &[] as &[&str]).await.expect("nothing to add");
+        let there = installation.add_labels("acme", "web", 4, &["porter:task"]).await.expect("added");
+        assert_eq!(there, ["bug", "porter:task"]);
         installation.remove_label("acme", "web", 4, "porter:queued").await.expect("not there is fine");
         assert_eq!(
             fake.lines(),

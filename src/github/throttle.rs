@@ -12,13 +12,18 @@ use http::{HeaderMap, StatusCode};
 use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 
-use super::error::says;
+use super::error::{Error, says};
 use crate::clock::Clock;
 
 /// What GitHub asks for at least when it limits without saying for how long.
 const UNSTATED_WAIT: TimeDelta = TimeDelta::minutes(1);
 /// No answer makes Porter wait longer than this: GitHub's own windows are an hour.
 const LONGEST_WAIT: TimeDelta = TimeDelta::hours(2);
+
+/// Limits that end within this time are waited out where the call is made; see [`Patience`].
+const WAITED_OUT: TimeDelta = TimeDelta::seconds(3);
+/// A limit that asks for no pause at all still gets this one.
+const SHORTEST_WAIT: TimeDelta = TimeDelta::milliseconds(250);
 
 /// How long a limited credential has to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,15 +54,29 @@ pub(super) fn wait_asked(
     if text("x-ratelimit-remaining").is_some_and(|left| left.trim() == "0") {
         let reset = text("x-ratelimit-reset").and_then(|at| at.trim().parse().ok());
         return Some(match reset.and_then(|seconds| DateTime::from_timestamp(seconds, 0)) {
-            // A reset that has passed and still a refusal: the two clocks disagree.
-            Some(at) if at > now => Wait::Until(at.min(now + LONGEST_WAIT)),
-            _ => Wait::Unstated,
+            Some(at) => reset_at(at, headers, now),
+            None => Wait::Unstated,
         });
     }
     let limited = status == StatusCode::TOO_MANY_REQUESTS
         || says(message, "rate limit")
         || says(message, "abuse detection");
     limited.then_some(Wait::Unstated)
+}
+
+/// The wait until a reset that GitHub's clock names: measured from the answer's own `Date`, because that clock and
+/// this one may disagree.
+fn reset_at(reset: DateTime<Utc>, headers: &HeaderMap, now: DateTime<Utc>) -> Wait {
+    let date = headers.get(http::header::DATE).and_then(|date| date.to_str().ok());
+    let there =
+        date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()).map_or(now, |date| date.to_utc());
+    let wait = reset - there;
+    if wait < TimeDelta::zero() {
+        // Past, and still a refusal: it says nothing about when to come back.
+        return Wait::Unstated;
+    }
+    // Both count whole seconds, so none may still be a part of one.
+    Wait::Until(now + wait.clamp(TimeDelta::seconds(1), LONGEST_WAIT))
 }
 
 /// The instant that `Retry-After` names, in seconds from now or as an HTTP date (RFC 9110 §10.2.3).
@@ -68,6 +87,32 @@ pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Dat
         Err(_) => DateTime::parse_from_rfc2822(text).ok()?.to_utc(),
     };
     Some(at.clamp(now, now + LONGEST_WAIT))
+}
+
+/// What one call has left of the time for which it waits out limits.
+///
+/// A call that fails ends what it is part of, which later begins at its first call. While limits are short and
+/// frequent, the watchdog's look at a pushed branch, say, would hardly ever come to its end.
+#[derive(Debug)]
+pub(super) struct Patience(TimeDelta);
+
+impl Patience {
+    /// All of it.
+    pub(super) fn new() -> Self {
+        Self(WAITED_OUT)
+    }
+
+    /// Waits until a limit that made the call fail is over, if that is soon; then the same call is right again.
+    pub(super) async fn outlasts<T>(&mut self, outcome: &Result<T, Error>, clock: &Clock) -> bool {
+        let Err(Error::RateLimited { until, .. }) = outcome else { return false };
+        let wait = (*until - clock.now()).max(SHORTEST_WAIT);
+        if wait > self.0 {
+            return false;
+        }
+        self.0 -= wait;
+        tokio::time::sleep(wait.to_std().unwrap_or_default()).await;
+        true
+    }
 }
 
 /// The turn and the limit of one credential.
@@ -209,6 +254,18 @@ mod tests {
     }
 
     #[test]
+    fn a_reset_is_measured_by_the_clock_that_named_it() {
+        let wait = |date: &str| {
+            let left = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1799999940"), ("date", date)];
+            asked(403, &left, "")
+        };
+        // GitHub's clock is ninety seconds behind this one: what looks past is half a minute ahead.
+        assert_eq!(wait("Fri, 15 Jan 2027 07:58:30 GMT"), Some(Wait::Until(instant(NOW + 30))));
+        assert_eq!(wait("Fri, 15 Jan 2027 07:59:00 GMT"), Some(Wait::Until(instant(NOW + 1))));
+        assert_eq!(wait("Fri, 15 Jan 2027 07:59:01 GMT"), Some(Wait::Unstated), "past on both clocks");
+    }
+
+    #[test]
     fn a_missing_permission_is_not_a_limit() {
         let plenty = [("x-ratelimit-remaining", "4990"), ("x-ratelimit-reset", "1800000900")];
         assert_eq!(asked(403, &plenty, "Resource not accessible by integration"), None);
@@ -234,6 +291,20 @@ mod tests {
         throttle.served();
         waits.push((throttle.limited(Wait::Unstated, now) - now).num_seconds());
         assert_eq!(waits, [60, 120, 240, 60]);
+    }
+
+    #[tokio::test]
+    async fn patience_is_for_short_limits_and_comes_to_an_end() {
+        let clock = Clock::fixed(instant(NOW));
+        let call = super::super::request::Request::get("/app", &[]).expect("a request").call();
+        let limit = |seconds: i64| {
+            Err::<(), _>(Error::RateLimited { until: instant(NOW + seconds), call: call.clone() })
+        };
+        assert!(!Patience::new().outlasts(&limit(4), &clock).await, "too long");
+        assert!(!Patience::new().outlasts(&Ok(()), &clock).await, "no limit");
+        let mut patience = Patience(SHORTEST_WAIT);
+        assert!(patience.outlasts(&limit(-1), &clock).await);
+        assert!(!patience.outlasts(&limit(-1), &clock).await, "it waited as long as it would");
     }
 
     #[test]

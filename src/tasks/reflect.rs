@@ -18,6 +18,7 @@ use crate::github;
 pub async fn run(context: &Context, id: &TaskId, again: bool) -> Result<Step, Error> {
     let task = context.load(id).await?;
     let github = context.github.installation(task.repository.installation_id);
+    let first = task.status_comment_id.is_none() && !again;
     // Each for itself: a GitHub that does not take the reaction still gets the comment.
     // An earlier try may have got the comment through and not the reaction.
     let reaction = match task.status_comment_id {
@@ -30,7 +31,7 @@ pub async fn run(context: &Context, id: &TaskId, again: bool) -> Result<Step, Er
     }
     let shown = show_comment(context, &github, &task, again).await;
     let comment = shown.and_then(|shown| tolerate(&task, "status comment", shown));
-    let labels = tolerate(&task, "labels", show_labels(&github, &task).await);
+    let labels = tolerate(&task, "labels", show_labels(&github, &task, first).await);
     reaction.and(comment).and(labels)?;
     Ok(Step::Done)
 }
@@ -111,14 +112,18 @@ pub async fn render(context: &Context, task: &Task, proof: &str) -> Result<Strin
 }
 
 /// Adds the labels the task should have, and takes away those that are no longer true. Labels of other
-/// people, and of other agents' tasks on the same issue, stay.
-async fn show_labels(github: &github::Installation, task: &Task) -> Result<(), github::Error> {
+/// people, and of other agents' tasks on the same issue, stay. The `first` time something is missing for certain,
+/// and GitHub's answer to what is added tells the rest.
+async fn show_labels(github: &github::Installation, task: &Task, first: bool) -> Result<(), github::Error> {
     let (owner, name, issue) = (&task.repository.owner, &task.repository.name, task.issue.number);
     let wanted = comment::labels(task);
-    let there = github.list_labels(owner, name, issue).await?;
+    let mut there = match first {
+        true => Vec::new(),
+        false => github.list_labels(owner, name, issue).await?,
+    };
     let missing: Vec<String> = wanted.iter().filter(|label| !there.contains(label)).cloned().collect();
     if !missing.is_empty() {
-        github.add_labels(owner, name, issue, &missing).await?;
+        there = github.add_labels(owner, name, issue, &missing).await?;
     }
     for label in there.iter().filter(|label| comment::is_ours(label) && !wanted.contains(label)) {
         github.remove_label(owner, name, issue, label).await?;

@@ -1,5 +1,6 @@
 //! Everything at once. The small profile runs everywhere; `PORTER_CHAOS_TASKS=200 PORTER_CHAOS_KILLS=20` is the
-//! whole storm. `PORTER_CHAOS_SEED` repeats one.
+//! whole storm. `PORTER_CHAOS_SEED` repeats one. With `PORTER_CHAOS_PEOPLE=1` all of it goes through one installation,
+//! which GitHub's every limit holds up as a whole: it takes twice as long to settle.
 
 use std::time::{Duration, Instant};
 

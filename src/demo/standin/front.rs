@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, State};
-use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER, USER_AGENT};
+use axum::http::header::{CONTENT_TYPE, DATE, ETAG, IF_NONE_MATCH, RETRY_AFTER, USER_AGENT};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -119,7 +119,7 @@ pub(super) async fn watch(
     };
     shared.changed();
     request.extensions_mut().insert(seen);
-    let response = match strike {
+    let mut response = match strike {
         None => next.run(request).await,
         Some((Stage::Before, effect)) => suffer(&shared, effect, &cut).await,
         Some((Stage::After, effect)) => {
@@ -129,6 +129,11 @@ pub(super) async fn watch(
             suffer(&shared, effect, &cut).await
         }
     };
+    // The server below would put the system's time there: GitHub has one clock, and limits are read by it.
+    let date = shared.clock.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    if let Ok(date) = HeaderValue::from_str(&date) {
+        response.headers_mut().insert(DATE, date);
+    }
     if !matches!(strike, Some((_, Effect::Drop))) {
         shared.world().requests[seen.0].status = Some(response.status().as_u16());
     }
