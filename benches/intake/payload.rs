@@ -3,9 +3,9 @@
 
 use std::cell::Cell;
 use std::ops::Range;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::ensure;
+use porter::clock::Clock;
 use secrecy::SecretString;
 use serde_json::Value;
 use uuid::Uuid;
@@ -131,9 +131,9 @@ impl Payload {
 /// (<https://docs.github.com/en/webhooks/webhook-events-and-payloads#delivery-headers>): those of one minute
 /// are neighbours in an index.
 fn time_based_guid(n: u64) -> Uuid {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_1970 = Clock::system().now().timestamp_micros() as u64 * 10;
     // Counted from 1582, in units of 100 ns; two of one unit differ in their clock sequence.
-    let ticks = since_1970.as_nanos() as u64 / 100 + 0x01B2_1DD2_1381_4000;
+    let ticks = since_1970 + 0x01B2_1DD2_1381_4000;
     let sequence = (n as u16).to_be_bytes();
     Uuid::from_fields(
         ticks as u32,
