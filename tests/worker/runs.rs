@@ -1,15 +1,28 @@
 //! How attempts end: what is pushed and what is reported.
 
+use porter::domain::prompt::{self, PromptInput};
 use porter::domain::report::{FailureStage, Outcome};
 
 use crate::world::{API_KEY, BRANCH, GOOD_END, Mode, World};
+
+/// The prompt of an issue called `Say hello`, as the server writes it.
+fn prompt_with(instructions: &str) -> String {
+    prompt::build(&PromptInput {
+        title: "Say hello",
+        body: "",
+        issue_number: 7,
+        agents_md: None,
+        instructions,
+        custom_prompt: None,
+    })
+}
 
 #[tokio::test]
 async fn what_the_agent_left_uncommitted_is_committed_pushed_and_reported() {
     for mode in Mode::available() {
         let world = World::new().await;
-        let prompt = "## Task\nSay hello\n\nmock: write docs/hello.txt hello\nmock: append README.md More.";
-        let (report, code) = world.run(&mut world.worker(mode, "mock", prompt)).await;
+        let prompt = prompt_with("mock: write docs/hello.txt hello\nmock: append README.md More.");
+        let (report, code) = world.run(&mut world.worker(mode, "mock", &prompt)).await;
 
         assert_eq!((report.status, &report.error, code), (Outcome::Success, &None, 0), "{mode:?}");
         assert_eq!((report.task_id.as_str(), report.execution_id.as_str()), ("task_1", "task_1"));
@@ -37,6 +50,15 @@ async fn what_the_agent_left_uncommitted_is_committed_pushed_and_reported() {
         assert_eq!(said, "Mock Agent <mock@porter.invalid>|Porter|Say hello|Mona <mona@example.com>");
         assert!(world.lines().contains(&"Write: docs/hello.txt".to_owned()), "{:?}", world.lines());
     }
+}
+
+#[tokio::test]
+async fn the_mock_agent_notes_the_title_of_the_issue_when_it_is_told_nothing() {
+    let world = World::new().await;
+    let (report, _) = world.run(&mut world.worker(Mode::SameUser, "mock", &prompt_with(""))).await;
+    assert_eq!(report.status, Outcome::Success, "{:?}", report.error);
+    assert_eq!(world.on_server(&["show", &format!("{BRANCH}:PORTER.md")]), "- Task: Say hello");
+    assert_eq!(world.on_server(&["log", "-1", "--format=%s", BRANCH]), "Say hello");
 }
 
 #[tokio::test]
