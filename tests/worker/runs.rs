@@ -160,6 +160,27 @@ async fn secrets_are_out_of_everything_that_is_said() {
 }
 
 #[tokio::test]
+async fn a_secret_is_out_wherever_a_long_text_is_cut() {
+    let world = World::new().await;
+    let key = &API_KEY[..API_KEY.len() - 2];
+    // Each but its last two letters fits into what is shown.
+    let before = |limit: usize| "x".repeat(limit - key.len());
+    let tool = format!(
+        r#"{{"type":"assistant","message":{{"id":"m","content":[{{"type":"tool_use","name":"Bash","input":{{"command":"{}{API_KEY}"}}}}]}}}}"#,
+        before(200)
+    );
+    let line = format!("{}{API_KEY}", before(2048));
+    let end = GOOD_END.replace("All done.", &format!("{}{API_KEY}", before(4096)));
+    world.claude(&format!("touch x; echo '{tool}'; echo {line}; {end}"));
+    let (report, _) = world.run(&mut world.worker(Mode::SameUser, "claude", "x")).await;
+    let summary = report.summary.unwrap();
+    let mut said = world.lines();
+    assert!(said.contains(&format!("Bash: {}[redacted]", before(200))), "{said:#?}");
+    said.push(summary);
+    assert!(!said.iter().any(|text| text.contains("sk-ant")), "{said:#?}");
+}
+
+#[tokio::test]
 async fn a_branch_of_an_earlier_attempt_is_replaced() {
     let world = World::new().await;
     let mut commits = Vec::new();
