@@ -181,6 +181,18 @@ async fn a_secret_is_out_wherever_a_long_text_is_cut() {
 }
 
 #[tokio::test]
+async fn an_agent_that_fails_with_a_flood_of_words_is_reported_all_the_same() {
+    let world = World::new().await;
+    world.claude(
+        r#"touch x; printf '{"type":"result","is_error":true,"result":"'; head -c 3000000 /dev/zero | tr '\0' y; echo '"}'"#,
+    );
+    let (report, code) = world.run(&mut world.worker(Mode::SameUser, "claude", "x")).await;
+    assert_eq!((report.status, code), (Outcome::Failed, 0));
+    let error = report.error.unwrap();
+    assert!(error.starts_with("The agent failed: yyy") && error.len() < 5000, "{} bytes", error.len());
+}
+
+#[tokio::test]
 async fn a_branch_of_an_earlier_attempt_is_replaced() {
     let world = World::new().await;
     let mut commits = Vec::new();
