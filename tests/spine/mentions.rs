@@ -177,7 +177,7 @@ async fn settings_decide_about_repositories_and_agents() {
     world.set(ADA, &json!({ "onboarding": { "selectedRepos": [{ "fullName": "acme/other" }] } })).await;
     let delivery = world.say(issue, ADA, "@porter mock").await;
     let settings = format!("{}/settings", world.url);
-    refused(&world, issue, &delivery, "repo_not_selected", &[&settings]).await;
+    refused(&world, issue, &delivery, "repo_not_selected", &["In your settings", &settings]).await;
 
     world.set(ADA, &json!({ "agents": { "mock": { "enabled": false } } })).await;
     let delivery = world.say(issue, ADA, "@porter mock").await;
