@@ -77,13 +77,14 @@ impl Settings {
         self.agents.get(agent).is_none_or(|agent| agent.enabled)
     }
 
-    /// The agent that runs when the comment names none: the first in the registry's order that the person
-    /// enabled by name, else opencode (contract §4).
-    pub fn default_agent(&self) -> &'static str {
-        Agent::all()
-            .iter()
-            .map(|agent| agent.id)
-            .find(|id| self.agents.get(*id).is_some_and(|agent| agent.enabled))
+    /// The agent that runs when the comment names none: the first of those on offer that the person enabled
+    /// by name, else opencode (contract §4), or, when that is switched off, the first that is not.
+    pub fn default_agent(&self, offered: impl Iterator<Item = &'static Agent> + Clone) -> &'static str {
+        let mut ids = offered.map(|agent| agent.id);
+        let enabled = ids.clone().find(|id| self.agents.get(*id).is_some_and(|agent| agent.enabled));
+        enabled
+            .or_else(|| Some("opencode").filter(|id| self.is_enabled(id)))
+            .or_else(|| ids.find(|id| self.is_enabled(id)))
             .unwrap_or("opencode")
     }
 
