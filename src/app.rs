@@ -305,14 +305,12 @@ fn context(
 fn startup(environment: &Environment, runner: &'static str, configured: bool) -> web::health::Startup {
     let set = |name: &str| environment.get(name).is_some_and(|value| !value.trim().is_empty());
     let named = config::VARIABLES.iter().filter(|variable| !variable.name.contains('<'));
-    let needed = named.clone().filter(|variable| match variable.need {
-        Need::Yes => true,
-        Need::ForGithub => !configured,
-        Need::No => false,
-    });
+    // Without the others nothing starts; some of them also go by an older name.
+    let needed = named.clone().filter(|variable| variable.need == Need::ForGithub && !configured);
     web::health::Startup {
         environment: named.map(|variable| (variable.name.to_owned(), set(variable.name))).collect(),
         missing: needed.map(|variable| variable.name.to_owned()).filter(|name| !set(name)).collect(),
         runner,
+        database: tokio::sync::Mutex::default(),
     }
 }

@@ -1,7 +1,7 @@
 //! Porter: a person comments `@porter claude …` on a GitHub issue, and a pull request comes back.
 //!
 //! The modules stand in reading order; each may use only those that `docs/ARCHITECTURE.md` allows
-//! (`tests/architecture.rs` holds them to it).
+//! (`tests/architecture` holds them to it).
 //!
 //! 1. [`config`] reads the environment; [`app`] puts the parts together, [`lifecycle`] ends them.
 //! 2. [`web`] receives the webhook and hands it to [`tasks`], which decides with [`domain`] and writes

@@ -73,7 +73,7 @@ impl Credentials {
         let person = db::users::load_person(&mut connection, github_user_id).await?;
         let settings = Settings::parse(person.settings.as_deref());
         let mut keys = self.shared.keys.clone();
-        let mut fly_token = self.shared.fly_token.clone();
+        let mut own_token = None;
         if let Some(user_key) = &person.user_key {
             for secret in db::secrets::list_of_user(&mut connection, user_key).await? {
                 let identity = Identity::UserSecret {
@@ -84,7 +84,7 @@ impl Credentials {
                 match self.vault.open(&identity, &secret.sealed) {
                     Ok(value) if secret.provider_id == FLY_PROVIDER => {
                         if secret.env_key == FLY_TOKEN_KEY {
-                            fly_token = Some(value);
+                            own_token = Some(value);
                         }
                     }
                     Ok(value) => {
@@ -99,9 +99,20 @@ impl Credentials {
                 }
             }
         }
-        let own_app = settings.fly_app_name.clone().filter(|app| !app.is_empty());
-        let fly_app = own_app.or_else(|| self.shared.fly_app.clone());
+        let (fly_token, fly_app) = match (own_token, self.shared_place()) {
+            (None, Some((token, app))) => (Some(token.clone()), Some(app.clone())),
+            (own_token, _) => {
+                let own_app = settings.fly_app_name.clone().filter(|app| !app.is_empty());
+                (own_token, own_app.or_else(|| self.shared.fly_app.clone()))
+            }
+        };
         Ok(Keyring { settings, keys, fly_token, fly_app })
+    }
+
+    /// Where machines of people without a token go: the shared token opens the shared app only, for it may
+    /// reach others that are nobody's to name.
+    fn shared_place(&self) -> Option<(&SecretString, &String)> {
+        self.shared.fly_token.as_ref().zip(self.shared.fly_app.as_ref())
     }
 
     /// Whether this person has the key, or shares it, without opening anything.
@@ -116,7 +127,10 @@ impl Credentials {
     pub fn missing_for_fly(&self, person: &Person, settings: &Settings) -> Vec<String> {
         let mut missing = Vec::new();
         let stored = person.secrets.iter().any(|name| name == "fly/FLY_API_TOKEN");
-        if !stored && self.shared.fly_token.is_none() {
+        if !stored {
+            if self.shared_place().is_some() {
+                return missing;
+            }
             missing.push("Fly token".to_owned());
         }
         let app = settings.fly_app_name.as_deref().is_some_and(|app| !app.is_empty());

@@ -154,8 +154,14 @@ pub const VARIABLES: &[Variable] = &[
         "PORTER_ALLOWLIST",
         "Comma-separated GitHub logins; anyone who may push if unset. Older name: `PORTER_PRODUCTION_ALLOWLIST`.",
     ),
-    optional("PORTER_SHARED_FLY_TOKEN", "Fly token for everyone who has not saved one."),
-    optional("PORTER_SHARED_FLY_APP", "Fly app that goes with it."),
+    optional(
+        "PORTER_SHARED_FLY_TOKEN",
+        "Fly token for everyone who has not saved one; goes with `PORTER_SHARED_FLY_APP` only.",
+    ),
+    optional(
+        "PORTER_SHARED_FLY_APP",
+        "Fly app of everyone who has not named one, and of those without a token of their own.",
+    ),
     optional(
         "PORTER_SHARED_<ENV_KEY>",
         "A provider key for everyone who has not saved one, for example `PORTER_SHARED_ANTHROPIC_API_KEY`.",

@@ -23,18 +23,22 @@ pub(super) async fn fly(config: &Config) -> Vec<Finding> {
     let mut findings = vec![match client.tokens().await {
         Ok(_) => Finding::ok("the shared token is accepted"),
         Err(error) => {
-            let fix = "make one with `fly tokens create org`, and set PORTER_SHARED_FLY_TOKEN";
+            let fix = "make one with `fly tokens create deploy -a APP`, and set PORTER_SHARED_FLY_TOKEN";
             Finding::wrong(format!("the shared token is not accepted: {error}"), fix)
         }
     }];
-    if let Some(app) = &config.shared.fly_app {
-        findings.push(match client.app(app).await {
+    findings.push(match &config.shared.fly_app {
+        None => Finding::wrong(
+            "the shared token is for nobody: it is used with the shared app only, and there is none",
+            "set PORTER_SHARED_FLY_APP",
+        ),
+        Some(app) => match client.app(app).await {
             Ok(_) => Finding::ok(format!("the app `{app}` is there")),
             Err(error) => {
                 let fix = format!("make it with `fly apps create {app}`, or set PORTER_SHARED_FLY_APP");
                 Finding::wrong(format!("the app `{app}` cannot be used: {error}"), fix)
             }
-        });
-    }
+        },
+    });
     findings
 }

@@ -8,8 +8,6 @@
 mod mention;
 mod options;
 
-pub use options::is_branch_name;
-
 use super::priority::Priority;
 
 /// What a comment asks of Porter.
@@ -34,9 +32,9 @@ pub struct Run {
     pub agent: Option<String>,
     /// `--priority`.
     pub priority: Option<Priority>,
-    /// `--model`: the provider's name for it, letters, digits and `._:/@-`, at most 200.
+    /// `--model`: the provider's name for it ([`is_model_name`](super::agent::is_model_name) holds).
     pub model: Option<String>,
-    /// `--base`: a branch name git would accept, at most 200 bytes.
+    /// `--base`: a branch name git would accept ([`is_branch_name`](super::branch::is_branch_name) holds).
     pub base_branch: Option<String>,
     /// Everything else up to the end of the comment, with its lines; may be empty.
     pub instructions: String,

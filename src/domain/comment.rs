@@ -1,5 +1,5 @@
 //! Everything people read on GitHub: the status comment, answers, refusals, pull requests, labels. Pure
-//! functions from plain values to Markdown; `jobs` posts what they give.
+//! functions from plain values to Markdown; `tasks` posts what they give.
 //!
 //! Foreign text (titles, an agent's words, error messages) only ever enters through
 //! `domain::markdown`'s writing half. Every comment ends with a [`marker`], by which Porter finds its own

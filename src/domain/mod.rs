@@ -3,10 +3,11 @@
 //! [`task`] is the state machine, [`command`] reads a mention, [`prompt`] writes what the agent is asked,
 //! [`comment`] writes what people read on the issue, [`agent`] is the registry, [`settings`] is what a person
 //! has chosen, [`job`] is every effect that can be owed, [`assignment`] is what a worker is told and
-//! [`report`] what it says.
+//! [`report`] what it says; [`branch`] is what a branch may be called.
 
 pub mod agent;
 pub mod assignment;
+pub mod branch;
 pub mod command;
 pub mod comment;
 pub mod job;

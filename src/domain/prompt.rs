@@ -1,6 +1,6 @@
 //! What the agent is asked: the prompt (contract §6), and the cleaning of text that others wrote.
 //!
-//! `tasks::preflight` calls [`build`]; nothing here decides who may ask.
+//! `tasks::launch` calls [`build`], the worker [`title`]; nothing here decides who may ask.
 
 use super::markdown::{Piece, fence, walk};
 
@@ -63,6 +63,20 @@ pub fn build(input: &PromptInput<'_>) -> String {
         prompt.push('\n');
     }
     prompt
+}
+
+/// The title of a prompt that [`build`] wrote, or of any with a heading and a line below it; one without a
+/// heading has none.
+pub fn title(prompt: &str) -> Option<&str> {
+    let mut lines = prompt.lines().skip_while(|line| !line.starts_with('#')).skip(1);
+    let first = lines.find(|line| !line.trim().is_empty())?;
+    // Between fences a title may begin like a heading.
+    let title = if first.starts_with("```") {
+        lines.next()?
+    } else {
+        Some(first).filter(|line| !line.starts_with('#'))?
+    };
+    Some(title.trim()).filter(|title| !title.is_empty())
 }
 
 /// `text` between fences, cut after `max` bytes with a note; nothing when there is no text.

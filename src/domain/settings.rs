@@ -1,9 +1,13 @@
 //! A person's settings as they are stored in `user_settings.config_json` (the seed's `PorterConfig`, without
-//! any secret). Read leniently: what is missing has a default, what is unknown is left alone.
+//! any secret). Read leniently and part by part: what is missing or cannot be read has a default, what is
+//! unknown is left alone. Only what forbids something fails closed: an agent whose `enabled` cannot be read is
+//! switched off, and a repository that cannot be read among those chosen is none.
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::agent::Agent;
 use super::priority::Priority;
@@ -13,12 +17,16 @@ use super::priority::Priority;
 #[serde(rename_all = "camelCase", default)]
 pub struct Settings {
     /// Where their machines run.
+    #[serde(deserialize_with = "or_default")]
     pub fly_app_name: Option<String>,
     /// By agent id.
+    #[serde(deserialize_with = "or_off")]
     pub agents: BTreeMap<String, AgentSettings>,
     /// Limits.
+    #[serde(deserialize_with = "or_default")]
     pub settings: Limits,
     /// What was chosen when they began.
+    #[serde(deserialize_with = "or_nowhere")]
     pub onboarding: Onboarding,
 }
 
@@ -27,10 +35,13 @@ pub struct Settings {
 #[serde(rename_all = "camelCase", default)]
 pub struct AgentSettings {
     /// It may be used.
+    #[serde(deserialize_with = "or_no")]
     pub enabled: bool,
     /// `low`, `normal` or `high`, unless the comment says otherwise.
+    #[serde(deserialize_with = "or_default")]
     pub priority: Option<String>,
     /// Added to each prompt.
+    #[serde(deserialize_with = "or_default")]
     pub custom_prompt: Option<String>,
 }
 
@@ -45,6 +56,7 @@ impl Default for AgentSettings {
 #[serde(rename_all = "camelCase", default)]
 pub struct Limits {
     /// Minutes; can only lower the operator's limit.
+    #[serde(deserialize_with = "or_default")]
     pub task_timeout: Option<f64>,
 }
 
@@ -53,6 +65,7 @@ pub struct Limits {
 #[serde(rename_all = "camelCase", default)]
 pub struct Onboarding {
     /// Where Porter may work for them; empty means everywhere it is installed.
+    #[serde(deserialize_with = "or_none_of_them")]
     pub selected_repos: Vec<SelectedRepository>,
 }
 
@@ -61,15 +74,22 @@ pub struct Onboarding {
 #[serde(rename_all = "camelCase", default)]
 pub struct SelectedRepository {
     /// GitHub's number for it.
+    #[serde(deserialize_with = "or_default")]
     pub id: Option<i64>,
     /// `owner/name`.
+    #[serde(deserialize_with = "or_default")]
     pub full_name: Option<String>,
 }
 
 impl Settings {
-    /// Reads what is stored; settings that cannot be read count as none.
+    /// Reads what is stored; where it is no JSON object, nothing is allowed until it is stored anew.
     pub fn parse(json: Option<&str>) -> Self {
-        json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+        let Some(json) = json else { return Self::default() };
+        serde_json::from_str(json).unwrap_or_else(|_| Self {
+            agents: all_off(),
+            onboarding: Onboarding { selected_repos: nowhere() },
+            ..Self::default()
+        })
     }
 
     /// Whether the person lets this agent run. One they never spoke of may.
@@ -77,13 +97,14 @@ impl Settings {
         self.agents.get(agent).is_none_or(|agent| agent.enabled)
     }
 
-    /// The agent that runs when the comment names none: the first in the registry's order that the person
-    /// enabled by name, else opencode (contract §4).
-    pub fn default_agent(&self) -> &'static str {
-        Agent::all()
-            .iter()
-            .map(|agent| agent.id)
-            .find(|id| self.agents.get(*id).is_some_and(|agent| agent.enabled))
+    /// The agent that runs when the comment names none: the first of those on offer that the person enabled
+    /// by name, else opencode (contract §4), or, when that is switched off, the first that is not.
+    pub fn default_agent(&self, offered: impl Iterator<Item = &'static Agent> + Clone) -> &'static str {
+        let mut ids = offered.map(|agent| agent.id);
+        let enabled = ids.clone().find(|id| self.agents.get(*id).is_some_and(|agent| agent.enabled));
+        enabled
+            .or_else(|| Some("opencode").filter(|id| self.is_enabled(id)))
+            .or_else(|| ids.find(|id| self.is_enabled(id)))
             .unwrap_or("opencode")
     }
 
@@ -112,5 +133,112 @@ impl Settings {
                         .as_deref()
                         .is_some_and(|name| name.eq_ignore_ascii_case(full_name))
             })
+    }
+}
+
+fn all_off() -> BTreeMap<String, AgentSettings> {
+    Agent::all().iter().map(|agent| (agent.id.to_owned(), off())).collect()
+}
+
+fn off() -> AgentSettings {
+    AgentSettings { enabled: false, ..AgentSettings::default() }
+}
+
+/// A choice that no repository is among.
+fn nowhere() -> Vec<SelectedRepository> {
+    vec![SelectedRepository::default()]
+}
+
+/// What stands there; the default when it cannot be read.
+fn or_default<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(reader: D) -> Result<T, D::Error> {
+    Ok(read(Value::deserialize(reader)?).unwrap_or_default())
+}
+
+fn or_no<'de, D: Deserializer<'de>>(reader: D) -> Result<bool, D::Error> {
+    Ok(Value::deserialize(reader)? == Value::Bool(true))
+}
+
+fn or_off<'de, D: Deserializer<'de>>(reader: D) -> Result<BTreeMap<String, AgentSettings>, D::Error> {
+    Ok(match Value::deserialize(reader)? {
+        Value::Object(agents) => {
+            agents.into_iter().map(|(id, agent)| (id, read(agent).unwrap_or_else(off))).collect()
+        }
+        Value::Null => BTreeMap::new(),
+        _ => all_off(),
+    })
+}
+
+fn or_nowhere<'de, D: Deserializer<'de>>(reader: D) -> Result<Onboarding, D::Error> {
+    Ok(match Value::deserialize(reader)? {
+        Value::Null => Onboarding::default(),
+        onboarding => read(onboarding).unwrap_or_else(|| Onboarding { selected_repos: nowhere() }),
+    })
+}
+
+fn or_none_of_them<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<SelectedRepository>, D::Error> {
+    Ok(match Value::deserialize(reader)? {
+        Value::Array(chosen) => chosen.into_iter().map(|chosen| read(chosen).unwrap_or_default()).collect(),
+        Value::Null => Vec::new(),
+        _ => nowhere(),
+    })
+}
+
+fn read<T: DeserializeOwned>(value: Value) -> Option<T> {
+    serde_json::from_value(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Settings {
+        Settings::parse(Some(json))
+    }
+
+    #[test]
+    fn one_part_that_cannot_be_read_takes_no_other_along() {
+        let settings = read(
+            r#"{"flyAppName": 7, "settings": {"taskTimeout": "ten"},
+                "agents": {"amp": {"enabled": false, "priority": 3, "customPrompt": "Be brief."}},
+                "onboarding": {"selectedRepos": [{"id": "1", "fullName": "acme/web"}]}}"#,
+        );
+        assert_eq!((&settings.fly_app_name, settings.settings.task_timeout), (&None, None));
+        assert!(!settings.is_enabled("amp") && settings.is_enabled("opencode"));
+        assert_eq!(settings.priority_of("amp"), Priority::Normal);
+        assert_eq!(settings.custom_prompt_of("amp"), Some("Be brief."));
+        assert!(settings.allows_repository(1, "Acme/Web") && !settings.allows_repository(1, "acme/other"));
+    }
+
+    #[test]
+    fn an_agent_is_off_when_nobody_can_tell() {
+        for json in [
+            r#"{"agents": {"amp": {"enabled": "yes"}}}"#,
+            r#"{"agents": {"amp": {"enabled": null}}}"#,
+            r#"{"agents": {"amp": false}}"#,
+            r#"{"agents": "all"}"#,
+            "no JSON",
+            "7",
+        ] {
+            assert!(!read(json).is_enabled("amp"), "{json}");
+        }
+        for json in ["{}", r#"{"agents": null}"#, r#"{"agents": {"amp": {}}}"#] {
+            assert!(read(json).is_enabled("amp"), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_choice_of_repositories_that_cannot_be_read_is_still_one() {
+        for json in [
+            r#"{"onboarding": {"selectedRepos": "acme/web"}}"#,
+            r#"{"onboarding": {"selectedRepos": ["acme/web"]}}"#,
+            r#"{"onboarding": {"selectedRepos": [{"id": true}]}}"#,
+            r#"{"onboarding": 7}"#,
+            "no JSON",
+        ] {
+            assert!(!read(json).allows_repository(1, "acme/web"), "{json}");
+        }
+        for json in ["{}", r#"{"onboarding": null}"#, r#"{"onboarding": {"selectedRepos": []}}"#] {
+            assert!(read(json).allows_repository(1, "acme/web"), "{json}");
+        }
     }
 }

@@ -9,7 +9,6 @@ use super::{Context, Error, enqueue, record_status};
 use crate::db;
 use crate::db::idempotency::Remembered;
 use crate::db::users::User;
-use crate::domain::agent::Agent;
 use crate::domain::command::Run;
 use crate::domain::comment::Refusal;
 use crate::domain::job::Job;
@@ -158,11 +157,10 @@ async fn repeat(context: &Context, known: &Remembered, digest: &str) -> Result<T
 /// Asks GitHub what a webhook would have said, except about the issue.
 async fn look_up(context: &Context, user: &User, wanted: &Wanted) -> Result<Request, Failure> {
     let (owner, name) = (wanted.owner.as_str(), wanted.name.as_str());
-    if let Some(agent) = &wanted.run.agent {
-        let known = Agent::find(agent).is_some_and(|agent| context.policy.mock_agent || agent.id != "mock");
-        if !known {
-            return Err(Failure::Invalid(format!("there is no agent called {agent:?}")));
-        }
+    if let Some(agent) = &wanted.run.agent
+        && context.policy.find_agent(agent).is_none()
+    {
+        return Err(Failure::Invalid(format!("there is no agent called {agent:?}")));
     }
     let Some(installation_id) = context.github.find_installation(owner, name).await? else {
         return Err(Failure::Refused(Refusal::MissingInstallation));

@@ -59,7 +59,8 @@ pub(super) fn decide(
     if !facts.settings.allows_repository(repository.id, &repository.full_name()) {
         return Err(Refusal::RepoNotSelected { settings_url: settings_url() });
     }
-    let agent_id = run.agent.as_deref().unwrap_or_else(|| facts.settings.default_agent());
+    let agent_id =
+        run.agent.as_deref().unwrap_or_else(|| facts.settings.default_agent(facts.policy.offered()));
     if !facts.settings.is_enabled(agent_id) {
         return Err(Refusal::AgentDisabled {
             agent: agent_id.to_owned(),
@@ -83,10 +84,6 @@ pub(super) fn decide(
 }
 
 fn enabled(facts: &Facts<'_>) -> Vec<String> {
-    Agent::all()
-        .iter()
-        .filter(|agent| facts.policy.mock_agent || agent.id != "mock")
-        .filter(|agent| facts.settings.is_enabled(agent.id))
-        .map(|agent| agent.id.to_owned())
-        .collect()
+    let enabled = facts.policy.offered().filter(|agent| facts.settings.is_enabled(agent.id));
+    enabled.map(|agent| agent.id.to_owned()).collect()
 }

@@ -90,10 +90,21 @@ impl Policy {
         self.link(&format!("tasks/{task}"))
     }
 
-    /// The ids of the agents that may be asked for.
+    /// The agents that may be asked for.
+    pub fn offered(&self) -> impl Iterator<Item = &'static Agent> + Clone + use<> {
+        let mock = self.mock_agent;
+        Agent::all().iter().filter(move |agent| mock || agent.id != "mock")
+    }
+
+    /// The one of them with this id or alias.
+    pub fn find_agent(&self, name: &str) -> Option<&'static Agent> {
+        let found = Agent::find(name)?;
+        self.offered().find(|agent| agent.id == found.id)
+    }
+
+    /// Their ids.
     pub fn agent_ids(&self) -> Vec<String> {
-        let agents = Agent::all().iter().filter(|agent| self.mock_agent || agent.id != "mock");
-        agents.map(|agent| agent.id.to_owned()).collect()
+        self.offered().map(|agent| agent.id.to_owned()).collect()
     }
 
     /// An address below the public one.

@@ -1,5 +1,5 @@
 //! What workers say: progress and completion. The callback token was checked before anything here runs
-//! (`web::worker`); nothing here waits for GitHub.
+//! (`web::callbacks`); nothing here waits for GitHub.
 
 use chrono::TimeDelta;
 use serde_json::json;

@@ -111,8 +111,26 @@ impl From<tasks::Error> for Error {
                 let message = "GitHub does not answer at the moment; try again";
                 Self::new(StatusCode::BAD_GATEWAY, "github_unavailable", message)
             }
+            tasks::Error::Github(error) => {
+                match error.call().and_then(|call| github_refusal(call.status()?)) {
+                    Some((status, code)) => Self::new(status, code, error.to_string()),
+                    None => Self::internal(&error),
+                }
+            }
             other => Self::internal(&other),
         }
+    }
+}
+
+/// The answer to a request that GitHub refuses in Porter's place; that it does not take Porter's credential is
+/// nothing the caller can help.
+fn github_refusal(status: u16) -> Option<(StatusCode, &'static str)> {
+    match status {
+        403 | 451 => Some((StatusCode::FORBIDDEN, "github_forbidden")),
+        404 => Some((StatusCode::NOT_FOUND, "github_not_found")),
+        410 => Some((StatusCode::GONE, "github_gone")),
+        400 | 402 | 405..=499 => Some((StatusCode::UNPROCESSABLE_ENTITY, "github_refused")),
+        _ => None,
     }
 }
 

@@ -1,18 +1,25 @@
 //! Whether Porter lives, is ready, and was started as it should be.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::{Error, Site};
 use crate::db;
+use crate::db::health::{Migrations, Table};
+
+/// How long the database counts as it was found: to look costs a database of its own, and anyone may ask.
+const FOUND_KEPT: Duration = Duration::from_secs(5);
 
 /// What the start found in the environment; names only.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Startup {
     /// Every variable Porter knows, and whether it is set.
     pub environment: BTreeMap<String, bool>,
@@ -20,7 +27,12 @@ pub struct Startup {
     pub missing: Vec<String>,
     /// `fly` or `local`.
     pub runner: &'static str,
+    /// What was found when the database was last looked at, and when that was.
+    pub database: Mutex<Option<(Instant, Database)>>,
 }
+
+/// The database's tables and migrations; nothing when it could not be looked at.
+pub type Database = Option<(Vec<Table>, Migrations)>;
 
 /// `GET /healthz`: the process is alive.
 pub(super) async fn alive() -> Json<serde_json::Value> {
@@ -39,7 +51,7 @@ pub(super) async fn ready(State(site): State<Site>) -> Result<Json<serde_json::V
 
 /// `GET /api/startup/check` (contract §8).
 pub(super) async fn startup(State(site): State<Site>) -> Response {
-    let checked = db::health::check(&site.db).await;
+    let database = look_at_database(&site).await;
     let engine = match &site.service {
         None => json!({ "running": false }),
         Some(service) => {
@@ -52,14 +64,9 @@ pub(super) async fn startup(State(site): State<Site>) -> Response {
             })
         }
     };
-    let (tables, migrations, fault) = match checked {
-        Ok((tables, migrations)) => (tables, Some(migrations), None),
-        // What SQLite says is for the operator's log; whoever asks here may be anyone.
-        Err(error) => {
-            tracing::error!(error = crate::tasks::error_chain(&error), "the database could not be checked");
-            (Vec::new(), None, Some("the database could not be checked"))
-        }
-    };
+    let fault = database.is_none().then_some("the database could not be checked");
+    let (tables, migrations) = database.unzip();
+    let tables = tables.unwrap_or_default();
     let sound = fault.is_none()
         && tables.iter().all(|table| table.present && table.columns_ok)
         && migrations.as_ref().is_some_and(|migrations| migrations.pending == 0);
@@ -75,4 +82,23 @@ pub(super) async fn startup(State(site): State<Site>) -> Response {
     });
     let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(body)).into_response()
+}
+
+/// Looks, unless somebody did a moment ago; whoever asks meanwhile waits for that answer.
+async fn look_at_database(site: &Site) -> Database {
+    let mut latest = site.startup.database.lock().await;
+    if let Some((at, found)) = &*latest
+        && at.elapsed() < FOUND_KEPT
+    {
+        return found.clone();
+    }
+    let checked = db::health::check(&site.db).await;
+    // What SQLite says is for the operator's log; whoever asks here may be anyone.
+    let found = checked
+        .inspect_err(|error| {
+            tracing::error!(error = crate::tasks::error_chain(error), "the database could not be checked");
+        })
+        .ok();
+    *latest = Some((Instant::now(), found.clone()));
+    found
 }

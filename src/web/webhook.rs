@@ -81,7 +81,7 @@ pub(super) async fn receive(service: Service, delivery: VerifiedWebhook) -> Resu
         return Ok(Json(json!({ "status": "pong" })).into_response());
     }
     let guid = delivery.guid.filter(|guid| !guid.is_empty()).ok_or_else(|| missing("X-GitHub-Delivery"))?;
-    let arrival = Arrival::read(guid, event, &delivery.body, policy.app_id, policy.mock_agent)
+    let arrival = Arrival::read(guid, event, &delivery.body, policy)
         .map_err(|error| Error::new(StatusCode::BAD_REQUEST, "invalid_payload", error.to_string()))?;
     let answer = service.intake.take(arrival).await.map_err(|error| Error::unavailable(&error))?;
     let body = match answer {

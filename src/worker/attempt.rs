@@ -2,6 +2,7 @@
 
 use crate::domain::agent::{self, Agent};
 use crate::domain::assignment::Assignment;
+use crate::domain::prompt;
 use crate::domain::report::{Completion, FailureStage, Outcome, Usage};
 
 use super::agent_process::{self, Ending};
@@ -206,7 +207,8 @@ impl Run<'_> {
     /// The message of the commit for what the agent left uncommitted.
     fn message(&self, failure: Option<&Failure>) -> String {
         let Assignment { task_id, issue_number, requester, .. } = self.assignment;
-        let title = title(&self.assignment.prompt).unwrap_or_else(|| format!("Work on issue {issue_number}"));
+        let title = prompt::title(&self.assignment.prompt)
+            .map_or_else(|| format!("Work on issue {issue_number}"), |title| one_line(title, 100));
         let by = format!(
             "By {} for issue {issue_number}, at the request of a person, through Porter.",
             self.agent.name
@@ -236,15 +238,6 @@ fn stopped(reason: Stop) -> Failure {
     Failure::new(FailureStage::Agent, message)
 }
 
-/// The issue's title: the first line below the prompt's first heading (the seed's `## Task`).
-fn title(prompt: &str) -> Option<String> {
-    let mut lines = prompt.lines().skip_while(|line| !line.starts_with('#')).skip(1);
-    lines
-        .find(|line| !line.trim().is_empty())
-        .filter(|line| !line.starts_with('#'))
-        .map(|line| one_line(line, 100))
-}
-
 /// `text` as one line of at most `limit` characters; control characters become blanks.
 fn one_line(text: &str, limit: usize) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(limit).collect();
@@ -268,16 +261,6 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_commit_is_titled_like_the_issue() {
-        assert_eq!(
-            title("## Task\nFix  the\tgreeting\n\n## Description\nx").as_deref(),
-            Some("Fix the greeting")
-        );
-        assert_eq!(title("## Task\n\n## Description\nx"), None);
-        assert_eq!(title("no heading"), None);
-    }
 
     #[test]
     fn an_error_tells_its_whole_story_once() {

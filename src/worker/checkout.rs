@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::domain::agent::Agent;
 use crate::domain::assignment::Assignment;
+use crate::domain::branch::is_branch_name;
 
 use super::git::{self, Git};
 use super::settings::{RunsAs, Settings};
@@ -64,7 +65,7 @@ pub async fn make(
 ) -> Result<Checkout, Error> {
     let url = repository_url(&assignment.repo_url)?;
     for (variable, name) in [("BRANCH", &assignment.branch), ("BASE_BRANCH", &assignment.base_branch)] {
-        if !git::is_branch_name(name) {
+        if !is_branch_name(name) {
             return Err(Error::Refused(format!(
                 "{variable} is {name:?}, which cannot be the name of a branch"
             )));

@@ -237,23 +237,6 @@ pub fn tail(stderr: &[u8]) -> String {
     if last.is_empty() { "it did not say why".to_owned() } else { last }
 }
 
-/// Whether `name` can be a branch: git's rules for names (`git check-ref-format`), and no name that a
-/// command line could take for an option.
-pub fn is_branch_name(name: &str) -> bool {
-    let bad_char = |c: char| c.is_ascii_control() || " ~^:?*[\\".contains(c);
-    let bad_part = |part: &str| part.is_empty() || part.starts_with('.') || part.ends_with(".lock");
-    !name.is_empty()
-        && name.len() <= 250
-        && name != "@"
-        && name != "HEAD"
-        && !name.starts_with('-')
-        && !name.ends_with('.')
-        && !name.contains("..")
-        && !name.contains("@{")
-        && !name.contains(bad_char)
-        && !name.split('/').any(bad_part)
-}
-
 /// Whether `text` is the full name of an object.
 pub fn is_object_id(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -262,41 +245,6 @@ pub fn is_object_id(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn branch_names_follow_gits_rules() {
-        for name in ["main", "porter/task_0193", "release/1.2", "a-b", "käse"] {
-            assert!(is_branch_name(name), "{name} was refused");
-        }
-        for name in [
-            "",
-            "-f",
-            "--upload-pack=x",
-            "a..b",
-            "a b",
-            "a\nb",
-            "a~1",
-            "a^",
-            "a:b",
-            "a?",
-            "a*",
-            "[a",
-            "a\\b",
-            "/a",
-            "a/",
-            "a//b",
-            ".a",
-            "a/.b",
-            "a.lock",
-            "a.",
-            "a@{1}",
-            "@",
-            "HEAD",
-            "+a:b",
-        ] {
-            assert!(!is_branch_name(name), "{name:?} was taken");
-        }
-    }
 
     #[test]
     fn the_end_of_a_long_complaint_is_kept() {

@@ -12,6 +12,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+use crate::domain::prompt::title;
+
 /// The line of the demo's `greet.sh` that greets nobody when it is given nobody, and what it should be.
 const FLAW: (&str, &str) = (r#"printf 'Hello, %s!\n' "$1""#, r#"printf 'Hello, %s!\n' "${1:-world}""#);
 
@@ -221,15 +223,13 @@ impl Session {
     }
 }
 
-/// The first heading and the first line below it: for Porter's prompts, `Task: ` and the issue's title.
+/// The first heading and its text: for Porter's prompts, `Task: ` and the issue's title.
 fn task(prompt: &str) -> String {
-    let mut lines = prompt.lines().map(str::trim).filter(|line| !line.is_empty());
-    let heading = lines.by_ref().find(|line| line.starts_with('#'));
-    let Some(heading) = heading else {
+    let Some(heading) = prompt.lines().find(|line| line.starts_with('#')) else {
         return prompt.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("(no task)").to_owned();
     };
     let heading = heading.trim_matches('#').trim();
-    match lines.next().filter(|line| !line.starts_with('#')) {
+    match title(prompt) {
         Some(text) => format!("{heading}: {text}"),
         None => heading.to_owned(),
     }

@@ -28,7 +28,7 @@ pub fn signal_group(leader: Pid, signal: Signal) {
 }
 
 /// Ends every descendant of this process, at once and for good. Call it only when none is the worker's own.
-/// Gives false when some are still there after ten seconds.
+/// Gives false when some are still there after five seconds.
 pub async fn end_descendants() -> bool {
     for round in 0..500 {
         let found = descendants();

@@ -236,7 +236,8 @@ impl Reporter {
     /// Sends the final report until it is accepted, refused for good, or ten minutes have passed. Gives
     /// whether it was accepted.
     pub async fn complete(&self, mut report: Completion) -> bool {
-        let clean = |text: &mut Option<String>| *text = text.take().map(|t| self.shared.redactor.clean(&t));
+        let clean =
+            |text: &mut Option<String>| *text = text.take().map(|t| output::reported(&self.clean(&t)));
         clean(&mut report.summary);
         clean(&mut report.error);
         report.callback_max_attempts = Some(MOST_TRIES);

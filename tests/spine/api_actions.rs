@@ -1,5 +1,6 @@
 //! Changing tasks over the API (contract §6): create, stop, retry; and who may.
 
+use porter::demo::standin::{Effect, Fault};
 use porter::domain::task::{Status, TaskId};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -101,6 +102,28 @@ async fn what_makes_no_sense_is_refused_and_named() {
         create_with_key(&world, key, &body).await.expect_error(400, "invalid_request");
     }
     assert_eq!(world.get(ADA, "/api/tasks").await.json, json!([]));
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_github_refuses_is_answered_with_its_words() {
+    let world = Plan::silent().start().await;
+    for (status, answered, code) in [
+        (403, 403, "github_forbidden"),
+        (404, 404, "github_not_found"),
+        (410, 410, "github_gone"),
+        (422, 422, "github_refused"),
+        (401, 500, "internal"),
+    ] {
+        let path = format!("/repos/{REPO}/issues");
+        world.github.inject(Fault::before(Method::POST, path, Effect::Status(status)).always());
+        let answer = world.post(ADA, "/api/tasks", &wanted(&json!({ "prompt": "Greet the moon" }))).await;
+        let answer = answer.expect_error(answered, code);
+        let words = answer.json["message"].as_str().unwrap();
+        assert_eq!(words.contains(&format!("answered {status}")), status != 401, "{words}");
+        world.github.clear_faults();
+    }
+    assert_eq!(world.github.read(|all| all.issue_count(REPO)), 0);
     world.close().await;
 }
 

@@ -126,6 +126,23 @@ async fn a_report_that_cannot_be_read_is_a_bad_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_a_report_with_endless_words_only_the_beginning_is_kept() {
+    let world = Plan::silent().start().await;
+    let issue = world.issue().await;
+    let id = world.ask(issue, ADA, "@porter mock").await;
+    let task = world.working(&id).await;
+    let words = "é".repeat(400_000);
+    let body = json!({ "task_id": id, "attempt": 1, "status": "failed", "error": words, "summary": words });
+    world.call_back("complete", &world.token(&id, task.attempt), &body).await.expect(200);
+    let task = world.ended(&id).await;
+    for kept in [task.error_message.unwrap(), task.summary.unwrap()] {
+        assert!(kept.starts_with("éé") && kept.len() <= 16 * 1024, "{} bytes", kept.len());
+    }
+    world.status_comment(issue, &id);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn progress_is_a_sign_of_life_and_shows_on_the_issue() {
     let world = Plan::silent().start().await;
     let issue = world.issue().await;

@@ -103,7 +103,7 @@ async fn a_base_branch_that_is_asked_for_is_started_from_and_merged_into() {
     assert_eq!(task.status, Status::Success, "{task:#?}");
     let pull = world.only_pull();
     assert_eq!(pull.base, "next");
-    assert!(pull.body.starts_with(&format!("Refs #{issue}\n")), "GitHub closes only by the default branch");
+    assert!(pull.body.starts_with(&format!("Closes #{issue}\n")), "{}", pull.body);
     assert_eq!(world.github.find_branch(REPO, "next").await.unwrap(), Some(sha), "it was not pushed to");
     let diff = world.github.diff(REPO, pull.number).await.unwrap();
     assert!(diff.contains("+more") && !diff.contains("+next"), "{diff}");

@@ -138,6 +138,31 @@ async fn what_a_person_lacks_for_fly_is_named_and_their_own_token_goes_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_shared_token_opens_no_app_that_a_person_names() {
+    let fly = FakeFly::start().await;
+    let shared = world(&fly).await;
+    fly.add_app("another-app", "acme-org", TOKEN);
+    shared.set(ADA, &json!({ "flyAppName": "another-app" })).await;
+    let issue = shared.issue().await;
+    let id = shared.ask(issue, ADA, "@porter mock").await;
+    shared.working(&id).await;
+    assert_eq!(only_machine(&fly).app, "porter-agents");
+    shared.succeed(&id).await;
+    shared.status_comment(issue, &id);
+    close(shared, &fly).await;
+
+    // Without a shared app there is nothing that the token is for.
+    let world = Plan::fly(&fly).with("PORTER_SHARED_FLY_TOKEN", TOKEN).start().await;
+    world.set(ADA, &json!({ "flyAppName": "another-app" })).await;
+    let issue = world.issue().await;
+    let delivery = world.say(issue, ADA, "@porter mock").await;
+    assert_eq!(delivery.answer["reason"], "missing_credentials");
+    let answer = world.answer_to(issue, comment_of(&delivery)).await;
+    assert!(answer.contains("Fly token") && !answer.contains("Fly app name"), "{answer}");
+    close(world, &fly).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_fly_does_not_take_is_explained() {
     let fly = FakeFly::start().await;
     let world = world(&fly).await;

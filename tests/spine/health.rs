@@ -30,6 +30,18 @@ async fn porter_says_that_it_lives_and_is_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_variable_under_its_older_name_is_not_missing() {
+    let mut world = Plan::silent().prepare().await;
+    let root = world.environment.get("PORTER_SECRET_ENCRYPTION_KEY").unwrap().to_owned();
+    let rest = world.environment.clone().with("PORTER_SECRET_ENCRYPTION_KEY", "");
+    world.environment = rest.with("PORTER_OAUTH_TOKEN_SECRET", &root);
+    world.start_porter().await;
+    let check = world.look("/api/startup/check").await.expect(200).json;
+    assert_eq!((&check["ok"], &check["missingEnv"]), (&json!(true), &json!([])), "{check}");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_an_app_only_health_is_served() {
     let mut world = Plan::silent().prepare().await;
     let whole = world.environment.clone();

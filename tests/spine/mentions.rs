@@ -177,12 +177,37 @@ async fn settings_decide_about_repositories_and_agents() {
     world.set(ADA, &json!({ "onboarding": { "selectedRepos": [{ "fullName": "acme/other" }] } })).await;
     let delivery = world.say(issue, ADA, "@porter mock").await;
     let settings = format!("{}/settings", world.url);
-    refused(&world, issue, &delivery, "repo_not_selected", &[&settings]).await;
+    refused(&world, issue, &delivery, "repo_not_selected", &["In your settings", &settings]).await;
 
     world.set(ADA, &json!({ "agents": { "mock": { "enabled": false } } })).await;
     let delivery = world.say(issue, ADA, "@porter mock").await;
     refused(&world, issue, &delivery, "agent_disabled", &["`mock`", &settings]).await;
     world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_name_the_first_agent_runs_that_is_on_offer_and_switched_on() {
+    let (on, off) = (json!({ "enabled": true }), json!({ "enabled": false }));
+    for (mock, agents, expected) in [
+        ("true", json!({ "mock": on }), "mock"),
+        ("false", json!({ "mock": on }), "opencode"),
+        ("false", json!({ "opencode": off }), "claude-code"),
+        ("false", json!({ "opencode": off, "amp": on }), "amp"),
+        ("false", json!({}), "opencode"),
+    ] {
+        let world = Plan::silent()
+            .with("PORTER_ENABLE_MOCK_AGENT", mock)
+            .with("PORTER_SHARED_ANTHROPIC_API_KEY", "sk-ant-the-shared-key")
+            .with("PORTER_SHARED_AMP_API_KEY", "sgamp-the-shared-key")
+            .start()
+            .await;
+        world.set(ADA, &json!({ "agents": agents })).await;
+        let issue = world.issue().await;
+        let id = world.ask(issue, ADA, "@porter be quick").await;
+        assert_eq!(world.fail(&id).await.agent, expected, "{agents}");
+        world.status_comment(issue, &id);
+        world.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,6 +22,9 @@ async fn a_comment_becomes_a_pull_request() {
     let diff = world.github.diff(REPO, pull.number).await.unwrap();
     assert!(diff.contains("${1:-world}"), "{diff}");
 
+    let messages = world.github.commit_messages(REPO, "main", &id.branch()).await.unwrap();
+    assert!(messages[0].starts_with("The greeting has a hole\n"), "{messages:?}");
+
     let comment = world.status_comment(issue, &id);
     assert!(!comment.edits.is_empty(), "the comment is edited in place");
     assert!(comment.edits[0].contains("Queued") || comment.edits[0].contains("Starting"), "{comment:#?}");

@@ -1,15 +1,28 @@
 //! How attempts end: what is pushed and what is reported.
 
+use porter::domain::prompt::{self, PromptInput};
 use porter::domain::report::{FailureStage, Outcome};
 
 use crate::world::{API_KEY, BRANCH, GOOD_END, Mode, World};
+
+/// The prompt of an issue called `Say hello`, as the server writes it.
+fn prompt_with(instructions: &str) -> String {
+    prompt::build(&PromptInput {
+        title: "Say hello",
+        body: "",
+        issue_number: 7,
+        agents_md: None,
+        instructions,
+        custom_prompt: None,
+    })
+}
 
 #[tokio::test]
 async fn what_the_agent_left_uncommitted_is_committed_pushed_and_reported() {
     for mode in Mode::available() {
         let world = World::new().await;
-        let prompt = "## Task\nSay hello\n\nmock: write docs/hello.txt hello\nmock: append README.md More.";
-        let (report, code) = world.run(&mut world.worker(mode, "mock", prompt)).await;
+        let prompt = prompt_with("mock: write docs/hello.txt hello\nmock: append README.md More.");
+        let (report, code) = world.run(&mut world.worker(mode, "mock", &prompt)).await;
 
         assert_eq!((report.status, &report.error, code), (Outcome::Success, &None, 0), "{mode:?}");
         assert_eq!((report.task_id.as_str(), report.execution_id.as_str()), ("task_1", "task_1"));
@@ -37,6 +50,15 @@ async fn what_the_agent_left_uncommitted_is_committed_pushed_and_reported() {
         assert_eq!(said, "Mock Agent <mock@porter.invalid>|Porter|Say hello|Mona <mona@example.com>");
         assert!(world.lines().contains(&"Write: docs/hello.txt".to_owned()), "{:?}", world.lines());
     }
+}
+
+#[tokio::test]
+async fn the_mock_agent_notes_the_title_of_the_issue_when_it_is_told_nothing() {
+    let world = World::new().await;
+    let (report, _) = world.run(&mut world.worker(Mode::SameUser, "mock", &prompt_with(""))).await;
+    assert_eq!(report.status, Outcome::Success, "{:?}", report.error);
+    assert_eq!(world.on_server(&["show", &format!("{BRANCH}:PORTER.md")]), "- Task: Say hello");
+    assert_eq!(world.on_server(&["log", "-1", "--format=%s", BRANCH]), "Say hello");
 }
 
 #[tokio::test]
@@ -135,6 +157,39 @@ async fn secrets_are_out_of_everything_that_is_said() {
     let lines = world.lines();
     assert!(lines.contains(&"key [redacted]".to_owned()), "{lines:?}");
     assert!(!lines.iter().any(|line| line.contains(API_KEY) || line.contains("c2stYW50")), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_secret_is_out_wherever_a_long_text_is_cut() {
+    let world = World::new().await;
+    let key = &API_KEY[..API_KEY.len() - 2];
+    // Each but its last two letters fits into what is shown.
+    let before = |limit: usize| "x".repeat(limit - key.len());
+    let tool = format!(
+        r#"{{"type":"assistant","message":{{"id":"m","content":[{{"type":"tool_use","name":"Bash","input":{{"command":"{}{API_KEY}"}}}}]}}}}"#,
+        before(200)
+    );
+    let line = format!("{}{API_KEY}", before(2048));
+    let end = GOOD_END.replace("All done.", &format!("{}{API_KEY}", before(4096)));
+    world.claude(&format!("touch x; echo '{tool}'; echo {line}; {end}"));
+    let (report, _) = world.run(&mut world.worker(Mode::SameUser, "claude", "x")).await;
+    let summary = report.summary.unwrap();
+    let mut said = world.lines();
+    assert!(said.contains(&format!("Bash: {}[redacted]", before(200))), "{said:#?}");
+    said.push(summary);
+    assert!(!said.iter().any(|text| text.contains("sk-ant")), "{said:#?}");
+}
+
+#[tokio::test]
+async fn an_agent_that_fails_with_a_flood_of_words_is_reported_all_the_same() {
+    let world = World::new().await;
+    world.claude(
+        r#"touch x; printf '{"type":"result","is_error":true,"result":"'; head -c 3000000 /dev/zero | tr '\0' y; echo '"}'"#,
+    );
+    let (report, code) = world.run(&mut world.worker(Mode::SameUser, "claude", "x")).await;
+    assert_eq!((report.status, code), (Outcome::Failed, 0));
+    let error = report.error.unwrap();
+    assert!(error.starts_with("The agent failed: yyy") && error.len() < 5000, "{} bytes", error.len());
 }
 
 #[tokio::test]

@@ -2,12 +2,13 @@
 
 use super::mention::Mention;
 use super::{Command, Invalid, Run};
+use crate::domain::agent::is_model_name;
+use crate::domain::branch::is_branch_name;
 use crate::domain::markdown::code;
 use crate::domain::priority::Priority;
 
 const NAMES: [&str; 3] = ["priority", "model", "base"];
 const USAGE: &str = "The options are `--priority=low|normal|high`, `--model=NAME` and `--base=BRANCH`.";
-const LONGEST_VALUE: usize = 200;
 
 /// Reads the command behind `mention`. Options may stand anywhere before the instructions' second line.
 ///
@@ -187,7 +188,7 @@ impl<'c> Reader<'c> {
                 Some(priority) => contradicts(&mut self.run.priority, priority),
                 None => return Err(wrong(format!("{} is not a priority", shown()))),
             },
-            "model" if is_model(value) => contradicts(&mut self.run.model, value.to_owned()),
+            "model" if is_model_name(value) => contradicts(&mut self.run.model, value.to_owned()),
             "base" if is_branch_name(value) => contradicts(&mut self.run.base_branch, value.to_owned()),
             _ => {
                 let thing = if name == "base" { "branch" } else { name };
@@ -223,23 +224,4 @@ fn as_option(word: &str) -> Option<(&str, Option<&str>)> {
     };
     let known = || NAMES.iter().any(|known| known.eq_ignore_ascii_case(name));
     (name.starts_with(char::is_alphabetic) && (typed || known())).then_some((name, value))
-}
-
-fn is_model(value: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "._:/@-".contains(c);
-    value.len() <= LONGEST_VALUE && !value.starts_with('-') && value.chars().all(allowed)
-}
-
-/// Whether git takes `value` for the name of a branch (git-check-ref-format(1)), and no command for an option.
-pub fn is_branch_name(value: &str) -> bool {
-    let forbidden = |c: char| c.is_control() || c.is_whitespace() || "~^:?*[\\".contains(c);
-    let part_ok = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
-    value.len() <= LONGEST_VALUE
-        && value != "@"
-        && !value.starts_with('-')
-        && !value.ends_with('.')
-        && !value.contains("..")
-        && !value.contains("@{")
-        && !value.contains(forbidden)
-        && value.split('/').all(part_ok)
 }

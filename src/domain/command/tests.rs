@@ -284,11 +284,12 @@ fn values_that_git_or_a_shell_would_misread_are_refused() {
         "a@{1}",
         "@",
         "a\u{7f}",
-        &"x".repeat(201),
+        "HEAD",
+        &"x".repeat(256),
     ] {
         assert!(invalid(&format!("@porter --base={base}")).contains("branch"), "{base:?}");
     }
-    for model in ["-x", "a\"b", "a;b", "ä", &"x".repeat(201)] {
+    for model in ["-x", "@cf/meta/x", "/x", "a\"b", "a;b", "ä", &"x".repeat(201)] {
         assert!(invalid(&format!("@porter --model={model}")).contains("model"), "{model:?}");
     }
 }

@@ -26,10 +26,8 @@ pub fn pull_title(task: &Task) -> String {
 
 /// The body: what it closes, who asked, who did it, and what the agent said about it.
 pub fn pull_body(task: &Task, context: &PullContext<'_>) -> String {
-    let default = task.repository.default_branch.as_str();
-    let base = task.base_branch.as_deref().unwrap_or(default);
-    // GitHub closes an issue only through its default branch, and a pull request never.
-    let verb = if task.issue.is_pull_request || base != default { "Refs" } else { "Closes" };
+    // GitHub closes no pull request by words, and an issue only once they reach the default branch.
+    let verb = if task.issue.is_pull_request { "Refs" } else { "Closes" };
     let model =
         task.model.as_ref().map(|model| format!(" with {}", code(model, LONGEST_NAME))).unwrap_or_default();
     let mut parts = vec![

@@ -21,9 +21,9 @@ pub enum Refusal {
         /// Where to sign in.
         sign_in_url: String,
     },
-    /// The App is installed, but not on this repository.
+    /// The person has chosen repositories in their settings, and not this one.
     RepoNotSelected {
-        /// Where the selection is changed.
+        /// Where they choose.
         settings_url: String,
     },
     /// The person may not push to the repository, or is not on the operator's list.
@@ -92,8 +92,8 @@ impl Refusal {
                 mention(login)
             ),
             Self::RepoNotSelected { settings_url } => format!(
-                "Porter is installed, but not for this repository. \
-                 [Add the repository]({settings_url}) to the installation, then ask again."
+                "In your settings you have chosen where I may work for you, and this repository is not among it. \
+                 [Add the repository]({settings_url}), then ask again."
             ),
             Self::NotAllowed => {
                 "Only people who may push to this repository, and whom the operator of this Porter has admitted, \

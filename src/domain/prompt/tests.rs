@@ -190,3 +190,13 @@ proptest! {
         prop_assert!(!cleaned.contains('\r'));
     }
 }
+
+#[test]
+fn the_title_can_be_read_back_from_the_prompt() {
+    for text in ["Login fails", "# Login", "``` in `a` title", "## Description"] {
+        assert_eq!(title(&build(&PromptInput { title: text, ..INPUT })), Some(text));
+    }
+    assert_eq!(title("## Task\nFix it\n\n## Description\nx"), Some("Fix it"));
+    assert_eq!(title("## Task\n\n## Description\nx"), None);
+    assert_eq!(title("no heading"), None);
+}

@@ -3,11 +3,11 @@
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::db::installations::Installation;
-use crate::domain::agent::Agent;
 use crate::domain::command::{self, Command, Invalid, Run};
 use crate::domain::job::{Control, Mention};
 use crate::domain::task::{Issue, Repository, Request, Requester};
 use crate::github::webhook;
+use crate::tasks::Policy;
 
 /// A verified delivery that was read.
 #[derive(Debug)]
@@ -85,21 +85,15 @@ pub struct Unreadable {
 }
 
 impl Arrival {
-    /// Reads a verified delivery. `app_id` is Porter's own App: what it wrote itself is not heard.
+    /// Reads a verified delivery. What Porter's own App wrote is not heard.
     ///
     /// # Errors
     /// [`Unreadable`].
-    pub fn read(
-        guid: String,
-        event: String,
-        body: &[u8],
-        app_id: u64,
-        mock: bool,
-    ) -> Result<Self, Unreadable> {
+    pub fn read(guid: String, event: String, body: &[u8], policy: &Policy) -> Result<Self, Unreadable> {
         let (action, said) = match event.as_str() {
             "issue_comment" => {
                 let payload: webhook::IssueComment = parse(&event, body)?;
-                (Some(payload.action.clone()), comment(payload, app_id, mock))
+                (Some(payload.action.clone()), comment(payload, policy))
             }
             "issues" => {
                 let payload: webhook::Issues = parse(&event, body)?;
@@ -139,18 +133,19 @@ fn parse<T: DeserializeOwned>(event: &str, body: &[u8]) -> Result<T, Unreadable>
     serde_json::from_slice(body).map_err(|source| Unreadable { event: event.to_owned(), source })
 }
 
-fn comment(payload: webhook::IssueComment, app_id: u64, mock: bool) -> Said {
+fn comment(payload: webhook::IssueComment, policy: &Policy) -> Said {
     if payload.action != "created" {
         return Said::Nothing("unsupported_action");
     }
     let author = payload.comment.user.unwrap_or(payload.sender);
-    let by_porter =
-        payload.comment.performed_via_github_app.is_some_and(|app| u64::try_from(app.id) == Ok(app_id));
+    let by_porter = payload
+        .comment
+        .performed_via_github_app
+        .is_some_and(|app| u64::try_from(app.id) == Ok(policy.app_id));
     if author.kind == "Bot" || author.login.ends_with("[bot]") || by_porter {
         return Said::Nothing("bot_comment");
     }
-    let known =
-        |name: &str| Agent::find(name).filter(|agent| mock || agent.id != "mock").map(|agent| agent.id);
+    let known = |name: &str| policy.find_agent(name).map(|agent| agent.id);
     let Some(command) = command::parse(payload.comment.body.as_deref().unwrap_or_default(), known) else {
         return Said::Nothing("no_mention");
     };

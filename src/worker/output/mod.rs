@@ -1,5 +1,6 @@
 //! Reads what an agent prints: its JSON stream becomes short lines for people, the tokens and dollars it
 //! used, its closing words and its own verdict. One file per format; which one is the registry's to say.
+//! Nothing is cut here but by [`shown`] and [`reported`]: a secret that was cut is not recognized any more.
 
 mod amp;
 mod claude;
@@ -13,8 +14,8 @@ use crate::domain::report::Usage;
 /// The most of one line that is shown, in bytes.
 const LONGEST_SHOWN: usize = 2 * 1024;
 
-/// The most of an agent's closing words that is kept, in bytes.
-const LONGEST_SUMMARY: usize = 4 * 1024;
+/// The most of an agent's closing words, or of its reason to fail, that is reported, in bytes.
+const LONGEST_WORDS: usize = 4 * 1024;
 
 /// What is known of a run from its output so far.
 #[derive(Debug)]
@@ -76,7 +77,7 @@ impl Transcript {
 
     fn say(&mut self, words: &str) {
         if !words.trim().is_empty() {
-            self.summary = Some(shortened(words.trim(), LONGEST_SUMMARY));
+            self.summary = Some(words.trim().to_owned());
         }
     }
 
@@ -121,7 +122,7 @@ fn tool_line(name: &str, input: &Value) -> String {
         "title",
     ];
     match TELLING.iter().find_map(|key| input[*key].as_str()) {
-        Some(detail) => format!("{name}: {}", shortened(detail.lines().next().unwrap_or_default(), 200)),
+        Some(detail) => format!("{name}: {}", detail.lines().next().unwrap_or_default()),
         None => name.to_owned(),
     }
 }
@@ -152,6 +153,11 @@ pub fn shortened(text: &str, limit: usize) -> String {
 /// A line as it is shown, once its secrets are out.
 pub fn shown(line: &str) -> String {
     shortened(line, LONGEST_SHOWN)
+}
+
+/// Closing words or a reason as they are reported, once their secrets are out.
+pub fn reported(words: &str) -> String {
+    shortened(words, LONGEST_WORDS)
 }
 
 #[cfg(test)]

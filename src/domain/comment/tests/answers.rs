@@ -7,7 +7,7 @@ fn refusals() -> Vec<Refusal> {
     vec![
         Refusal::MissingInstallation,
         Refusal::MissingUserOauth { login: "ada".into(), sign_in_url: "https://porter.example/auth".into() },
-        Refusal::RepoNotSelected { settings_url: "https://github.com/settings/installations/2".into() },
+        Refusal::RepoNotSelected { settings_url: settings_url() },
         Refusal::NotAllowed,
         Refusal::AgentDisabled {
             agent: "amp".into(),
@@ -47,7 +47,7 @@ fn every_refusal_says_why_and_what_to_do() {
 
     ---
 
-    ⚠️ Porter is installed, but not for this repository. [Add the repository](https://github.com/settings/installations/2) to the installation, then ask again.
+    ⚠️ In your settings you have chosen where I may work for you, and this repository is not among it. [Add the repository](https://porter.example/settings), then ask again.
 
     <!-- porter:{"comment":7,"proof":"p00f","refusal":"repo_not_selected"} -->
 

@@ -41,7 +41,7 @@ fn a_pull_request_tells_what_it_closes_who_asked_and_who_wrote_it() {
     "#);
     let lost = Task { summary: None, base_branch: Some("next".into()), ..succeeded() };
     assert_snapshot!(pull_body(&lost, &PullContext { recovered: true, ..PULL }), @r#"
-    Refs #42
+    Closes #42
 
     @ada asked for this; **Claude Code** wrote it. Please review it as you would anyone's work.
 
@@ -52,10 +52,10 @@ fn a_pull_request_tells_what_it_closes_who_asked_and_who_wrote_it() {
 }
 
 #[test]
-fn only_an_issue_and_only_on_the_default_branch_is_closed() {
+fn an_issue_is_closed_whatever_the_base_and_a_pull_request_never() {
     let first_line = |task: &Task| pull_body(task, &PULL).lines().next().unwrap().to_owned();
     assert_eq!(first_line(&Task { base_branch: None, ..succeeded() }), "Closes #42");
-    assert_eq!(first_line(&Task { base_branch: Some("next".into()), ..succeeded() }), "Refs #42");
+    assert_eq!(first_line(&Task { base_branch: Some("next".into()), ..succeeded() }), "Closes #42");
     let mut on_pull_request = succeeded();
     on_pull_request.issue.is_pull_request = true;
     assert_eq!(first_line(&on_pull_request), "Refs #42");
