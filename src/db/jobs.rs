@@ -282,6 +282,16 @@ pub async fn next_due(
     at.map(super::instant).transpose()
 }
 
+/// Whether any job of this lane is still owed.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn is_lane_owed(connection: &mut Connection, lane: &str) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar!(r#"SELECT EXISTS (SELECT 1 FROM jobs WHERE lane = ?) AS "found!: bool""#, lane)
+        .fetch_one(connection)
+        .await?)
+}
+
 /// Whether a job with this key is still owed.
 ///
 /// # Errors

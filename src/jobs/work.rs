@@ -70,7 +70,7 @@ async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
             lanes.answered(&claimed.lane);
             return match step {
                 Step::Done => Ended::Done,
-                Step::Again(at) => Ended::Again { at, error: None, counts: true },
+                Step::Again(at) => Ended::Again { at, error: None, counts: false },
             };
         }
         Ok(Ok(Err(error))) => error,

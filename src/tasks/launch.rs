@@ -23,6 +23,9 @@ use crate::runner::{LaunchSpec, Machine, Runner};
 const AROUND_THE_AGENT: TimeDelta = TimeDelta::minutes(3);
 
 /// Why the preflight stopped.
+/// How often it is looked whether an earlier attempt has come to its end.
+const EARLIER_ENDS: TimeDelta = TimeDelta::seconds(1);
+
 enum Stop {
     /// The person must do something about it; the text tells them.
     Refused(FailureStage, String),
@@ -57,6 +60,11 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
         return Ok(Step::Done);
     }
     match prepare(context, &task).await {
+    let clean_up = Job::CleanUp { task: task.id.clone(), attempt };
+    if db::jobs::is_lane_owed(&mut *context.db.read().await?, &clean_up.lane()).await? {
+        // An earlier attempt's worker may still push what it saved, to the branch that this one must lease.
+        return Ok(Step::Again(context.now() + EARLIER_ENDS));
+    }
         Ok((machine, base_branch, time_limit)) => {
             record(context, &task, machine, base_branch, time_limit).await?;
             Ok(Step::Done)
