@@ -64,7 +64,13 @@ async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
     drop(aborted);
     let now = context.now();
     let soon = now + backoff::after(claimed.tries, backoff::chance());
-    let later = |reason: String| Ended::Again { at: soon, error: Some(reason), counts: true };
+    let later = |reason: String, at: DateTime<Utc>| {
+        if context.tried_for(owed_since) > GIVEN_UP_AFTER {
+            tracing::error!(job.kind = claimed.kind, error = reason, "an effect is given up");
+            return Ended::Done;
+        }
+        Ended::Again { at, error: Some(reason), counts: true }
+    };
     let error = match result {
         Ok(Ok(Ok(step))) => {
             lanes.answered(&claimed.lane);
@@ -76,9 +82,9 @@ async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
         Ok(Ok(Err(error))) => error,
         Ok(Err(panic)) => {
             tracing::error!(job.kind = claimed.kind, error = %panic, "a job panicked");
-            return later("panicked".to_owned());
+            return later("panicked".to_owned(), soon);
         }
-        Err(_) => return later("took too long".to_owned()),
+        Err(_) => return later("took too long".to_owned(), soon),
     };
     if matches!(error, Error::NotFound) {
         tracing::warn!(job.kind = claimed.kind, "a job's task is gone; it is dropped");
@@ -89,10 +95,6 @@ async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
         tracing::info!(job.kind = claimed.kind, job.lane = claimed.lane, %until, "left alone as asked");
         lanes.leave_alone(&claimed.lane, until);
         return Ended::Again { at: until, error: Some(reason), counts: false };
-    }
-    if context.tried_for(owed_since) > GIVEN_UP_AFTER {
-        tracing::error!(job.kind = claimed.kind, error = reason, "an effect is given up");
-        return Ended::Done;
     }
     tracing::warn!(
         job.kind = claimed.kind,
@@ -105,10 +107,9 @@ async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
         lanes.answered(&claimed.lane);
     } else if matches!(&error, Error::Github(error) if error.is_transient()) {
         // Not before its lane: the engine, which wakes when a job is due, finds the lane open then.
-        let at = soon.max(lanes.failed(&claimed.lane, now));
-        return Ended::Again { at, error: Some(reason), counts: true };
+        return later(reason, soon.max(lanes.failed(&claimed.lane, now)));
     }
-    later(reason)
+    later(reason, soon)
 }
 
 async fn perform(context: Context, job: Job, tries: u32, owed_since: DateTime<Utc>) -> Result<Step, Error> {

@@ -314,5 +314,5 @@ pub(crate) async fn enqueue(
     db::jobs::enqueue(write, &rows, run_at).await
 }
 
-/// How long a launch is tried, and a pull request, before the task fails with an explanation.
+/// How long a launch is tried before the task fails with an explanation.
 pub(crate) const PATIENCE: TimeDelta = TimeDelta::hours(1);

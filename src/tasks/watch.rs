@@ -1,6 +1,6 @@
 //! The watchdog: looks at what is, not at what it was told. A running attempt past its deadline, silent for
-//! three minutes, or without a machine is settled; its work is saved when the branch was pushed. Machines
-//! that no running attempt owns are destroyed.
+//! three minutes, or without a machine is settled; its work is saved when the branch was pushed. So is one whose
+//! launch or publishing does not come to an end by itself. Machines that no running attempt owns are destroyed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 
-use super::{Context, Error, error_chain};
+use super::{Context, Error, PATIENCE, error_chain, publish};
 use crate::db;
 use crate::domain::report::FailureStage;
 use crate::domain::task::{Event, Phase, Status, Task};
@@ -25,6 +25,9 @@ const SILENT: TimeDelta = TimeDelta::minutes(3);
 const AFTER_AN_OUTAGE: TimeDelta = TimeDelta::seconds(45);
 /// How long an attempt that should be settled waits for GitHub to say whether its branch is there.
 const ASK_GITHUB_FOR: TimeDelta = TimeDelta::minutes(30);
+/// How much longer than it is to be tried a launch or a publishing may take: the job itself, which knows why, is to
+/// end the attempt first. Longer than any job may run.
+const OVERDUE: TimeDelta = TimeDelta::minutes(10);
 /// How many attempts are looked at side by side.
 const AT_ONCE: usize = 8;
 
@@ -33,12 +36,16 @@ const AT_ONCE: usize = 8;
 /// # Errors
 /// [`Error::Db`]; what goes wrong with one attempt does not keep the others from being looked at.
 pub async fn look(context: &Context) -> Result<(), Error> {
-    let mut working = db::tasks::list_running(&mut *context.db.read().await?).await?;
-    working.retain(|task| task.phase == Some(Phase::Working));
-    let missing = missing_machines(context, &working).await?;
-    let looks = working.iter().map(|task| async {
+    let running = db::tasks::list_running(&mut *context.db.read().await?).await?;
+    let missing = missing_machines(context, &running).await?;
+    let looks = running.iter().map(|task| async {
         let missing = task.machine_id.as_ref().is_some_and(|id| missing.contains(id));
-        if let Err(error) = look_at(context, task, missing).await {
+        let looked = match task.phase {
+            Some(Phase::Launching) => look_at_launch(context, task).await,
+            Some(Phase::Publishing) => look_at_publishing(context, task).await,
+            _ => look_at(context, task, missing).await,
+        };
+        if let Err(error) = looked {
             let error = error_chain(&error);
             tracing::warn!(task.id = %task.id, error, "the attempt could not be looked at");
         }
@@ -65,6 +72,27 @@ async fn look_at(context: &Context, task: &Task, missing: bool) -> Result<(), Er
     Ok(())
 }
 
+async fn look_at_launch(context: &Context, task: &Task) -> Result<(), Error> {
+    if context.tried_for(task.started_at.unwrap_or(task.queued_at)) < PATIENCE + OVERDUE {
+        return Ok(());
+    }
+    let message = "Porter could not start a machine within an hour. `@porter retry` tries again.".to_owned();
+    tracing::error!(task.id = %task.id, task.attempt = task.attempt, "a launch never ended; the watchdog ends it");
+    context.end_attempt(task, Event::Failed { stage: FailureStage::Launch, message }).await
+}
+
+async fn look_at_publishing(context: &Context, task: &Task) -> Result<(), Error> {
+    if context.tried_for(heard_at(task)) < publish::PATIENCE + OVERDUE {
+        return Ok(());
+    }
+    let message = format!(
+        "Porter could not open the pull request within a day; the work is on `{}`. `@porter retry` tries again.",
+        task.id.branch()
+    );
+    tracing::error!(task.id = %task.id, task.attempt = task.attempt, "a publishing never ended; the watchdog ends it");
+    context.end_attempt(task, Event::Failed { stage: FailureStage::Pr, message }).await
+}
+
 fn heard_at(task: &Task) -> DateTime<Utc> {
     task.seen_at.unwrap_or(task.updated_at)
 }
@@ -77,8 +105,9 @@ struct Place {
 
 /// The machines of these attempts that have been silent for a while and that a list does not show as alive: one
 /// question for each place where machines are.
-async fn missing_machines(context: &Context, working: &[Task]) -> Result<BTreeSet<String>, Error> {
-    let quiet = working.iter().filter(|task| context.now() - heard_at(task) >= LISTEN_FOR);
+async fn missing_machines(context: &Context, running: &[Task]) -> Result<BTreeSet<String>, Error> {
+    let working = running.iter().filter(|task| task.phase == Some(Phase::Working));
+    let quiet = working.filter(|task| context.now() - heard_at(task) >= LISTEN_FOR);
     let mut places: BTreeMap<Option<String>, Place> = BTreeMap::new();
     for task in quiet {
         let person = context.credentials.load(task.requester.id).await?;
