@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{backoff, work};
+use crate::clock::Clock;
 use crate::db;
 use crate::tasks::{Context, Error, error_chain, redelivery, watch};
 
@@ -34,7 +35,7 @@ pub(super) fn start(context: &Context, stop: &CancellationToken) -> impl Future<
     let tracker = TaskTracker::new();
     let begin = |what, pause, act: fn(Context) -> Acting| {
         let own = context.clone();
-        tracker.spawn(every(what, context.clone(), stop.clone(), move || {
+        tracker.spawn(every(what, context.clock.clone(), stop.clone(), move || {
             let acting = act(own.clone());
             async move { acting.await.map(|()| pause) }
         }));
@@ -43,8 +44,8 @@ pub(super) fn start(context: &Context, stop: &CancellationToken) -> impl Future<
     begin("the reaper", REAP, |context| Box::pin(async move { watch::reap(&context).await }));
     begin("forgetting", FORGET, |context| Box::pin(async move { forget(&context).await }));
     let sweeps = Arc::<Mutex<Sweeps>>::default();
-    let (context, own) = (context.clone(), context.clone());
-    tracker.spawn(every("the redelivery sweep", context, stop.clone(), move || {
+    let own = context.clone();
+    tracker.spawn(every("the redelivery sweep", context.clock.clone(), stop.clone(), move || {
         redeliver(own.clone(), sweeps.clone())
     }));
     tracker.close();
@@ -53,11 +54,11 @@ pub(super) fn start(context: &Context, stop: &CancellationToken) -> impl Future<
 
 type Acting = BoxFuture<'static, Result<(), Error>>;
 
-/// Acts at once, and again after the pause that each time gives, until `stop`; after a failure as soon as it makes
-/// sense.
-async fn every<F: Future<Output = Result<Duration, Error>>>(
+/// Acts at once, and again after the pause that each time gives, until `stop`; after a failure, a panic included,
+/// as soon as it makes sense.
+async fn every<F: Future<Output = Result<Duration, Error>> + Send + 'static>(
     what: &'static str,
-    context: Context,
+    clock: Clock,
     stop: CancellationToken,
     mut act: impl FnMut() -> F,
 ) {
@@ -65,26 +66,28 @@ async fn every<F: Future<Output = Result<Duration, Error>>>(
     loop {
         let acted = tokio::select! {
             () = stop.cancelled() => return,
-            acted = act() => acted,
+            acted = work::guarded(act()) => acted,
         };
-        let pause = match acted {
-            Ok(pause) => {
+        let asked = match acted {
+            Ok(Ok(pause)) => {
                 failures = 0;
-                pause
+                Some(pause)
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 tracing::warn!(error = error_chain(&error), "{what} failed; it is tried again");
-                let now = context.now();
-                let pause = match error.retry_at(now) {
-                    Some(at) => (at - now).max(work::SHORTEST_PAUSE),
-                    None => {
-                        failures += 1;
-                        backoff::after(failures, backoff::chance())
-                    }
-                };
-                pause.to_std().unwrap_or_default()
+                let now = clock.now();
+                let until = error.retry_at(now).map(|at| (at - now).max(work::SHORTEST_PAUSE));
+                until.map(|pause| pause.to_std().unwrap_or_default())
+            }
+            Err(panic) => {
+                tracing::error!(error = %panic, "{what} panicked; it is tried again");
+                None
             }
         };
+        let pause = asked.unwrap_or_else(|| {
+            failures += 1;
+            backoff::after(failures, backoff::chance()).to_std().unwrap_or_default()
+        });
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
@@ -120,4 +123,26 @@ async fn forget(context: &Context) -> Result<(), Error> {
     db::sessions::delete_expired(&mut write, now).await?;
     db::commit(write).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_done_at_intervals_goes_on_after_a_panic() {
+        let stop = CancellationToken::new();
+        let (mut times, ended) = (0, stop.clone());
+        let acts = move || {
+            times += 1;
+            let (time, ended) = (times, ended.clone());
+            async move {
+                assert_ne!(time, 1, "the first time goes wrong");
+                ended.cancel();
+                Ok(Duration::ZERO)
+            }
+        };
+        let goes_on = every("the example", Clock::system(), stop, acts);
+        tokio::time::timeout(Duration::from_secs(30), goes_on).await.expect("it acts a second time");
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::task::JoinError;
 
 use super::backoff;
 use super::lanes::Lanes;
@@ -57,11 +58,8 @@ async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
     let installation = job.installation();
     let served = || installation.map(|installation| context.calls_served(installation));
     let served_before = served();
-    // On a task of its own, so that a panic costs one try and not the engine.
-    let handle = tokio::spawn(perform(context.clone(), job, claimed.tries, owed_since));
-    let aborted = AbortOnDrop(handle.abort_handle());
-    let result = tokio::time::timeout(LONGEST, handle).await;
-    drop(aborted);
+    let performed = guarded(perform(context.clone(), job, claimed.tries, owed_since));
+    let result = tokio::time::timeout(LONGEST, performed).await;
     let now = context.now();
     let soon = now + backoff::after(claimed.tries, backoff::chance());
     let later = |reason: String, at: DateTime<Utc>| {
@@ -122,6 +120,15 @@ async fn perform(context: Context, job: Job, tries: u32, owed_since: DateTime<Ut
         Job::Answer { to, reply } => answers::run(&context, &to, &reply, again).await,
         Job::Control { by, word } => control::run(&context, &by, word).await,
     }
+}
+
+/// The same on a task of its own, so that a panic costs one try and not the engine. It ends with whoever waits.
+pub(super) async fn guarded<T: Send + 'static>(
+    act: impl Future<Output = T> + Send + 'static,
+) -> Result<T, JoinError> {
+    let acting = tokio::spawn(act);
+    let _aborted = AbortOnDrop(acting.abort_handle());
+    acting.await
 }
 
 struct AbortOnDrop(tokio::task::AbortHandle);
