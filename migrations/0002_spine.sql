@@ -78,7 +78,8 @@ CREATE TABLE task_events (
   FOREIGN KEY (task_id) REFERENCES tasks(id) ON DELETE CASCADE
 ) WITHOUT ROWID;
 
--- The installation token of a running attempt, sealed, so that it can be taken back when the attempt ends.
+-- The installation token of a running attempt, sealed, so that it can be taken back when the attempt ends, and the
+-- Fly app its machine is in: the person may have chosen another since.
 CREATE TABLE attempt_tokens (
   task_id TEXT NOT NULL,
   attempt INTEGER NOT NULL,
@@ -87,6 +88,7 @@ CREATE TABLE attempt_tokens (
   tag TEXT NOT NULL,
   key_version TEXT NOT NULL,
   created_at INTEGER NOT NULL,
+  fly_app TEXT,
   PRIMARY KEY (task_id, attempt),
   FOREIGN KEY (task_id) REFERENCES tasks(id) ON DELETE CASCADE
 );

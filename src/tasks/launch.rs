@@ -7,9 +7,10 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 
+use super::fleet::Place;
 use super::{Context, Error, PATIENCE, Step, attempt_token, enqueue, error_chain};
 use crate::accounts::credentials::Keyring;
-use crate::db;
+use crate::db::{self, secrets::AttemptToken};
 use crate::domain::agent::Agent;
 use crate::domain::assignment::Assignment;
 use crate::domain::job::Job;
@@ -17,7 +18,7 @@ use crate::domain::prompt::{self, PromptInput};
 use crate::domain::report::FailureStage;
 use crate::domain::task::{Effect, Event, Phase, Status, Task, TaskId};
 use crate::github;
-use crate::runner::{LaunchSpec, Machine, Runner};
+use crate::runner::{LaunchSpec, Machine};
 
 /// What a machine may take beyond the agent's time: to clone, to push, to report.
 const AROUND_THE_AGENT: TimeDelta = TimeDelta::minutes(3);
@@ -102,7 +103,8 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
     })?;
     may_push(&github, task).await?;
     let person = context.credentials.load(task.requester.id).await?;
-    let runner = contract(context, task, agent, &person)?;
+    let kept = attempt_token::find(context, &task.id, task.attempt).await?;
+    let Place { runner, app, .. } = contract(context, task, agent, &person, kept.as_ref())?;
     let base_branch = base_branch(&github, task).await?;
     let agents_md = github
         .find_file(owner, name, "AGENTS.md", &repository.default_branch)
@@ -111,7 +113,7 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
         .map_err(refusal_or_later)?;
 
     let time_limit = time_limit(context.policy.task_timeout, person.settings.settings.task_timeout);
-    let token = match attempt_token::obtain(context, &github, task).await {
+    let token = match attempt_token::obtain(context, &github, task, kept, app).await {
         Err(Error::Github(error)) => return Err(token_refused(error)),
         token => token?,
     };
@@ -186,7 +188,8 @@ fn contract(
     task: &Task,
     agent: &Agent,
     person: &Keyring,
-) -> Result<std::sync::Arc<dyn Runner>, Stop> {
+    kept: Option<&AttemptToken>,
+) -> Result<Place, Stop> {
     let missing = agent.missing_keys(task.model.as_deref(), |key| person.keys.contains_key(key));
     let mut missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
     if context.fleet.is_fly() {
@@ -197,8 +200,9 @@ fn contract(
             missing.push("Fly app name".to_owned());
         }
     }
-    match context.fleet.find(person) {
-        Some(runner) if missing.is_empty() => Ok(runner),
+    // One attempt stays in one app, whatever the person chooses while it is launched.
+    match context.fleet.place(person, kept.and_then(|kept| kept.fly_app.as_deref())) {
+        Some(place) if missing.is_empty() => Ok(place),
         _ => {
             let message = format!(
                 "Missing: {}. Add what is missing at {}, then `@porter retry`.",
