@@ -10,6 +10,7 @@ CREATE TABLE tasks (
   agent TEXT NOT NULL,
   model TEXT,
   base_branch TEXT,
+  base_settled INTEGER NOT NULL DEFAULT 0 CHECK (base_settled IN (0, 1)),
   repo_id INTEGER NOT NULL,
   repo_owner TEXT NOT NULL,
   repo_name TEXT NOT NULL,

@@ -245,6 +245,10 @@ async fn record(
     context: &Context,
     task: &Task,
     machine: Machine,
+    if task.attempt > 1 {
+        // It may have got another name since the person asked.
+        return Ok(github.repository(owner, name).await.map_err(refusal_or_later)?.default_branch);
+    }
     base_branch: String,
     time_limit: Duration,
 ) -> Result<(), Error> {

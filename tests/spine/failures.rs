@@ -212,3 +212,24 @@ async fn an_outage_of_an_hour_at_launch_ends_the_task_with_words() {
     says(&world, issue, &task, &["tried for an hour", "@porter retry"]);
     world.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_does_not_insist_on_a_base_branch_that_nobody_named() {
+    let world = Plan::silent().start().await;
+    world.github.commit(REPO, "feature", &[File::text("a.txt", "a\n")], "A").await.unwrap();
+    let pull = world.open_pull(BOB, "feature", "By hand").await;
+    let id = world.ask(pull, ADA, "@porter mock").await;
+    assert_eq!(world.working(&id).await.base_branch.as_deref(), Some("feature"));
+    world.fail(&id).await;
+    let branch = format!("/repos/{REPO}/branches/feature");
+    world.github.inject(Fault::before(reqwest::Method::GET, branch, Effect::Status(404)).always());
+    world.post(ADA, &format!("/api/tasks/{id}/retry"), &json!({})).await.expect(202);
+    let task = world.task_when(&id, "it is launched or refused", |task| {
+        task.attempt == 2 && (task.machine_id.is_some() || task.status.is_terminal())
+    });
+    let task = task.await;
+    assert_eq!(task.error_message, None);
+    world.fail(&id).await;
+    world.status_comment(pull, &id);
+    world.close().await;
+}
