@@ -177,6 +177,10 @@ async fn may_push(github: &github::Installation, task: &Task) -> Result<(), Stop
         "Only people who may push to {} can start an agent, and {} may not. Ask a maintainer for write \
          access, or to ask Porter for you.",
         repository.full_name(),
+    if permission == github::Permission::None {
+        // GitHub says the same of a stranger and of a repository that Porter may not see (any more).
+        github.repository(&repository.owner, &repository.name).await.map_err(refusal_or_later)?;
+    }
         task.requester.login
     );
     Err(Stop::Refused(FailureStage::Preflight, message))
@@ -305,6 +309,9 @@ fn refusal_or_later(error: github::Error) -> Stop {
             format!("GitHub does not let Porter do this ({message}). Check the App's permissions.")
         }
         github::Error::Invalid { message, .. } => {
+        github::Error::Gone { .. } => {
+            "Porter's App is no longer installed here. Install it again, then `@porter retry`.".to_owned()
+        }
             format!("GitHub refused: {}.", message.trim_end_matches('.'))
         }
         _ => return Stop::Later(error.into()),
