@@ -17,16 +17,16 @@ use crate::domain::job::Job;
 use crate::domain::prompt::{self, PromptInput};
 use crate::domain::report::FailureStage;
 use crate::domain::task::{Effect, Event, Phase, Status, Task, TaskId};
-use crate::github;
 use crate::runner::{LaunchSpec, Machine};
+use crate::{github, runner};
 
 /// What a machine may take beyond the agent's time: to clone, to push, to report.
 const AROUND_THE_AGENT: TimeDelta = TimeDelta::minutes(3);
 
-/// Why the preflight stopped.
 /// How often it is looked whether an earlier attempt has come to its end.
 const EARLIER_ENDS: TimeDelta = TimeDelta::seconds(1);
 
+/// Why the preflight stopped.
 enum Stop {
     /// The person must do something about it; the text tells them.
     Refused(FailureStage, String),
@@ -60,12 +60,12 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
     if task.phase != Some(Phase::Launching) {
         return Ok(Step::Done);
     }
-    match prepare(context, &task).await {
     let clean_up = Job::CleanUp { task: task.id.clone(), attempt };
     if db::jobs::is_lane_owed(&mut *context.db.read().await?, &clean_up.lane()).await? {
         // An earlier attempt's worker may still push what it saved, to the branch that this one must lease.
         return Ok(Step::Again(context.now() + EARLIER_ENDS));
     }
+    match prepare(context, &task).await {
         Ok((machine, base_branch, time_limit)) => {
             record(context, &task, machine, base_branch, time_limit).await?;
             Ok(Step::Done)
@@ -106,13 +106,20 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
     let kept = attempt_token::find(context, &task.id, task.attempt).await?;
     let Place { runner, app, .. } = contract(context, task, agent, &person, kept.as_ref())?;
     let base_branch = base_branch(&github, task).await?;
+    let time_limit = time_limit(context.policy.task_timeout, person.settings.settings.task_timeout);
+    if kept.is_some() {
+        // An earlier try got far enough to have made the machine. It holds the token that is kept, old or not.
+        let found = runner.find(&task.id, task.attempt).await.map_err(machine_refused)?;
+        if let Some(machine) = found {
+            return Ok((machine, base_branch, time_limit));
+        }
+    }
     let agents_md = github
         .find_file(owner, name, "AGENTS.md", &repository.default_branch)
         .await
         .or_else(not_there)
         .map_err(refusal_or_later)?;
 
-    let time_limit = time_limit(context.policy.task_timeout, person.settings.settings.task_timeout);
     let token = match attempt_token::obtain(context, &github, task, kept, app).await {
         Err(Error::Github(error)) => return Err(token_refused(error)),
         token => token?,
@@ -155,11 +162,8 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
     let machine = &context.policy.machine;
     let spec = LaunchSpec::new(task.id.clone(), &assignment, &machine.image, machine.cpus, machine.memory_mb)
         .in_region(machine.region.clone());
-    match runner.launch(spec).await {
-        Ok(machine) => Ok((machine, base_branch, time_limit)),
-        Err(error) if error.is_temporary() => Err(error.into()),
-        Err(error) => Err(Stop::Refused(FailureStage::Launch, error.to_string())),
-    }
+    let machine = runner.launch(spec).await.map_err(machine_refused)?;
+    Ok((machine, base_branch, time_limit))
 }
 
 /// Only people who may push can start an agent (contract §5: the permission endpoint decides, never
@@ -173,14 +177,14 @@ async fn may_push(github: &github::Installation, task: &Task) -> Result<(), Stop
     if permission.may_push() {
         return Ok(());
     }
-    let message = format!(
-        "Only people who may push to {} can start an agent, and {} may not. Ask a maintainer for write \
-         access, or to ask Porter for you.",
-        repository.full_name(),
     if permission == github::Permission::None {
         // GitHub says the same of a stranger and of a repository that Porter may not see (any more).
         github.repository(&repository.owner, &repository.name).await.map_err(refusal_or_later)?;
     }
+    let message = format!(
+        "Only people who may push to {} can start an agent, and {} may not. Ask a maintainer for write \
+         access, or to ask Porter for you.",
+        repository.full_name(),
         task.requester.login
     );
     Err(Stop::Refused(FailureStage::Preflight, message))
@@ -241,6 +245,10 @@ async fn base_branch(github: &github::Installation, task: &Task) -> Result<Strin
             pull.head_repo.as_deref().is_some_and(|repo| repo.eq_ignore_ascii_case(&repository.full_name()));
         return Ok(if own && pull.state == github::State::Open { pull.head_ref } else { pull.base_ref });
     }
+    if task.attempt > 1 {
+        // It may have got another name since the person asked.
+        return Ok(github.repository(owner, name).await.map_err(refusal_or_later)?.default_branch);
+    }
     Ok(repository.default_branch.clone())
 }
 
@@ -249,10 +257,6 @@ async fn record(
     context: &Context,
     task: &Task,
     machine: Machine,
-    if task.attempt > 1 {
-        // It may have got another name since the person asked.
-        return Ok(github.repository(owner, name).await.map_err(refusal_or_later)?.default_branch);
-    }
     base_branch: String,
     time_limit: Duration,
 ) -> Result<(), Error> {
@@ -305,18 +309,26 @@ fn refusal_or_later(error: github::Error) -> Stop {
         github::Error::NotFound { .. } => {
             "Porter cannot see this repository. Is the App still installed on it?".to_owned()
         }
+        github::Error::Gone { .. } => {
+            "Porter's App is no longer installed here. Install it again, then `@porter retry`.".to_owned()
+        }
         github::Error::Forbidden { message, .. } => {
             format!("GitHub does not let Porter do this ({message}). Check the App's permissions.")
         }
         github::Error::Invalid { message, .. } => {
-        github::Error::Gone { .. } => {
-            "Porter's App is no longer installed here. Install it again, then `@porter retry`.".to_owned()
-        }
             format!("GitHub refused: {}.", message.trim_end_matches('.'))
         }
         _ => return Stop::Later(error.into()),
     };
     Stop::Refused(FailureStage::Preflight, advice)
+}
+
+/// The same for an error of the machines.
+fn machine_refused(error: runner::Error) -> Stop {
+    match error {
+        error if error.is_temporary() => Stop::Later(error.into()),
+        error => Stop::Refused(FailureStage::Launch, error.to_string()),
+    }
 }
 
 /// The same for the worker's token: what GitHub finds invalid about it is that the App may not push.

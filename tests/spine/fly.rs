@@ -250,3 +250,30 @@ async fn one_persons_bad_token_does_not_hide_the_machines_of_others() {
     world.status_comment(bobs_issue, &bobs);
     close(world, &fly).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_an_earlier_try_made_keeps_the_token_it_holds() {
+    let fly = FakeFly::start().await;
+    let mut world = world(&fly).await;
+    let (tell, mut made) = tokio::sync::mpsc::unbounded_channel();
+    fly.on(move |happening| {
+        tell.send(happening).ok();
+    });
+    fly.next(1, Call::Create, Fault::SilenceAfterEffect);
+    let issue = world.issue().await;
+    let id = world.ask(issue, ADA, "@porter mock").await;
+    made.recv().await.expect("a machine is made");
+    world.kill_porter().await;
+    world.clock.advance(TimeDelta::minutes(20));
+    world.start_porter().await;
+    let task = world.working(&id).await;
+    assert_eq!(task.machine_id, Some(only_machine(&fly).id));
+    let tokens = world.github.issued_tokens().into_iter();
+    let mut workers = tokens.filter(|token| !token.permissions.contains_key("issues"));
+    assert_eq!(workers.next().map(|token| token.is_live), Some(true), "it is to push with it");
+    assert_eq!(workers.next().map(|token| token.is_live), None, "and nobody holds another");
+    world.succeed(&id).await;
+    world.only_pull();
+    world.status_comment(issue, &id);
+    close(world, &fly).await;
+}
