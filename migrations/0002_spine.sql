@@ -88,8 +88,8 @@ CREATE TABLE attempt_tokens (
   iv TEXT NOT NULL,
   tag TEXT NOT NULL,
   key_version TEXT NOT NULL,
-  created_at INTEGER NOT NULL,
   fly_app TEXT,
+  created_at INTEGER NOT NULL,
   PRIMARY KEY (task_id, attempt),
   FOREIGN KEY (task_id) REFERENCES tasks(id) ON DELETE CASCADE
 );
@@ -130,7 +130,8 @@ CREATE TABLE deliveries (
 ) WITHOUT ROWID;
 
 CREATE UNIQUE INDEX deliveries_by_comment ON deliveries(comment_key) WHERE comment_key IS NOT NULL;
-CREATE INDEX deliveries_by_age ON deliveries(received_at);
+-- Those that will be forgotten.
+CREATE INDEX deliveries_by_age ON deliveries(received_at) WHERE task_id IS NULL;
 -- At most one invitation to sign in a day per person and repository.
 CREATE INDEX deliveries_sign_in ON deliveries(sender_id, repo_id, received_at)
   WHERE reason = 'missing_user_oauth';

@@ -11,8 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{backoff, work};
 use crate::clock::Clock;
-use crate::db;
-use crate::tasks::{Context, Error, error_chain, redelivery, watch};
+use crate::tasks::{Context, Error, error_chain, forgetting, redelivery, watch};
 
 /// How often running attempts are looked at.
 const WATCH: Duration = Duration::from_secs(5);
@@ -27,8 +26,6 @@ const REDELIVER_FIRST: [Duration; 2] = [Duration::from_secs(15), Duration::from_
 const REDELIVER_AGAIN: Duration = Duration::from_secs(5);
 /// How often what is over is forgotten.
 const FORGET: Duration = Duration::from_secs(3600);
-/// GitHub Enterprise Server keeps deliveries for seven days; older ones cannot come again.
-const DELIVERIES_KEPT: TimeDelta = TimeDelta::days(8);
 
 /// Starts every interval; the future ends when all have ended, after `stop`.
 pub(super) fn start(context: &Context, stop: &CancellationToken) -> impl Future<Output = ()> + use<> {
@@ -42,7 +39,7 @@ pub(super) fn start(context: &Context, stop: &CancellationToken) -> impl Future<
     };
     begin("the watch", WATCH, |context| Box::pin(async move { watch::look(&context).await }));
     begin("the reaper", REAP, |context| Box::pin(async move { watch::reap(&context).await }));
-    begin("forgetting", FORGET, |context| Box::pin(async move { forget(&context).await }));
+    begin("forgetting", FORGET, |context| Box::pin(async move { forgetting::run(&context).await }));
     let sweeps = Arc::<Mutex<Sweeps>>::default();
     let own = context.clone();
     tracker.spawn(every("the redelivery sweep", context.clock.clone(), stop.clone(), move || {
@@ -114,15 +111,6 @@ async fn redeliver(context: Context, sweeps: Arc<Mutex<Sweeps>>) -> Result<Durat
     let due = missing.map(|missing| (missing.due - context.now()).to_std().unwrap_or_default());
     let usual = REDELIVER_FIRST.get(done).copied().unwrap_or(REDELIVER);
     Ok(due.unwrap_or(usual).clamp(REDELIVER_AGAIN, usual))
-}
-
-async fn forget(context: &Context) -> Result<(), Error> {
-    let now = context.now();
-    let mut write = context.db.begin().await?;
-    db::deliveries::forget_before(&mut write, now - DELIVERIES_KEPT).await?;
-    db::sessions::delete_expired(&mut write, now).await?;
-    db::commit(write).await?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub mod control;
 pub mod create;
 mod decision;
 pub mod fleet;
+pub mod forgetting;
 pub mod intake;
 pub mod launch;
 pub mod publish;
