@@ -41,3 +41,25 @@ async fn all_old_deliveries_go_however_many_but_those_of_a_task_stay() {
     world.status_comment(issue, &id);
     world.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_task_put_out_goes_a_week_after_its_end_and_its_statuses_stay() {
+    let world = Plan::silent().start().await;
+    let issue = world.issue().await;
+    let id = world.ask(issue, ADA, "@porter mock").await;
+    world.working(&id).await;
+    let body = json!({ "task_id": id, "attempt": 1, "message": "Half way", "events": ["first", "second"] });
+    world.call_back("progress", &world.token(&id, 1), &body).await.expect(200);
+    world.fail(&id).await;
+    let (output, statuses) = (
+        "SELECT count(*) FROM task_events WHERE kind <> 'status'",
+        "SELECT count(*) FROM task_events WHERE kind = 'status'",
+    );
+    for (days, kept) in [(6, 3), (2, 0)] {
+        world.clock.advance(TimeDelta::days(days));
+        forgetting::run(world.porter()).await.unwrap();
+        assert_eq!((count(&world, output).await, count(&world, statuses).await), (kept, 3));
+    }
+    world.status_comment(issue, &id);
+    world.close().await;
+}
