@@ -10,6 +10,7 @@ CREATE TABLE tasks (
   agent TEXT NOT NULL,
   model TEXT,
   base_branch TEXT,
+  base_settled INTEGER NOT NULL DEFAULT 0 CHECK (base_settled IN (0, 1)),
   repo_id INTEGER NOT NULL,
   repo_owner TEXT NOT NULL,
   repo_name TEXT NOT NULL,
@@ -79,7 +80,8 @@ CREATE TABLE task_events (
   FOREIGN KEY (task_id) REFERENCES tasks(id) ON DELETE CASCADE
 ) WITHOUT ROWID;
 
--- The installation token of a running attempt, sealed, so that it can be taken back when the attempt ends.
+-- The installation token of a running attempt, sealed, so that it can be taken back when the attempt ends, and the
+-- Fly app its machine is in: the person may have chosen another since.
 CREATE TABLE attempt_tokens (
   task_id TEXT NOT NULL,
   attempt INTEGER NOT NULL,
@@ -87,6 +89,7 @@ CREATE TABLE attempt_tokens (
   iv TEXT NOT NULL,
   tag TEXT NOT NULL,
   key_version TEXT NOT NULL,
+  fly_app TEXT,
   created_at INTEGER NOT NULL,
   PRIMARY KEY (task_id, attempt),
   FOREIGN KEY (task_id) REFERENCES tasks(id) ON DELETE CASCADE
@@ -128,7 +131,8 @@ CREATE TABLE deliveries (
 ) WITHOUT ROWID;
 
 CREATE UNIQUE INDEX deliveries_by_comment ON deliveries(comment_key) WHERE comment_key IS NOT NULL;
-CREATE INDEX deliveries_by_age ON deliveries(received_at);
+-- Those that will be forgotten.
+CREATE INDEX deliveries_by_age ON deliveries(received_at) WHERE task_id IS NULL;
 -- At most one invitation to sign in a day per person and repository.
 CREATE INDEX deliveries_sign_in ON deliveries(sender_id, repo_id, received_at)
   WHERE reason = 'missing_user_oauth';

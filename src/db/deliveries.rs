@@ -117,16 +117,21 @@ pub async fn was_invited(
 }
 
 /// Forgets what GitHub can no longer deliver again (3 days on github.com, 7 on Enterprise Server; a comment
-/// once answered is remembered as long as its task is).
+/// once answered is remembered as long as its task is), the oldest first and at most so many; gives how many.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
-pub async fn forget_before(connection: &mut Connection, before: DateTime<Utc>) -> Result<u64, Error> {
+pub async fn forget_before(
+    connection: &mut Connection,
+    before: DateTime<Utc>,
+    most: u32,
+) -> Result<u64, Error> {
     let before = millis(before);
     let gone = sqlx::query!(
         "DELETE FROM deliveries WHERE guid IN
-           (SELECT guid FROM deliveries WHERE received_at < ? AND task_id IS NULL LIMIT 1000)",
-        before
+           (SELECT guid FROM deliveries WHERE received_at < ? AND task_id IS NULL ORDER BY received_at LIMIT ?)",
+        before,
+        most
     )
     .execute(connection)
     .await?;

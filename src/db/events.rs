@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Connection, Error, instant, millis, narrow};
+use super::{Connection, Error, instant, millis, narrow, parsed};
 use crate::domain::task::{Task, TaskId};
 
 /// What kind of thing happened.
@@ -44,8 +44,8 @@ pub struct Event {
     pub data: String,
 }
 
-/// The most events kept of one task: a chatty agent must not fill the disk. Status changes always fit.
-const MOST_EVENTS: i64 = 20_000;
+/// How many events are kept of one task, besides its status changes: a chatty agent must not fill the disk.
+const KEPT: i64 = 4000;
 
 /// Something that happened, about to be written.
 #[derive(Clone, Debug, Serialize)]
@@ -64,8 +64,7 @@ impl NewEvent {
     }
 }
 
-/// Appends to the histories of tasks, in order, all in one statement. Beyond the bound, only status changes
-/// are kept.
+/// Appends to the histories of tasks, in order, all in one statement.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -85,14 +84,62 @@ pub async fn append(
                  row_number() OVER (PARTITION BY value ->> 'task_id' ORDER BY key) AS n,
                  (SELECT coalesce(max(seq), 0) FROM task_events
                     WHERE task_events.task_id = value ->> 'task_id') AS last
-               FROM json_each(?1))
-         WHERE kind = 'status' OR last + n <= ?3",
+               FROM json_each(?1))",
         rows,
-        at,
-        MOST_EVENTS
+        at
     )
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+/// Forgets the oldest output of a task, where there is more than is kept: what was said last counts most.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn trim(connection: &mut Connection, task: &TaskId) -> Result<(), Error> {
+    let id = task.as_str();
+    sqlx::query!(
+        "DELETE FROM task_events WHERE task_id = ?1 AND kind <> 'status'
+           AND seq <= (SELECT max(seq) FROM task_events WHERE task_id = ?1) - ?2",
+        id,
+        KEPT
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Tasks that ended before then and whose output is still there, at most so many.
+///
+/// # Errors
+/// [`Error::Unavailable`], [`Error::Corrupt`].
+pub async fn list_over(
+    connection: &mut Connection,
+    before: DateTime<Utc>,
+    most: u32,
+) -> Result<Vec<TaskId>, Error> {
+    let before = millis(before);
+    let ids = sqlx::query_scalar!(
+        "SELECT id FROM tasks WHERE completed_at < ? AND EXISTS
+           (SELECT 1 FROM task_events WHERE task_id = tasks.id AND kind <> 'status') LIMIT ?",
+        before,
+        most
+    )
+    .fetch_all(connection)
+    .await?;
+    ids.iter().map(|id| parsed("task id", id, TaskId::parse)).collect()
+}
+
+/// Forgets what a task put out; its status changes stay.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn forget_output(connection: &mut Connection, task: &TaskId) -> Result<(), Error> {
+    let id = task.as_str();
+    sqlx::query!("DELETE FROM task_events WHERE task_id = ? AND kind <> 'status'", id)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -107,7 +154,8 @@ pub async fn list_after(
     limit: i64,
 ) -> Result<Vec<Event>, Error> {
     let id = task.as_str();
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        Row,
         "SELECT seq, attempt, at, kind, data FROM task_events
          WHERE task_id = ? AND seq > ? ORDER BY seq LIMIT ?",
         id,
@@ -116,6 +164,38 @@ pub async fn list_after(
     )
     .fetch_all(connection)
     .await?;
+    events(rows)
+}
+
+/// The last that happened, oldest first, at most `limit`.
+///
+/// # Errors
+/// [`Error::Unavailable`], [`Error::Corrupt`].
+pub async fn list_last(connection: &mut Connection, task: &TaskId, limit: i64) -> Result<Vec<Event>, Error> {
+    let id = task.as_str();
+    let mut rows = sqlx::query_as!(
+        Row,
+        "SELECT seq, attempt, at, kind, data FROM task_events
+         WHERE task_id = ? ORDER BY seq DESC LIMIT ?",
+        id,
+        limit
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.reverse();
+    events(rows)
+}
+
+/// A row as sqlx reads it.
+struct Row {
+    seq: i64,
+    attempt: i64,
+    at: i64,
+    kind: String,
+    data: String,
+}
+
+fn events(rows: Vec<Row>) -> Result<Vec<Event>, Error> {
     rows.into_iter()
         .map(|row| {
             Ok(Event {

@@ -2,7 +2,8 @@
 //! believe they hold it only one can finish it, and it is gone once it is done.
 //!
 //! Jobs of one *lane* run one at a time: a lane is an installation (GitHub asks for serial writes) or a
-//! single task. A job asked for again while it runs is run once more afterwards (`asked` tells).
+//! single task. A job asked for again while it runs is run once more, at the time it was asked for (`asked`
+//! tells).
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -116,6 +117,7 @@ pub async fn list_due(
 }
 
 /// Claims for `lease` those of `due` that are still free. Who listed them must be the only one who claims.
+/// Until a job is asked for again, its next time is the lease's end.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -128,7 +130,7 @@ pub async fn claim(
     let due = serde_json::Value::from(due).to_string();
     let (until, now) = (millis(now + lease), millis(now));
     let rows = sqlx::query!(
-        r#"UPDATE jobs SET leased_until = ?1, fence = fence + 1, tries = tries + 1
+        r#"UPDATE jobs SET leased_until = ?1, run_at = ?1, fence = fence + 1, tries = tries + 1
            WHERE id IN (SELECT value FROM json_each(?2)) AND run_at <= ?3
              AND (leased_until IS NULL OR leased_until <= ?3)
            RETURNING id AS "id!", kind, lane, payload, tries, created_at, asked, fence"#,
@@ -154,7 +156,7 @@ pub async fn claim(
         .collect()
 }
 
-/// Ends a claimed job; one that was asked for again meanwhile becomes due anew.
+/// Ends a claimed job; one that was asked for again meanwhile becomes due at the time it was asked for.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -171,8 +173,8 @@ pub async fn finish(connection: &mut Connection, job: &Claimed, now: DateTime<Ut
     .rows_affected();
     if gone == 0 {
         sqlx::query!(
-            "UPDATE jobs SET leased_until = NULL, tries = 0, run_at = ?, created_at = ?1, last_error = NULL
-             WHERE id = ?2 AND fence = ?3",
+            "UPDATE jobs SET leased_until = NULL, tries = 0, created_at = ?, last_error = NULL
+             WHERE id = ? AND fence = ?",
             now,
             job.id,
             job.fence
@@ -221,14 +223,17 @@ pub async fn put_back(
     Ok(())
 }
 
-/// Frees every job that a process which is no more had claimed. Only for the start of the one engine.
+/// Frees every job that a process which is no more had claimed; each is due now. Only for the start of the one
+/// engine, and its end.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
-pub async fn release_all(connection: &mut Connection) -> Result<u64, Error> {
-    let freed = sqlx::query!("UPDATE jobs SET leased_until = NULL WHERE leased_until IS NOT NULL")
-        .execute(connection)
-        .await?;
+pub async fn release_all(connection: &mut Connection, now: DateTime<Utc>) -> Result<u64, Error> {
+    let now = millis(now);
+    let freed =
+        sqlx::query!("UPDATE jobs SET leased_until = NULL, run_at = ? WHERE leased_until IS NOT NULL", now)
+            .execute(connection)
+            .await?;
     Ok(freed.rows_affected())
 }
 
@@ -275,6 +280,16 @@ pub async fn next_due(
     .fetch_one(connection)
     .await?;
     at.map(super::instant).transpose()
+}
+
+/// Whether any job of this lane is still owed.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn is_lane_owed(connection: &mut Connection, lane: &str) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar!(r#"SELECT EXISTS (SELECT 1 FROM jobs WHERE lane = ?) AS "found!: bool""#, lane)
+        .fetch_one(connection)
+        .await?)
 }
 
 /// Whether a job with this key is still owed.

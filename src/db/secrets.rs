@@ -120,7 +120,17 @@ pub async fn store_oauth_token(
     Ok(())
 }
 
-/// Keeps the token of an attempt until it is taken back.
+/// The token of an attempt, and where its machine is.
+pub struct AttemptToken {
+    /// The token, sealed.
+    pub sealed: Sealed,
+    /// The Fly app of the attempt's machine; nothing where machines are not Fly's.
+    pub fly_app: Option<String>,
+    /// When the token was minted.
+    pub made_at: DateTime<Utc>,
+}
+
+/// Stores the token of an attempt, in the place of an earlier one.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -128,21 +138,22 @@ pub async fn store_attempt_token(
     connection: &mut Connection,
     task: &TaskId,
     attempt: u32,
-    sealed: &Sealed,
-    at: DateTime<Utc>,
+    token: &AttemptToken,
 ) -> Result<(), Error> {
-    let (id, at) = (task.as_str(), millis(at));
+    let (id, at) = (task.as_str(), millis(token.made_at));
     sqlx::query!(
-        "INSERT INTO attempt_tokens (task_id, attempt, encrypted_value, iv, tag, key_version, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        "INSERT INTO attempt_tokens
+           (task_id, attempt, encrypted_value, iv, tag, key_version, fly_app, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT(task_id, attempt) DO UPDATE SET
-           encrypted_value = ?3, iv = ?4, tag = ?5, key_version = ?6, created_at = ?7",
+           encrypted_value = ?3, iv = ?4, tag = ?5, key_version = ?6, fly_app = ?7, created_at = ?8",
         id,
         attempt,
-        sealed.encrypted_value,
-        sealed.iv,
-        sealed.tag,
-        sealed.key_version,
+        token.sealed.encrypted_value,
+        token.sealed.iv,
+        token.sealed.tag,
+        token.sealed.key_version,
+        token.fly_app,
         at
     )
     .execute(connection)
@@ -150,7 +161,7 @@ pub async fn store_attempt_token(
     Ok(())
 }
 
-/// The token of an attempt and when it was minted, unless it was taken back.
+/// The token of an attempt, unless it was taken back.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::Corrupt`].
@@ -158,10 +169,10 @@ pub async fn find_attempt_token(
     connection: &mut Connection,
     task: &TaskId,
     attempt: u32,
-) -> Result<Option<(Sealed, DateTime<Utc>)>, Error> {
+) -> Result<Option<AttemptToken>, Error> {
     let id = task.as_str();
     let row = sqlx::query!(
-        "SELECT encrypted_value, iv, tag, key_version, created_at FROM attempt_tokens
+        "SELECT encrypted_value, iv, tag, key_version, fly_app, created_at FROM attempt_tokens
          WHERE task_id = ? AND attempt = ?",
         id,
         attempt
@@ -176,7 +187,7 @@ pub async fn find_attempt_token(
             alg: ALG.to_owned(),
             key_version: row.key_version,
         };
-        Ok((sealed, instant(row.created_at)?))
+        Ok(AttemptToken { sealed, fly_app: row.fly_app, made_at: instant(row.created_at)? })
     })
     .transpose()
 }

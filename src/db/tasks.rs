@@ -18,6 +18,7 @@ pub(super) struct Row {
     pub(super) agent: String,
     pub(super) model: Option<String>,
     pub(super) base_branch: Option<String>,
+    pub(super) base_settled: i64,
     pub(super) repo_id: i64,
     pub(super) repo_owner: String,
     pub(super) repo_name: String,
@@ -73,6 +74,7 @@ impl TryFrom<Row> for Task {
             agent: row.agent,
             model: row.model,
             base_branch: row.base_branch,
+            base_settled: row.base_settled != 0,
             repository: Repository {
                 id: row.repo_id,
                 owner: row.repo_owner,
@@ -134,7 +136,7 @@ macro_rules! select_tasks {
     ($tail:tt $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             $crate::db::tasks::Row,
-            "SELECT id, revision, status, phase, attempt, priority, agent, model, base_branch, repo_id,
+            "SELECT id, revision, status, phase, attempt, priority, agent, model, base_branch, base_settled, repo_id,
                repo_owner, repo_name, default_branch, installation_id, issue_number, issue_title, issue_body,
                issue_url, is_pull_request, comment_id, instructions, requester_id, requester_login, progress,
                activity, created_at, queued_at, started_at, completed_at, updated_at, deadline_at, seen_at,
@@ -257,8 +259,8 @@ pub async fn store(connection: &mut Connection, before: &Task, after: &Task) -> 
     let input_tokens = after.usage.input_tokens.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
     let output_tokens = after.usage.output_tokens.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
     let done = sqlx::query!(
-        "UPDATE tasks SET revision = ?, status = ?, phase = ?, attempt = ?, base_branch = ?, progress = ?,
-           activity = ?, queued_at = ?, started_at = ?, completed_at = ?, updated_at = ?, deadline_at = ?,
+        "UPDATE tasks SET revision = ?, status = ?, phase = ?, attempt = ?, base_branch = ?, base_settled = ?,
+           progress = ?, activity = ?, queued_at = ?, started_at = ?, completed_at = ?, updated_at = ?, deadline_at = ?,
            seen_at = ?, machine_id = ?, branch = ?, commit_sha = ?, pr_url = ?, pr_number = ?, summary = ?,
            error_message = ?, failure_stage = ?, input_tokens = ?, output_tokens = ?, cost_usd = ?,
            callback_attempts = ?, callback_max_attempts = ?, callback_last_http_code = ?
@@ -268,6 +270,7 @@ pub async fn store(connection: &mut Connection, before: &Task, after: &Task) -> 
         phase,
         after.attempt,
         after.base_branch,
+        after.base_settled,
         after.progress,
         after.activity,
         queued_at,

@@ -95,6 +95,8 @@ pub struct Task {
     pub model: Option<String>,
     /// Which branch to start from: what the person named, then what the preflight settled.
     pub base_branch: Option<String>,
+    /// The preflight settled it: the person had named none.
+    pub base_settled: bool,
     /// Where.
     pub repository: Repository,
     /// About what.
@@ -164,6 +166,7 @@ impl Task {
             agent: agent.to_owned(),
             model: run.model.clone(),
             base_branch: run.base_branch.clone(),
+            base_settled: false,
             repository: request.repository,
             issue: request.issue,
             comment_id: request.comment_id,

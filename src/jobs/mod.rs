@@ -39,7 +39,7 @@ const DRAIN: Duration = Duration::from_secs(7);
 /// [`Error::Db`] when what an earlier process left cannot be taken over.
 pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error> {
     let mut write = context.db.begin().await?;
-    let freed = db::jobs::release_all(&mut write).await?;
+    let freed = db::jobs::release_all(&mut write, context.now()).await?;
     db::commit(write).await?;
     if freed > 0 {
         tracing::info!(jobs = freed, "took over what an earlier process had begun");
@@ -63,7 +63,7 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
     if tokio::time::timeout(DRAIN, finished).await.is_err() {
         running.shutdown().await;
         let mut write = context.db.begin().await?;
-        let freed = db::jobs::release_all(&mut write).await?;
+        let freed = db::jobs::release_all(&mut write, context.now()).await?;
         db::commit(write).await?;
         tracing::info!(jobs = freed, "put back what could not be finished in time");
     }

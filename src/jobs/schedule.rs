@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{backoff, work};
-use crate::db;
-use crate::tasks::{Context, Error, error_chain, redelivery, watch};
+use crate::clock::Clock;
+use crate::tasks::{Context, Error, error_chain, forgetting, redelivery, watch};
 
 /// How often running attempts are looked at.
 const WATCH: Duration = Duration::from_secs(5);
@@ -26,25 +26,23 @@ const REDELIVER_FIRST: [Duration; 2] = [Duration::from_secs(15), Duration::from_
 const REDELIVER_AGAIN: Duration = Duration::from_secs(5);
 /// How often what is over is forgotten.
 const FORGET: Duration = Duration::from_secs(3600);
-/// GitHub Enterprise Server keeps deliveries for seven days; older ones cannot come again.
-const DELIVERIES_KEPT: TimeDelta = TimeDelta::days(8);
 
 /// Starts every interval; the future ends when all have ended, after `stop`.
 pub(super) fn start(context: &Context, stop: &CancellationToken) -> impl Future<Output = ()> + use<> {
     let tracker = TaskTracker::new();
     let begin = |what, pause, act: fn(Context) -> Acting| {
         let own = context.clone();
-        tracker.spawn(every(what, context.clone(), stop.clone(), move || {
+        tracker.spawn(every(what, context.clock.clone(), stop.clone(), move || {
             let acting = act(own.clone());
             async move { acting.await.map(|()| pause) }
         }));
     };
     begin("the watch", WATCH, |context| Box::pin(async move { watch::look(&context).await }));
     begin("the reaper", REAP, |context| Box::pin(async move { watch::reap(&context).await }));
-    begin("forgetting", FORGET, |context| Box::pin(async move { forget(&context).await }));
+    begin("forgetting", FORGET, |context| Box::pin(async move { forgetting::run(&context).await }));
     let sweeps = Arc::<Mutex<Sweeps>>::default();
-    let (context, own) = (context.clone(), context.clone());
-    tracker.spawn(every("the redelivery sweep", context, stop.clone(), move || {
+    let own = context.clone();
+    tracker.spawn(every("the redelivery sweep", context.clock.clone(), stop.clone(), move || {
         redeliver(own.clone(), sweeps.clone())
     }));
     tracker.close();
@@ -53,11 +51,11 @@ pub(super) fn start(context: &Context, stop: &CancellationToken) -> impl Future<
 
 type Acting = BoxFuture<'static, Result<(), Error>>;
 
-/// Acts at once, and again after the pause that each time gives, until `stop`; after a failure as soon as it makes
-/// sense.
-async fn every<F: Future<Output = Result<Duration, Error>>>(
+/// Acts at once, and again after the pause that each time gives, until `stop`; after a failure, a panic included,
+/// as soon as it makes sense.
+async fn every<F: Future<Output = Result<Duration, Error>> + Send + 'static>(
     what: &'static str,
-    context: Context,
+    clock: Clock,
     stop: CancellationToken,
     mut act: impl FnMut() -> F,
 ) {
@@ -65,26 +63,28 @@ async fn every<F: Future<Output = Result<Duration, Error>>>(
     loop {
         let acted = tokio::select! {
             () = stop.cancelled() => return,
-            acted = act() => acted,
+            acted = work::guarded(act()) => acted,
         };
-        let pause = match acted {
-            Ok(pause) => {
+        let asked = match acted {
+            Ok(Ok(pause)) => {
                 failures = 0;
-                pause
+                Some(pause)
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 tracing::warn!(error = error_chain(&error), "{what} failed; it is tried again");
-                let now = context.now();
-                let pause = match error.retry_at(now) {
-                    Some(at) => (at - now).max(work::SHORTEST_PAUSE),
-                    None => {
-                        failures += 1;
-                        backoff::after(failures, backoff::chance())
-                    }
-                };
-                pause.to_std().unwrap_or_default()
+                let now = clock.now();
+                let until = error.retry_at(now).map(|at| (at - now).max(work::SHORTEST_PAUSE));
+                until.map(|pause| pause.to_std().unwrap_or_default())
+            }
+            Err(panic) => {
+                tracing::error!(error = %panic, "{what} panicked; it is tried again");
+                None
             }
         };
+        let pause = asked.unwrap_or_else(|| {
+            failures += 1;
+            backoff::after(failures, backoff::chance()).to_std().unwrap_or_default()
+        });
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
@@ -113,11 +113,24 @@ async fn redeliver(context: Context, sweeps: Arc<Mutex<Sweeps>>) -> Result<Durat
     Ok(due.unwrap_or(usual).clamp(REDELIVER_AGAIN, usual))
 }
 
-async fn forget(context: &Context) -> Result<(), Error> {
-    let now = context.now();
-    let mut write = context.db.begin().await?;
-    db::deliveries::forget_before(&mut write, now - DELIVERIES_KEPT).await?;
-    db::sessions::delete_expired(&mut write, now).await?;
-    db::commit(write).await?;
-    Ok(())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_done_at_intervals_goes_on_after_a_panic() {
+        let stop = CancellationToken::new();
+        let (mut times, ended) = (0, stop.clone());
+        let acts = move || {
+            times += 1;
+            let (time, ended) = (times, ended.clone());
+            async move {
+                assert_ne!(time, 1, "the first time goes wrong");
+                ended.cancel();
+                Ok(Duration::ZERO)
+            }
+        };
+        let goes_on = every("the example", Clock::system(), stop, acts);
+        tokio::time::timeout(Duration::from_secs(30), goes_on).await.expect("it acts a second time");
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::task::JoinError;
 
 use super::backoff;
 use super::lanes::Lanes;
@@ -57,28 +58,31 @@ async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
     let installation = job.installation();
     let served = || installation.map(|installation| context.calls_served(installation));
     let served_before = served();
-    // On a task of its own, so that a panic costs one try and not the engine.
-    let handle = tokio::spawn(perform(context.clone(), job, claimed.tries, owed_since));
-    let aborted = AbortOnDrop(handle.abort_handle());
-    let result = tokio::time::timeout(LONGEST, handle).await;
-    drop(aborted);
+    let performed = guarded(perform(context.clone(), job, claimed.tries, owed_since));
+    let result = tokio::time::timeout(LONGEST, performed).await;
     let now = context.now();
     let soon = now + backoff::after(claimed.tries, backoff::chance());
-    let later = |reason: String| Ended::Again { at: soon, error: Some(reason), counts: true };
+    let later = |reason: String, at: DateTime<Utc>| {
+        if context.tried_for(owed_since) > GIVEN_UP_AFTER {
+            tracing::error!(job.kind = claimed.kind, error = reason, "an effect is given up");
+            return Ended::Done;
+        }
+        Ended::Again { at, error: Some(reason), counts: true }
+    };
     let error = match result {
         Ok(Ok(Ok(step))) => {
             lanes.answered(&claimed.lane);
             return match step {
                 Step::Done => Ended::Done,
-                Step::Again(at) => Ended::Again { at, error: None, counts: true },
+                Step::Again(at) => Ended::Again { at, error: None, counts: false },
             };
         }
         Ok(Ok(Err(error))) => error,
         Ok(Err(panic)) => {
             tracing::error!(job.kind = claimed.kind, error = %panic, "a job panicked");
-            return later("panicked".to_owned());
+            return later("panicked".to_owned(), soon);
         }
-        Err(_) => return later("took too long".to_owned()),
+        Err(_) => return later("took too long".to_owned(), soon),
     };
     if matches!(error, Error::NotFound) {
         tracing::warn!(job.kind = claimed.kind, "a job's task is gone; it is dropped");
@@ -89,10 +93,6 @@ async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
         tracing::info!(job.kind = claimed.kind, job.lane = claimed.lane, %until, "left alone as asked");
         lanes.leave_alone(&claimed.lane, until);
         return Ended::Again { at: until, error: Some(reason), counts: false };
-    }
-    if context.tried_for(owed_since) > GIVEN_UP_AFTER {
-        tracing::error!(job.kind = claimed.kind, error = reason, "an effect is given up");
-        return Ended::Done;
     }
     tracing::warn!(
         job.kind = claimed.kind,
@@ -105,10 +105,9 @@ async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
         lanes.answered(&claimed.lane);
     } else if matches!(&error, Error::Github(error) if error.is_transient()) {
         // Not before its lane: the engine, which wakes when a job is due, finds the lane open then.
-        let at = soon.max(lanes.failed(&claimed.lane, now));
-        return Ended::Again { at, error: Some(reason), counts: true };
+        return later(reason, soon.max(lanes.failed(&claimed.lane, now)));
     }
-    later(reason)
+    later(reason, soon)
 }
 
 async fn perform(context: Context, job: Job, tries: u32, owed_since: DateTime<Utc>) -> Result<Step, Error> {
@@ -121,6 +120,15 @@ async fn perform(context: Context, job: Job, tries: u32, owed_since: DateTime<Ut
         Job::Answer { to, reply } => answers::run(&context, &to, &reply, again).await,
         Job::Control { by, word } => control::run(&context, &by, word).await,
     }
+}
+
+/// The same on a task of its own, so that a panic costs one try and not the engine. It ends with whoever waits.
+pub(super) async fn guarded<T: Send + 'static>(
+    act: impl Future<Output = T> + Send + 'static,
+) -> Result<T, JoinError> {
+    let acting = tokio::spawn(act);
+    let _aborted = AbortOnDrop(acting.abort_handle());
+    acting.await
 }
 
 struct AbortOnDrop(tokio::task::AbortHandle);

@@ -1,5 +1,6 @@
 //! The one credential an attempt's worker holds: an installation token for its repository alone. It is minted
-//! once an attempt, kept sealed, and taken back when the attempt ends (contract §1, promise 3).
+//! once an attempt, kept sealed, and taken back when the attempt ends (contract §1, promise 3). With it is kept
+//! where the attempt's machine is.
 
 use chrono::TimeDelta;
 use secrecy::SecretString;
@@ -7,14 +8,26 @@ use secrecy::SecretString;
 use super::{Context, Error};
 use crate::crypto::vault::Identity;
 use crate::db;
+use crate::db::secrets::AttemptToken;
 use crate::domain::task::{Task, TaskId};
 use crate::github;
 
 /// A token lives an hour. One that is younger than this is still good for a machine that starts now.
 const YOUNG: TimeDelta = TimeDelta::minutes(15);
 
-/// The attempt's token: the one an earlier try of its launch minted, since a machine may hold it by now, or a
-/// new one.
+/// What an earlier try of the attempt's launch kept; nothing when there was none, or when it was taken back.
+///
+/// # Errors
+/// [`Error::Db`].
+pub(super) async fn find(
+    context: &Context,
+    id: &TaskId,
+    attempt: u32,
+) -> Result<Option<AttemptToken>, Error> {
+    Ok(db::secrets::find_attempt_token(&mut *context.db.read().await?, id, attempt).await?)
+}
+
+/// The attempt's token for a machine in `fly_app`: the one that an earlier try of its launch `kept`, or a new one.
 ///
 /// # Errors
 /// [`Error::Github`], [`Error::Db`], [`Error::Credentials`].
@@ -22,13 +35,13 @@ pub(super) async fn obtain(
     context: &Context,
     github: &github::Installation,
     task: &Task,
+    kept: Option<AttemptToken>,
+    fly_app: Option<String>,
 ) -> Result<SecretString, Error> {
-    let since = context.now() - YOUNG;
-    let kept =
-        db::secrets::find_attempt_token(&mut *context.db.read().await?, &task.id, task.attempt).await?;
     match kept {
-        Some((sealed, made_at)) if made_at > since => {
-            if let Ok(token) = context.credentials.vault().open(&identity(&task.id, task.attempt), &sealed) {
+        Some(kept) if kept.made_at > context.now() - YOUNG => {
+            let identity = identity(&task.id, task.attempt);
+            if let Ok(token) = context.credentials.vault().open(&identity, &kept.sealed) {
                 return Ok(token);
             }
         }
@@ -41,8 +54,9 @@ pub(super) async fn obtain(
         .vault()
         .seal(&identity(&task.id, task.attempt), &token)
         .map_err(crate::accounts::credentials::Error::from)?;
+    let made = AttemptToken { sealed, fly_app, made_at: context.now() };
     let mut write = context.db.begin().await?;
-    db::secrets::store_attempt_token(&mut write, &task.id, task.attempt, &sealed, context.now()).await?;
+    db::secrets::store_attempt_token(&mut write, &task.id, task.attempt, &made).await?;
     db::commit(write).await?;
     Ok(token)
 }
@@ -52,9 +66,8 @@ pub(super) async fn obtain(
 /// # Errors
 /// [`Error::Github`], [`Error::Db`]; then it is still to be taken back.
 pub(super) async fn take_back(context: &Context, id: &TaskId, attempt: u32) -> Result<(), Error> {
-    let kept = db::secrets::find_attempt_token(&mut *context.db.read().await?, id, attempt).await?;
-    let Some((sealed, _)) = kept else { return Ok(()) };
-    match context.credentials.vault().open(&identity(id, attempt), &sealed) {
+    let Some(kept) = find(context, id, attempt).await? else { return Ok(()) };
+    match context.credentials.vault().open(&identity(id, attempt), &kept.sealed) {
         Ok(token) => context.github.revoke(&token).await?,
         // It expires by itself within the hour.
         Err(error) => tracing::warn!(task.id = %id, error = %error, "a token could not be taken back"),

@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::fleet::{Place, place_of};
 use super::{Context, Error, Step, attempt_token};
 use crate::domain::task::{Status, Task, TaskId};
 use crate::runner::MachineState;
@@ -47,8 +48,7 @@ async fn end_machine(
     attempt: u32,
     owed_since: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, Error> {
-    let person = context.credentials.load(task.requester.id).await?;
-    let Some(runner) = context.fleet.find(&person) else { return Ok(None) };
+    let Some(Place { runner, .. }) = place_of(context, task, attempt).await? else { return Ok(None) };
     let Some(machine) = runner.find(&task.id, attempt).await? else { return Ok(None) };
     let salvage = task.status != Status::Success && machine.state == MachineState::Running;
     let now = context.now();

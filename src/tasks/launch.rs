@@ -7,20 +7,24 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 
+use super::fleet::Place;
 use super::{Context, Error, PATIENCE, Step, attempt_token, enqueue, error_chain};
 use crate::accounts::credentials::Keyring;
-use crate::db;
+use crate::db::{self, secrets::AttemptToken};
 use crate::domain::agent::Agent;
 use crate::domain::assignment::Assignment;
 use crate::domain::job::Job;
 use crate::domain::prompt::{self, PromptInput};
 use crate::domain::report::FailureStage;
 use crate::domain::task::{Effect, Event, Phase, Status, Task, TaskId};
-use crate::github;
-use crate::runner::{LaunchSpec, Machine, Runner};
+use crate::runner::{LaunchSpec, Machine};
+use crate::{github, runner};
 
 /// What a machine may take beyond the agent's time: to clone, to push, to report.
 const AROUND_THE_AGENT: TimeDelta = TimeDelta::minutes(3);
+
+/// How often it is looked whether an earlier attempt has come to its end.
+const EARLIER_ENDS: TimeDelta = TimeDelta::seconds(1);
 
 /// Why the preflight stopped.
 enum Stop {
@@ -55,6 +59,11 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
     }
     if task.phase != Some(Phase::Launching) {
         return Ok(Step::Done);
+    }
+    let clean_up = Job::CleanUp { task: task.id.clone(), attempt };
+    if db::jobs::is_lane_owed(&mut *context.db.read().await?, &clean_up.lane()).await? {
+        // An earlier attempt's worker may still push what it saved, to the branch that this one must lease.
+        return Ok(Step::Again(context.now() + EARLIER_ENDS));
     }
     match prepare(context, &task).await {
         Ok((machine, base_branch, time_limit)) => {
@@ -94,16 +103,24 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
     })?;
     may_push(&github, task).await?;
     let person = context.credentials.load(task.requester.id).await?;
-    let runner = contract(context, task, agent, &person)?;
+    let kept = attempt_token::find(context, &task.id, task.attempt).await?;
+    let Place { runner, app, .. } = contract(context, task, agent, &person, kept.as_ref())?;
     let base_branch = base_branch(&github, task).await?;
+    let time_limit = time_limit(context.policy.task_timeout, person.settings.settings.task_timeout);
+    if kept.is_some() {
+        // An earlier try got far enough to have made the machine. It holds the token that is kept, old or not.
+        let found = runner.find(&task.id, task.attempt).await.map_err(machine_refused)?;
+        if let Some(machine) = found {
+            return Ok((machine, base_branch, time_limit));
+        }
+    }
     let agents_md = github
         .find_file(owner, name, "AGENTS.md", &repository.default_branch)
         .await
         .or_else(not_there)
         .map_err(refusal_or_later)?;
 
-    let time_limit = time_limit(context.policy.task_timeout, person.settings.settings.task_timeout);
-    let token = match attempt_token::obtain(context, &github, task).await {
+    let token = match attempt_token::obtain(context, &github, task, kept, app).await {
         Err(Error::Github(error)) => return Err(token_refused(error)),
         token => token?,
     };
@@ -145,11 +162,8 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
     let machine = &context.policy.machine;
     let spec = LaunchSpec::new(task.id.clone(), &assignment, &machine.image, machine.cpus, machine.memory_mb)
         .in_region(machine.region.clone());
-    match runner.launch(spec).await {
-        Ok(machine) => Ok((machine, base_branch, time_limit)),
-        Err(error) if error.is_temporary() => Err(error.into()),
-        Err(error) => Err(Stop::Refused(FailureStage::Launch, error.to_string())),
-    }
+    let machine = runner.launch(spec).await.map_err(machine_refused)?;
+    Ok((machine, base_branch, time_limit))
 }
 
 /// Only people who may push can start an agent (contract §5: the permission endpoint decides, never
@@ -162,6 +176,10 @@ async fn may_push(github: &github::Installation, task: &Task) -> Result<(), Stop
         .map_err(refusal_or_later)?;
     if permission.may_push() {
         return Ok(());
+    }
+    if permission == github::Permission::None {
+        // GitHub says the same of a stranger and of a repository that Porter may not see (any more).
+        github.repository(&repository.owner, &repository.name).await.map_err(refusal_or_later)?;
     }
     let message = format!(
         "Only people who may push to {} can start an agent, and {} may not. Ask a maintainer for write \
@@ -178,7 +196,8 @@ fn contract(
     task: &Task,
     agent: &Agent,
     person: &Keyring,
-) -> Result<std::sync::Arc<dyn Runner>, Stop> {
+    kept: Option<&AttemptToken>,
+) -> Result<Place, Stop> {
     let missing = agent.missing_keys(task.model.as_deref(), |key| person.keys.contains_key(key));
     let mut missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
     if context.fleet.is_fly() {
@@ -189,8 +208,9 @@ fn contract(
             missing.push("Fly app name".to_owned());
         }
     }
-    match context.fleet.find(person) {
-        Some(runner) if missing.is_empty() => Ok(runner),
+    // One attempt stays in one app, whatever the person chooses while it is launched.
+    match context.fleet.place(person, kept.and_then(|kept| kept.fly_app.as_deref())) {
+        Some(place) if missing.is_empty() => Ok(place),
         _ => {
             let message = format!(
                 "Missing: {}. Add what is missing at {}, then `@porter retry`.",
@@ -224,6 +244,10 @@ async fn base_branch(github: &github::Installation, task: &Task) -> Result<Strin
         let own =
             pull.head_repo.as_deref().is_some_and(|repo| repo.eq_ignore_ascii_case(&repository.full_name()));
         return Ok(if own && pull.state == github::State::Open { pull.head_ref } else { pull.base_ref });
+    }
+    if task.attempt > 1 {
+        // It may have got another name since the person asked.
+        return Ok(github.repository(owner, name).await.map_err(refusal_or_later)?.default_branch);
     }
     Ok(repository.default_branch.clone())
 }
@@ -285,6 +309,9 @@ fn refusal_or_later(error: github::Error) -> Stop {
         github::Error::NotFound { .. } => {
             "Porter cannot see this repository. Is the App still installed on it?".to_owned()
         }
+        github::Error::Gone { .. } => {
+            "Porter's App is no longer installed here. Install it again, then `@porter retry`.".to_owned()
+        }
         github::Error::Forbidden { message, .. } => {
             format!("GitHub does not let Porter do this ({message}). Check the App's permissions.")
         }
@@ -294,6 +321,14 @@ fn refusal_or_later(error: github::Error) -> Stop {
         _ => return Stop::Later(error.into()),
     };
     Stop::Refused(FailureStage::Preflight, advice)
+}
+
+/// The same for an error of the machines.
+fn machine_refused(error: runner::Error) -> Stop {
+    match error {
+        error if error.is_temporary() => Stop::Later(error.into()),
+        error => Stop::Refused(FailureStage::Launch, error.to_string()),
+    }
 }
 
 /// The same for the worker's token: what GitHub finds invalid about it is that the App may not push.

@@ -28,6 +28,7 @@ pub mod control;
 pub mod create;
 mod decision;
 pub mod fleet;
+pub mod forgetting;
 pub mod intake;
 pub mod launch;
 pub mod publish;
@@ -325,5 +326,5 @@ pub(crate) async fn enqueue(
     db::jobs::enqueue(write, &rows, run_at).await
 }
 
-/// How long a launch is tried, and a pull request, before the task fails with an explanation.
+/// How long a launch is tried before the task fails with an explanation.
 pub(crate) const PATIENCE: TimeDelta = TimeDelta::hours(1);

@@ -1,12 +1,17 @@
 //! A pushed branch becomes a pull request. Run by the engine; looks for its own trace first, so that twice
 //! is once.
 
-use super::{Context, Error, PATIENCE, Step};
+use chrono::TimeDelta;
+
+use super::{Context, Error, Step};
 use crate::domain::agent::Agent;
 use crate::domain::comment;
 use crate::domain::report::FailureStage;
 use crate::domain::task::{Event, Phase, Status, Task, TaskId};
 use crate::github;
+
+/// How long it is tried.
+pub(super) const PATIENCE: TimeDelta = TimeDelta::days(1);
 
 /// Opens the attempt's pull request, or adopts the one that is there, and ends the task; then asks for a
 /// review, which the task does not wait for.
@@ -34,7 +39,7 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
         }
         Err(error) => {
             let reported = task.seen_at.unwrap_or(task.updated_at);
-            if error.may_pass() && context.tried_for(reported) < PATIENCE * 24 {
+            if error.may_pass() && context.tried_for(reported) < PATIENCE {
                 return Err(error.into());
             }
             let (stage, message) = explain(&task, &error);

@@ -24,7 +24,7 @@ pub enum Recorded {
 /// How long the status comment may lag behind the worker's progress: edits count towards GitHub's limits.
 const PROGRESS_SHOWN_AFTER: TimeDelta = TimeDelta::seconds(60);
 /// The longest line kept of a worker's output, in bytes.
-const LONGEST_LINE: usize = 4096;
+const LONGEST_LINE: usize = 2048;
 /// The most lines taken from one report.
 const MOST_LINES: usize = 500;
 
@@ -81,7 +81,10 @@ pub async fn progress(context: &Context, id: &TaskId, report: Progress) -> Resul
         history.push(events::NewEvent::new(&task, events::Kind::Progress, &data));
         enqueue(&mut write, &[Job::of(&task, Effect::Reflect)], now + PROGRESS_SHOWN_AFTER).await?;
     }
-    events::append(&mut write, &history, now).await?;
+    if !history.is_empty() {
+        events::append(&mut write, &history, now).await?;
+        events::trim(&mut write, id).await?;
+    }
     db::commit(write).await?;
     context.bell.ring_for(id);
     Ok(Some(false))

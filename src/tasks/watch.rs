@@ -1,19 +1,19 @@
 //! The watchdog: looks at what is, not at what it was told. A running attempt past its deadline, silent for
-//! three minutes, or without a machine is settled; its work is saved when the branch was pushed. Machines
-//! that no running attempt owns are destroyed.
+//! three minutes, or without a machine is settled; its work is saved when the branch was pushed. So is one whose
+//! launch or publishing does not come to an end by itself. Machines that no running attempt owns are destroyed.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 
-use super::{Context, Error, error_chain};
+use super::fleet::{Place, place_of};
+use super::{Context, Error, PATIENCE, error_chain, publish};
 use crate::db;
 use crate::domain::report::FailureStage;
 use crate::domain::task::{Event, Phase, Status, Task};
 use crate::github;
-use crate::runner::{MachineState, Runner};
+use crate::runner::MachineState;
 
 /// After this silence it is looked whether the machine is still there: who has ended says no more. A worker that
 /// cannot get through stays and tries.
@@ -25,6 +25,9 @@ const SILENT: TimeDelta = TimeDelta::minutes(3);
 const AFTER_AN_OUTAGE: TimeDelta = TimeDelta::seconds(45);
 /// How long an attempt that should be settled waits for GitHub to say whether its branch is there.
 const ASK_GITHUB_FOR: TimeDelta = TimeDelta::minutes(30);
+/// How much longer than it is to be tried a launch or a publishing may take: the job itself, which knows why, is to
+/// end the attempt first. Longer than any job may run.
+const OVERDUE: TimeDelta = TimeDelta::minutes(10);
 /// How many attempts are looked at side by side.
 const AT_ONCE: usize = 8;
 
@@ -33,12 +36,16 @@ const AT_ONCE: usize = 8;
 /// # Errors
 /// [`Error::Db`]; what goes wrong with one attempt does not keep the others from being looked at.
 pub async fn look(context: &Context) -> Result<(), Error> {
-    let mut working = db::tasks::list_running(&mut *context.db.read().await?).await?;
-    working.retain(|task| task.phase == Some(Phase::Working));
-    let missing = missing_machines(context, &working).await?;
-    let looks = working.iter().map(|task| async {
+    let running = db::tasks::list_running(&mut *context.db.read().await?).await?;
+    let missing = missing_machines(context, &running).await?;
+    let looks = running.iter().map(|task| async {
         let missing = task.machine_id.as_ref().is_some_and(|id| missing.contains(id));
-        if let Err(error) = look_at(context, task, missing).await {
+        let looked = match task.phase {
+            Some(Phase::Launching) => look_at_launch(context, task).await,
+            Some(Phase::Publishing) => look_at_publishing(context, task).await,
+            _ => look_at(context, task, missing).await,
+        };
+        if let Err(error) = looked {
             let error = error_chain(&error);
             tracing::warn!(task.id = %task.id, error, "the attempt could not be looked at");
         }
@@ -65,29 +72,51 @@ async fn look_at(context: &Context, task: &Task, missing: bool) -> Result<(), Er
     Ok(())
 }
 
+async fn look_at_launch(context: &Context, task: &Task) -> Result<(), Error> {
+    if context.tried_for(task.started_at.unwrap_or(task.queued_at)) < PATIENCE + OVERDUE {
+        return Ok(());
+    }
+    let message = "Porter could not start a machine within an hour. `@porter retry` tries again.".to_owned();
+    tracing::error!(task.id = %task.id, task.attempt = task.attempt, "a launch never ended; the watchdog ends it");
+    context.end_attempt(task, Event::Failed { stage: FailureStage::Launch, message }).await
+}
+
+async fn look_at_publishing(context: &Context, task: &Task) -> Result<(), Error> {
+    if context.tried_for(heard_at(task)) < publish::PATIENCE + OVERDUE {
+        return Ok(());
+    }
+    let message = format!(
+        "Porter could not open the pull request within a day; the work is on `{}`. `@porter retry` tries again.",
+        task.id.branch()
+    );
+    tracing::error!(task.id = %task.id, task.attempt = task.attempt, "a publishing never ended; the watchdog ends it");
+    context.end_attempt(task, Event::Failed { stage: FailureStage::Pr, message }).await
+}
+
 fn heard_at(task: &Task) -> DateTime<Utc> {
     task.seen_at.unwrap_or(task.updated_at)
 }
 
-/// Where machines are, and which of them should be there.
-struct Place {
-    runner: Arc<dyn Runner>,
-    expected: BTreeSet<String>,
-}
-
 /// The machines of these attempts that have been silent for a while and that a list does not show as alive: one
 /// question for each place where machines are.
-async fn missing_machines(context: &Context, working: &[Task]) -> Result<BTreeSet<String>, Error> {
-    let quiet = working.iter().filter(|task| context.now() - heard_at(task) >= LISTEN_FOR);
-    let mut places: BTreeMap<Option<String>, Place> = BTreeMap::new();
+async fn missing_machines(context: &Context, running: &[Task]) -> Result<BTreeSet<String>, Error> {
+    let working = running.iter().filter(|task| task.phase == Some(Phase::Working));
+    let quiet = working.filter(|task| context.now() - heard_at(task) >= LISTEN_FOR);
+    // Which machines should be where.
+    let mut places: Vec<(Place, BTreeSet<String>)> = Vec::new();
     for task in quiet {
-        let person = context.credentials.load(task.requester.id).await?;
-        let (Some(runner), Some(id)) = (context.fleet.find(&person), &task.machine_id) else { continue };
-        let place = places.entry(person.fly_app);
-        place.or_insert_with(|| Place { runner, expected: BTreeSet::new() }).expected.insert(id.clone());
+        let (Some(id), Some(place)) = (&task.machine_id, place_of(context, task, task.attempt).await?) else {
+            continue;
+        };
+        match places.iter_mut().find(|(known, _)| known.is_same(&place)) {
+            Some((_, expected)) => {
+                expected.insert(id.clone());
+            }
+            None => places.push((place, BTreeSet::from([id.clone()]))),
+        }
     }
     let mut missing = BTreeSet::new();
-    for (app, Place { runner, mut expected }) in places {
+    for (Place { runner, app, .. }, mut expected) in places {
         match runner.list().await {
             Ok(machines) => {
                 for machine in machines.iter().filter(|machine| machine.state != MachineState::Gone) {
@@ -105,9 +134,10 @@ async fn missing_machines(context: &Context, working: &[Task]) -> Result<BTreeSe
 
 /// Whether the machine itself is gone: a list may lag behind.
 async fn machine_is_gone(context: &Context, task: &Task) -> Result<bool, Error> {
-    let person = context.credentials.load(task.requester.id).await?;
-    let (Some(runner), Some(id)) = (context.fleet.find(&person), &task.machine_id) else { return Ok(false) };
-    let machine = runner.find_by_id(id).await?;
+    let (Some(id), Some(place)) = (&task.machine_id, place_of(context, task, task.attempt).await?) else {
+        return Ok(false);
+    };
+    let machine = place.runner.find_by_id(id).await?;
     Ok(machine.is_none_or(|machine| machine.state == MachineState::Gone))
 }
 
@@ -151,16 +181,17 @@ async fn pushed_head(context: &Context, task: &Task) -> Result<Option<String>, g
 pub async fn reap(context: &Context) -> Result<(), Error> {
     let since = context.now() - TimeDelta::days(1);
     let people = db::tasks::list_requesters_since(&mut *context.db.read().await?, since).await?;
-    let mut seen = BTreeSet::new();
+    let mut seen: Vec<Place> = Vec::new();
     for person in people {
         let person = context.credentials.load(person).await?;
-        let Some(runner) = context.fleet.find(&person) else { continue };
-        if !seen.insert(person.fly_app.clone()) {
+        let Some(place) = context.fleet.place(&person, None) else { continue };
+        if seen.iter().any(|known| known.is_same(&place)) {
             continue;
         }
-        if let Err(error) = reap_fleet(context, runner.as_ref()).await {
-            tracing::warn!(fly.app = person.fly_app, error = %error, "machines could not be looked at");
+        if let Err(error) = reap_fleet(context, place.runner.as_ref()).await {
+            tracing::warn!(fly.app = place.app, error = %error, "machines could not be looked at");
         }
+        seen.push(place);
     }
     Ok(())
 }

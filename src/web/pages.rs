@@ -13,6 +13,9 @@ use crate::db::events::Event;
 use crate::domain::agent::Agent;
 use crate::domain::task::Task;
 
+/// How much of a task's history its page shows: the end of it.
+const MOST_LINES: i64 = 2000;
+
 #[derive(Template)]
 #[template(path = "home.html")]
 struct Home {
@@ -69,7 +72,7 @@ pub(super) async fn task(
         return Ok((StatusCode::NOT_FOUND, page).into_response());
     };
     let mut connection = service.context.db.read().await?;
-    let events = crate::db::events::list_after(&mut connection, &task.id, 0, 2000).await?;
+    let events = crate::db::events::list_last(&mut connection, &task.id, MOST_LINES).await?;
     let agent = Agent::find(&task.agent).map_or(task.agent.as_str(), |agent| agent.name).to_owned();
     let lines = events.iter().map(line).collect();
     Ok(render(&TaskPage { task, agent, lines })?.into_response())

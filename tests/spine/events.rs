@@ -148,3 +148,26 @@ async fn many_lines_at_once_are_all_told() {
     world.status_comment(issue, &id);
     world.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_an_agent_that_talks_too_much_the_last_words_are_kept_and_shown() {
+    let world = Plan::silent().start().await;
+    let issue = world.issue().await;
+    let id = world.ask(issue, ADA, "@porter mock").await;
+    world.working(&id).await;
+    for batch in 0..10 {
+        let lines: Vec<String> = (0..500).map(|number| format!("line {batch}.{number}.")).collect();
+        let body = json!({ "task_id": id, "attempt": 1, "events": lines });
+        world.call_back("progress", &world.token(&id, 1), &body).await.expect(200);
+    }
+    world.fail(&id).await;
+    let told = Stream::open(&world, &id, None).await.rest().await;
+    let lines: Vec<&str> = told.iter().filter_map(|(_, _, data)| data["line"].as_str()).collect();
+    assert!(lines.len() <= 4000, "{} lines are kept", lines.len());
+    assert_eq!(lines.last(), Some(&"line 9.499."));
+    assert_eq!(statuses(&told), ["queued", "running", "failed"]);
+    let page = world.get(ADA, &format!("/tasks/{id}")).await.expect(200);
+    assert!(page.text.contains("line 9.499.") && !page.text.contains("line 1.0."), "it shows the end");
+    world.status_comment(issue, &id);
+    world.close().await;
+}

@@ -212,3 +212,56 @@ async fn an_outage_of_an_hour_at_launch_ends_the_task_with_words() {
     says(&world, issue, &task, &["tried for an hour", "@porter retry"]);
     world.close().await;
 }
+
+/// A task that is launched only after `happens`; what its person reads in the API then.
+async fn launched_after(world: &World, happens: impl Future<Output = ()>) -> Task {
+    world.github.inject(Fault::outage(Effect::Status(503)));
+    let issue = world.issue().await;
+    let id = world.ask(issue, ADA, "@porter mock").await;
+    happens.await;
+    world.github.clear_faults();
+    let task = world.ended(&id).await;
+    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Preflight)));
+    task
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_is_taken_off_ends_the_task_at_once() {
+    let world = Plan::silent().start().await;
+    let taken_off = async { world.github.uninstall("acme").await.unwrap() };
+    let task = launched_after(&world, taken_off).await;
+    let message = task.error_message.unwrap_or_default();
+    assert!(message.contains("no longer installed"), "{message}");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_that_is_taken_out_is_not_held_against_the_person() {
+    let world = Plan::silent().start().await;
+    let taken_out = async { world.github.select_repositories("acme", &[]).await.unwrap() };
+    let task = launched_after(&world, taken_out).await;
+    let message = task.error_message.unwrap_or_default();
+    assert!(message.contains("cannot see this repository"), "{message}");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_does_not_insist_on_a_base_branch_that_nobody_named() {
+    let world = Plan::silent().start().await;
+    world.github.commit(REPO, "feature", &[File::text("a.txt", "a\n")], "A").await.unwrap();
+    let pull = world.open_pull(BOB, "feature", "By hand").await;
+    let id = world.ask(pull, ADA, "@porter mock").await;
+    assert_eq!(world.working(&id).await.base_branch.as_deref(), Some("feature"));
+    world.fail(&id).await;
+    let branch = format!("/repos/{REPO}/branches/feature");
+    world.github.inject(Fault::before(reqwest::Method::GET, branch, Effect::Status(404)).always());
+    world.post(ADA, &format!("/api/tasks/{id}/retry"), &json!({})).await.expect(202);
+    let task = world.task_when(&id, "it is launched or refused", |task| {
+        task.attempt == 2 && (task.machine_id.is_some() || task.status.is_terminal())
+    });
+    let task = task.await;
+    assert_eq!(task.error_message, None);
+    world.fail(&id).await;
+    world.status_comment(pull, &id);
+    world.close().await;
+}

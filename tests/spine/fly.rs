@@ -231,3 +231,74 @@ async fn a_long_prompt_goes_as_a_file() {
     world.status_comment(issue, &id);
     close(world, &fly).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_is_looked_for_where_it_was_made_whatever_app_is_chosen_since() {
+    let fly = FakeFly::start().await;
+    for app in ["adas-app", "adas-other-app"] {
+        fly.add_app(app, "ada-org", ADAS_TOKEN);
+    }
+    let world = Plan::fly(&fly).start().await;
+    world.set(ADA, &json!({ "flyAppName": "adas-app" })).await;
+    world.store_key(ADA, "fly", "FLY_API_TOKEN", ADAS_TOKEN).await;
+    let (issue, id) = at_work(&world).await;
+    world.set(ADA, &json!({ "flyAppName": "adas-other-app" })).await;
+    world.clock.advance(TimeDelta::seconds(46));
+    watch::look(world.porter()).await.unwrap();
+    let task = world.task(&id).await;
+    assert_eq!(task.status, Status::Running, "its machine lives: {task:#?}");
+    world.post(ADA, &format!("/api/tasks/{id}/stop"), &json!({})).await.expect(202);
+    world.ended(&id).await;
+    world.status_comment(issue, &id);
+    // None is left living, which every test here ends by looking at.
+    close(world, &fly).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_persons_bad_token_does_not_hide_the_machines_of_others() {
+    let fly = FakeFly::start().await;
+    let world = world(&fly).await;
+    let (adas_issue, adas) = at_work(&world).await;
+    let bobs_issue = world.issue().await;
+    let bobs = world.ask(bobs_issue, BOB, "@porter mock").await;
+    let machine = world.working(&bobs).await.machine_id.expect("a machine");
+    world.store_key(ADA, "fly", "FLY_API_TOKEN", "fm2_a-token-that-nobody-knows").await;
+    fly.exited(&machine);
+    world.clock.advance(TimeDelta::seconds(46));
+    watch::look(world.porter()).await.unwrap();
+    assert_eq!(world.task(&adas).await.status, Status::Running);
+    let task = world.ended(&bobs).await;
+    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Callback)));
+    world.store_key(ADA, "fly", "FLY_API_TOKEN", TOKEN).await;
+    world.fail(&adas).await;
+    world.status_comment(adas_issue, &adas);
+    world.status_comment(bobs_issue, &bobs);
+    close(world, &fly).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_an_earlier_try_made_keeps_the_token_it_holds() {
+    let fly = FakeFly::start().await;
+    let mut world = world(&fly).await;
+    let (tell, mut made) = tokio::sync::mpsc::unbounded_channel();
+    fly.on(move |happening| {
+        tell.send(happening).ok();
+    });
+    fly.next(1, Call::Create, Fault::SilenceAfterEffect);
+    let issue = world.issue().await;
+    let id = world.ask(issue, ADA, "@porter mock").await;
+    made.recv().await.expect("a machine is made");
+    world.kill_porter().await;
+    world.clock.advance(TimeDelta::minutes(20));
+    world.start_porter().await;
+    let task = world.working(&id).await;
+    assert_eq!(task.machine_id, Some(only_machine(&fly).id));
+    let tokens = world.github.issued_tokens().into_iter();
+    let mut workers = tokens.filter(|token| !token.permissions.contains_key("issues"));
+    assert_eq!(workers.next().map(|token| token.is_live), Some(true), "it is to push with it");
+    assert_eq!(workers.next().map(|token| token.is_live), None, "and nobody holds another");
+    world.succeed(&id).await;
+    world.only_pull();
+    world.status_comment(issue, &id);
+    close(world, &fly).await;
+}

@@ -10,6 +10,7 @@ mod control_words;
 mod events;
 mod failures;
 mod fly;
+mod forgetting;
 mod github_faults;
 mod health;
 mod installations;

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use porter::demo::standin::IssuedToken;
-use porter::domain::task::Status;
+use porter::domain::task::{Phase, Status};
 use serde_json::json;
 
 use crate::world::{ADA, BOB, Plan, REPO, World};
@@ -129,5 +129,23 @@ async fn a_worker_that_has_ended_is_not_waited_for() {
     let world = Plan::silent().start().await;
     let took = time_to_end(&world).await;
     assert!(took < TimeDelta::seconds(15), "it took {took}");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_gets_its_machine_only_once_the_stopped_attempts_machine_is_gone() {
+    let world = Plan::stubborn().start().await;
+    let issue = world.issue().await;
+    let id = world.ask(issue, ADA, "@porter mock go").await;
+    world.working(&id).await;
+    world.post(ADA, &format!("/api/tasks/{id}/stop"), &json!({})).await.expect(202);
+    world.post(ADA, &format!("/api/tasks/{id}/retry"), &json!({})).await.expect(202);
+    let works = |task: &porter::domain::task::Task| task.phase == Some(Phase::Working);
+    let task = world.task_in_time(&id, "its second machine works", works).await;
+    assert_eq!(task.attempt, 2);
+    let attempts: Vec<u32> = world.machines().await.iter().map(|machine| machine.attempt).collect();
+    assert_eq!(attempts, [2], "what the first one saves must not come between");
+    world.fail(&id).await;
+    world.status_comment(issue, &id);
     world.close().await;
 }

@@ -1,9 +1,11 @@
 //! What the watchdog makes good, and what it ends (contract §6): lost reports, silence, lost machines.
 
 use chrono::TimeDelta;
+use porter::demo::standin::{Effect, Fault, File};
 use porter::domain::report::FailureStage;
-use porter::domain::task::{Status, Task, TaskId};
+use porter::domain::task::{Phase, Status, Task, TaskId};
 use porter::tasks::watch;
+use reqwest::Method;
 use serde_json::json;
 
 use crate::world::{ADA, Plan, REPO, World};
@@ -50,7 +52,6 @@ async fn work_that_was_pushed_is_published_although_the_report_never_came() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_worker_saved_of_an_unfinished_run_is_not_published() {
-    use porter::demo::standin::File;
     let world = Plan::hasty().start().await;
     let (issue, id) = at_work(&world).await;
     let message = "Unfinished: x\n\nPorter-Result: unfinished\n";
@@ -146,5 +147,57 @@ async fn machines_that_nobody_owns_are_destroyed() {
     assert_eq!(left.iter().map(|machine| machine.attempt).collect::<Vec<_>>(), [1], "{left:?}");
     world.fail(&id).await;
     world.status_comment(issue, &id);
+    world.close().await;
+}
+
+/// Lets time pass in which none of the task's jobs comes to an end, as when each panics; then looks.
+async fn look_after_idle(world: &mut World, minutes: i64, id: &TaskId) -> Task {
+    world.stop_porter().await;
+    let context = world.context_without_engine().await;
+    world.clock.advance(TimeDelta::minutes(minutes));
+    watch::look(&context).await.unwrap();
+    let task = context.load(id).await.unwrap();
+    context.db.close().await;
+    drop(context);
+    world.start_porter().await;
+    task
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_launch_that_never_comes_to_an_end_does_not_keep_its_place() {
+    let mut world = Plan::silent().start().await;
+    let issue = world.issue().await;
+    let permission = format!("/repos/{REPO}/collaborators");
+    world.github.inject(Fault::before(Method::GET, permission, Effect::Status(502)).always());
+    let id = world.ask(issue, ADA, "@porter mock").await;
+    world.task_when(&id, "it is admitted", |task| task.phase == Some(Phase::Launching)).await;
+    let task = look_after_idle(&mut world, 65, &id).await;
+    assert_eq!(task.status, Status::Running, "the launch itself is to say why");
+    let task = look_after_idle(&mut world, 71, &id).await;
+    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Launch)));
+    world.github.clear_faults();
+    world.ended(&id).await;
+    let comment = world.status_comment(issue, &id);
+    assert!(comment.body.contains("could not start a machine within an hour"), "{}", comment.body);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publishing_that_never_comes_to_an_end_does_not_keep_its_place() {
+    let mut world = Plan::silent().start().await;
+    let (issue, id) = at_work(&world).await;
+    let pulls = format!("/repos/{REPO}/pulls");
+    world.github.inject(Fault::before(Method::POST, pulls, Effect::Status(502)).always());
+    let commit = world.push(&id).await;
+    world.report_success(&world.task(&id).await, &commit).await.expect(200);
+    let task = look_after_idle(&mut world, 23 * 60, &id).await;
+    assert_eq!(task.phase, Some(Phase::Publishing), "an outage of GitHub is waited out");
+    let task = look_after_idle(&mut world, 25 * 60, &id).await;
+    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Pr)));
+    world.github.clear_faults();
+    world.ended(&id).await;
+    assert!(world.pulls().is_empty());
+    let comment = world.status_comment(issue, &id);
+    assert!(comment.body.contains("could not open the pull request within a day"), "{}", comment.body);
     world.close().await;
 }

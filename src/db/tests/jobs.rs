@@ -79,6 +79,24 @@ async fn a_job_asked_for_while_it_runs_runs_once_more() {
 }
 
 #[tokio::test]
+async fn a_job_asked_for_later_while_it_runs_waits_until_then_unless_somebody_asks_sooner() {
+    let (_folder, db) = with(&[job("a", "a", 0)]).await;
+    let mut writer = db.writer().await.unwrap();
+    let (soon, late) = (TimeDelta::seconds(20), TimeDelta::seconds(50));
+    let mut at = TimeDelta::zero();
+    for (asked, runs) in [(vec![late, late], late), (vec![late, soon, late], soon)] {
+        let running = claimed(&mut writer, at, &[]).await.remove(0);
+        for after in asked {
+            enqueue(&mut writer, &[job("a", "a", 0)], start() + at + after).await.unwrap();
+        }
+        finish(&mut writer, &running, start() + at).await.unwrap();
+        at += runs;
+        assert!(claimed(&mut writer, at - TimeDelta::seconds(1), &[]).await.is_empty());
+    }
+    assert_eq!(claimed(&mut writer, at, &[]).await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_wait_that_is_not_the_jobs_fault_does_not_count() {
     let (_folder, db) = with(&[job("a", "a", 0)]).await;
     let mut writer = db.writer().await.unwrap();
@@ -104,6 +122,6 @@ async fn a_new_engine_takes_over_what_a_dead_one_had_claimed() {
     let (_folder, db) = with(&[job("a", "a", 0)]).await;
     let mut writer = db.writer().await.unwrap();
     claimed(&mut writer, TimeDelta::zero(), &[]).await;
-    assert_eq!(release_all(&mut writer).await.unwrap(), 1);
+    assert_eq!(release_all(&mut writer, start()).await.unwrap(), 1);
     assert_eq!(claimed(&mut writer, TimeDelta::zero(), &[]).await[0].tries, 2);
 }

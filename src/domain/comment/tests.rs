@@ -31,6 +31,7 @@ fn task(status: Status) -> Task {
         agent: "claude-code".into(),
         model: None,
         base_branch: Some("main".into()),
+        base_settled: true,
         repository: Repository {
             id: 1,
             owner: "acme".into(),

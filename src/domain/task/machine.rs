@@ -105,6 +105,7 @@ pub fn decide(task: &Task, event: Event, now: DateTime<Utc>) -> Result<(Task, Ve
         {
             next.phase = Some(Phase::Working);
             next.machine_id = Some(machine_id);
+            next.base_settled = task.base_branch.is_none();
             next.base_branch = Some(base_branch);
             next.seen_at = Some(now);
             next.deadline_at = Some(deadline);
@@ -144,6 +145,9 @@ pub fn decide(task: &Task, event: Event, now: DateTime<Utc>) -> Result<(Task, Ve
             let fresh = Task {
                 status: Queued,
                 attempt: task.attempt + 1,
+                // What nobody named is settled anew: it may be gone by now.
+                base_branch: if task.base_settled { None } else { next.base_branch },
+                base_settled: false,
                 queued_at: now,
                 progress: 0,
                 activity: None,

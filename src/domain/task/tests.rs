@@ -195,3 +195,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_retry_keeps_the_base_branch_that_was_named_and_forgets_the_one_that_was_settled() {
+    let deadline = now() + TimeDelta::hours(1);
+    for named in [None, Some("next".to_owned())] {
+        let mut task = Task { base_branch: named.clone(), ..queued() };
+        for event in [
+            Event::Admitted { deadline },
+            Event::Launched { machine_id: "m".to_owned(), base_branch: "next".to_owned(), deadline },
+            Event::Stopped { message: "Stopped by ada.".to_owned() },
+        ] {
+            task = decide(&task, event, now()).unwrap().0;
+        }
+        assert_eq!(task.base_branch.as_deref(), Some("next"));
+        let (task, _) = decide(&task, Event::Retried, now()).unwrap();
+        assert_eq!(task.base_branch, named);
+    }
+}
