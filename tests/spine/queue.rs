@@ -1,16 +1,16 @@
 //! Whose turn it is (contract §6): caps under a burst, priority, age, and the place in the line.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use porter::db;
-use porter::domain::task::{Status, TaskId};
-use porter::tasks::admission;
+use porter::domain::task::{Status, Task, TaskId};
+use porter::tasks::{Context, admission};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::world::people::accepted;
-use crate::world::{ADA, BOB, Plan, REPO, World};
+use crate::world::{ADA, BOB, PATIENCE, Plan, REPO, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_burst_of_thirty_mentions_never_runs_more_than_the_caps_allow() {
@@ -27,24 +27,15 @@ async fn a_burst_of_thirty_mentions_never_runs_more_than_the_caps_allow() {
     let watched = watch_running(&world);
     let deliveries = world.github.comment_at_once(REPO, &comments).await.unwrap();
     let mut waiting: Vec<TaskId> = deliveries.iter().map(accepted).collect();
-    let mut most_of_one = 0;
+    running_when(&world, 3).await;
     while !waiting.is_empty() {
-        let running = db::tasks::list_running(&mut world.porter().db.read().await.unwrap()).await.unwrap();
-        for who in [ADA, BOB] {
-            let own = running.iter().filter(|task| task.requester.id == who.id).count();
-            assert!(own <= 2, "{own} of {}'s tasks run", who.login);
-            most_of_one = most_of_one.max(own);
-        }
-        let Some(task) = running.first() else {
-            world.porter().bell.follow().recv().await.unwrap();
-            continue;
-        };
-        let task = world.working(&task.id).await;
+        let running = running_when(&world, 1).await;
+        let task = world.working(&running[0].id).await;
         world.report_failure(&task).await.expect(200);
         waiting.retain(|id| *id != task.id);
     }
-    let most = watched.end().await;
-    assert_eq!((most, most_of_one), (3, 2), "the caps were reached, and kept");
+    let (most, most_of_one) = watched.end().await;
+    assert!(most <= 3 && most_of_one <= 2, "{most} ran side by side, {most_of_one} of one person");
     world.drained().await;
     for (delivery, (issue, ..)) in deliveries.iter().zip(&comments) {
         let id = accepted(delivery);
@@ -54,36 +45,60 @@ async fn a_burst_of_thirty_mentions_never_runs_more_than_the_caps_allow() {
     world.close().await;
 }
 
+async fn running(context: &Context) -> Vec<Task> {
+    db::tasks::list_running(&mut context.db.read().await.unwrap()).await.unwrap()
+}
+
+/// Waits until at least so many tasks run.
+async fn running_when(world: &World, enough: usize) -> Vec<Task> {
+    let began = Instant::now();
+    let mut bell = world.porter().bell.follow();
+    loop {
+        let running = running(world.porter()).await;
+        if running.len() >= enough {
+            return running;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited in vain until {enough} tasks run: {running:#?}");
+        // A ring may be missed by one who lags; then the rows are looked at all the same.
+        tokio::time::timeout(Duration::from_millis(500), bell.recv()).await.ok();
+    }
+}
+
 /// Counts running tasks at every ring of the bell.
 struct Watched {
-    most: Arc<AtomicUsize>,
     stop: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
+    task: JoinHandle<(usize, usize)>,
 }
 
 impl Watched {
-    async fn end(self) -> usize {
+    /// How many ran side by side at most: of all people, and of one.
+    async fn end(self) -> (usize, usize) {
         self.stop.cancel();
-        self.task.await.unwrap();
-        self.most.load(Ordering::SeqCst)
+        self.task.await.unwrap()
     }
 }
 
 fn watch_running(world: &World) -> Watched {
-    let (most, stop) = (Arc::<AtomicUsize>::default(), CancellationToken::new());
-    let (context, seen, ended) = (world.porter().clone(), most.clone(), stop.clone());
+    let stop = CancellationToken::new();
+    let (context, ended) = (world.porter().clone(), stop.clone());
     let task = tokio::spawn(async move {
         let mut bell = context.bell.follow();
+        let (mut most, mut most_of_one) = (0, 0);
         while !ended.is_cancelled() {
-            let running = db::tasks::list_running(&mut context.db.read().await.unwrap()).await.unwrap().len();
-            seen.fetch_max(running, Ordering::SeqCst);
+            let running = running(&context).await;
+            most = most.max(running.len());
+            for who in [ADA, BOB] {
+                let own = running.iter().filter(|task| task.requester.id == who.id).count();
+                most_of_one = most_of_one.max(own);
+            }
             tokio::select! {
                 _ = bell.recv() => {}
                 () = ended.cancelled() => {}
             }
         }
+        (most, most_of_one)
     });
-    Watched { most, stop, task }
+    Watched { stop, task }
 }
 
 /// A world in which one task runs, and others wait behind it with these words.
@@ -104,7 +119,7 @@ async fn line(words: &[&str]) -> (World, Vec<(u64, TaskId)>) {
 async fn run_in_order(world: &World, tasks: &[(u64, TaskId)]) -> Vec<usize> {
     let mut order = Vec::new();
     for _ in tasks {
-        let running = db::tasks::list_running(&mut world.porter().db.read().await.unwrap()).await.unwrap();
+        let running = running(world.porter()).await;
         let [task] = running.as_slice() else { panic!("one task runs: {running:#?}") };
         order.push(tasks.iter().position(|(_, id)| *id == task.id).unwrap());
         let task = world.working(&task.id).await;
