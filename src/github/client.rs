@@ -14,7 +14,7 @@ use super::installation::{Installation, Shared};
 use super::jwt::AppKey;
 use super::pages::Pages;
 use super::request::Request;
-use super::throttle::{Patience, Throttle};
+use super::throttle::{Throttle, outlasting_limits};
 use super::wire::{Answer, Wire};
 use crate::clock::Clock;
 
@@ -94,13 +94,7 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub(super) async fn send(&self, request: &Request) -> Result<Answer, Error> {
-        let mut patience = Patience::new();
-        loop {
-            let outcome = self.send_once(request).await;
-            if !patience.outlasts(&outcome, self.clock()).await {
-                return outcome;
-            }
-        }
+        outlasting_limits(self.clock(), || self.send_once(request)).await
     }
 
     async fn send_once(&self, request: &Request) -> Result<Answer, Error> {

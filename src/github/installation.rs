@@ -16,7 +16,7 @@ use super::client::Client;
 use super::error::Error;
 use super::pages::Pages;
 use super::request::Request;
-use super::throttle::{Patience, Throttle};
+use super::throttle::{Throttle, outlasting_limits};
 use super::wire::Answer;
 
 /// A token this close to its end is not used for another call.
@@ -141,13 +141,7 @@ impl Installation {
     /// # Errors
     /// See [`Error`].
     pub(super) async fn send(&self, request: &Request) -> Result<Answer, Error> {
-        let mut patience = Patience::new();
-        loop {
-            let outcome = self.send_once(request).await;
-            if !patience.outlasts(&outcome, self.client.clock()).await {
-                return outcome;
-            }
-        }
+        outlasting_limits(self.client.clock(), || self.send_once(request)).await
     }
 
     async fn send_once(&self, request: &Request) -> Result<Answer, Error> {

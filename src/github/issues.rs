@@ -85,6 +85,10 @@ struct LabelBody {
     name: String,
 }
 
+fn names(labels: Vec<LabelBody>) -> Vec<String> {
+    labels.into_iter().map(|label| label.name).collect()
+}
+
 #[derive(Deserialize)]
 struct AssigneesBody {
     #[serde(default)]
@@ -209,7 +213,7 @@ impl Installation {
     pub async fn list_labels(&self, owner: &str, repo: &str, issue: i64) -> Result<Vec<String>, Error> {
         let route = "/repos/{owner}/{repo}/issues/{issue_number}/labels";
         let labels: Vec<LabelBody> = self.list(Request::get(route, &[&owner, &repo, &issue])?).await?;
-        Ok(labels.into_iter().map(|label| label.name).collect())
+        Ok(names(labels))
     }
 
     /// Adds labels, and gives all that the issue then has; those that are there stay, those the repository lacks
@@ -228,7 +232,7 @@ impl Installation {
         let route = "/repos/{owner}/{repo}/issues/{issue_number}/labels";
         let request = Request::post(route, &[&owner, &repo, &issue], json!({"labels": labels}))?;
         let labels: Vec<LabelBody> = self.load(&request).await?;
-        Ok(labels.into_iter().map(|label| label.name).collect())
+        Ok(names(labels))
     }
 
     /// Takes a label off: `DELETE /repos/{owner}/{repo}/issues/{issue_number}/labels/{name}`. One that is not

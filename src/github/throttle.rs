@@ -20,7 +20,7 @@ const UNSTATED_WAIT: TimeDelta = TimeDelta::minutes(1);
 /// No answer makes Porter wait longer than this: GitHub's own windows are an hour.
 const LONGEST_WAIT: TimeDelta = TimeDelta::hours(2);
 
-/// Limits that end within this time are waited out where the call is made; see [`Patience`].
+/// For so long limits are waited out where the call is made; see [`outlasting_limits`].
 const WAITED_OUT: TimeDelta = TimeDelta::seconds(3);
 /// A limit that asks for no pause at all still gets this one.
 const SHORTEST_WAIT: TimeDelta = TimeDelta::milliseconds(250);
@@ -89,29 +89,27 @@ pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Dat
     Some(at.clamp(now, now + LONGEST_WAIT))
 }
 
-/// What one call has left of the time for which it waits out limits.
+/// Makes a call, and makes it again after a limit that ends soon, for as long as [`WAITED_OUT`] lasts.
 ///
 /// A call that fails ends what it is part of, which later begins at its first call. While limits are short and
 /// frequent, the watchdog's look at a pushed branch, say, would hardly ever come to its end.
-#[derive(Debug)]
-pub(super) struct Patience(TimeDelta);
-
-impl Patience {
-    /// All of it.
-    pub(super) fn new() -> Self {
-        Self(WAITED_OUT)
-    }
-
-    /// Waits until a limit that made the call fail is over, if that is soon; then the same call is right again.
-    pub(super) async fn outlasts<T>(&mut self, outcome: &Result<T, Error>, clock: &Clock) -> bool {
-        let Err(Error::RateLimited { until, .. }) = outcome else { return false };
+///
+/// # Errors
+/// Those of the call.
+pub(super) async fn outlasting_limits<T, Call: Future<Output = Result<T, Error>>>(
+    clock: &Clock,
+    mut call: impl FnMut() -> Call,
+) -> Result<T, Error> {
+    let mut left = WAITED_OUT;
+    loop {
+        let outcome = call().await;
+        let Err(Error::RateLimited { until, .. }) = &outcome else { return outcome };
         let wait = (*until - clock.now()).max(SHORTEST_WAIT);
-        if wait > self.0 {
-            return false;
+        if wait > left {
+            return outcome;
         }
-        self.0 -= wait;
+        left -= wait;
         tokio::time::sleep(wait.to_std().unwrap_or_default()).await;
-        true
     }
 }
 
@@ -294,17 +292,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn patience_is_for_short_limits_and_comes_to_an_end() {
+    async fn short_limits_are_waited_out_and_that_comes_to_an_end() {
         let clock = Clock::fixed(instant(NOW));
         let call = super::super::request::Request::get("/app", &[]).expect("a request").call();
-        let limit = |seconds: i64| {
-            Err::<(), _>(Error::RateLimited { until: instant(NOW + seconds), call: call.clone() })
+        // How often a call is made that meets these limits, and whether it then succeeds.
+        let made = async |limits: &[i64]| {
+            let mut tries = 0;
+            let outcome = outlasting_limits(&clock, || {
+                tries += 1;
+                let limit = limits.get(tries - 1).map(|seconds| instant(NOW + seconds));
+                let limited = limit.map(|until| Error::RateLimited { until, call: call.clone() });
+                std::future::ready(limited.map_or(Ok(()), Err))
+            });
+            let succeeded = outcome.await.is_ok();
+            (tries, succeeded)
         };
-        assert!(!Patience::new().outlasts(&limit(4), &clock).await, "too long");
-        assert!(!Patience::new().outlasts(&Ok(()), &clock).await, "no limit");
-        let mut patience = Patience(SHORTEST_WAIT);
-        assert!(patience.outlasts(&limit(-1), &clock).await);
-        assert!(!patience.outlasts(&limit(-1), &clock).await, "it waited as long as it would");
+        assert_eq!(made(&[]).await, (1, true), "no limit");
+        assert_eq!(made(&[-1]).await, (2, true), "a short one");
+        assert_eq!(made(&[4]).await, (1, false), "too long");
+        assert_eq!(made(&[-1, 3]).await, (2, false), "each short enough, together too long");
     }
 
     #[test]
