@@ -73,24 +73,38 @@ async fn look_at(context: &Context, task: &Task, missing: bool) -> Result<(), Er
 }
 
 async fn look_at_launch(context: &Context, task: &Task) -> Result<(), Error> {
-    if context.tried_for(task.started_at.unwrap_or(task.queued_at)) < PATIENCE + OVERDUE {
-        return Ok(());
-    }
     let message = "Porter could not start a machine within an hour. `@porter retry` tries again.".to_owned();
-    tracing::error!(task.id = %task.id, task.attempt = task.attempt, "a launch never ended; the watchdog ends it");
-    context.end_attempt(task, Event::Failed { stage: FailureStage::Launch, message }).await
+    let failed = Event::Failed { stage: FailureStage::Launch, message };
+    end_overdue(context, task, task.started_at.unwrap_or(task.queued_at), PATIENCE, failed).await
 }
 
 async fn look_at_publishing(context: &Context, task: &Task) -> Result<(), Error> {
-    if context.tried_for(heard_at(task)) < publish::PATIENCE + OVERDUE {
-        return Ok(());
-    }
     let message = format!(
         "Porter could not open the pull request within a day; the work is on `{}`. `@porter retry` tries again.",
         task.id.branch()
     );
-    tracing::error!(task.id = %task.id, task.attempt = task.attempt, "a publishing never ended; the watchdog ends it");
-    context.end_attempt(task, Event::Failed { stage: FailureStage::Pr, message }).await
+    let failed = Event::Failed { stage: FailureStage::Pr, message };
+    end_overdue(context, task, heard_at(task), publish::PATIENCE, failed).await
+}
+
+/// Ends an attempt whose launch or publishing should have ended it after `patience`, and has not.
+async fn end_overdue(
+    context: &Context,
+    task: &Task,
+    since: DateTime<Utc>,
+    patience: TimeDelta,
+    failed: Event,
+) -> Result<(), Error> {
+    if context.tried_for(since) < patience + OVERDUE {
+        return Ok(());
+    }
+    tracing::error!(
+        task.id = %task.id,
+        task.attempt = task.attempt,
+        phase = ?task.phase,
+        "what should have ended never did; the watchdog ends the attempt"
+    );
+    context.end_attempt(task, failed).await
 }
 
 fn heard_at(task: &Task) -> DateTime<Utc> {
