@@ -152,11 +152,15 @@ impl Job {
 
     /// Jobs of one lane run one at a time. GitHub asks that writes through one installation be serial.
     pub fn lane(&self) -> String {
+        let of_installation = |id: &i64| format!("github:{id}");
         match self {
             Self::Launch { task, .. } => format!("launch:{task}"),
             Self::CleanUp { task, .. } => format!("clean_up:{task}"),
-            Self::Reflect { .. } | Self::Publish { .. } | Self::Answer { .. } | Self::Control { .. } => {
-                format!("github:{}", self.installation().unwrap_or_default())
+            Self::Reflect { installation, .. } | Self::Publish { installation, .. } => {
+                of_installation(installation)
+            }
+            Self::Answer { to: mention, .. } | Self::Control { by: mention, .. } => {
+                of_installation(&mention.installation)
             }
         }
     }
