@@ -12,8 +12,8 @@ const TOKEN: &str = "fm2_a_token_of_acme";
 /// A world whose machines are at Fly, where nothing runs in them.
 async fn world(fly: &FakeFly) -> crate::world::World {
     fly.add_app("acme-porter", "acme", TOKEN);
-    let plan = Plan::silent().with("PORTER_RUNNER", "fly").with("FLY_API_BASE_URL", fly.url().as_str());
-    plan.with("PORTER_SHARED_FLY_TOKEN", TOKEN).with("PORTER_SHARED_FLY_APP", "acme-porter").start().await
+    let plan = Plan::fly(fly).with("PORTER_SHARED_FLY_TOKEN", TOKEN);
+    plan.with("PORTER_SHARED_FLY_APP", "acme-porter").start().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

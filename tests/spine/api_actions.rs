@@ -1,7 +1,7 @@
 //! Changing tasks over the API (contract §6): create, stop, retry; and who may.
 
 use porter::demo::standin::{Effect, Fault};
-use porter::domain::task::{Status, TaskId};
+use porter::domain::task::{Status, Task, TaskId};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -223,9 +223,7 @@ async fn one_key_many_times_at_once_makes_one_issue_and_one_task() {
 #[tokio::test(flavor = "multi_thread")]
 async fn stop_and_retry_go_only_where_the_status_allows_it() {
     let world = Plan::silent().start().await;
-    let issue = world.issue().await;
-    let id = world.ask(issue, ADA, "@porter mock").await;
-    world.working(&id).await;
+    let (issue, Task { id, .. }) = world.at_work().await;
     let path = |what: &str| format!("/api/tasks/{id}/{what}");
     world.post(ADA, &path("retry"), &json!({})).await.expect_error(409, "invalid_state");
     world.fail(&id).await;
@@ -267,9 +265,7 @@ async fn a_retry_while_another_task_is_at_work_has_to_wait() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_site_cannot_act_for_a_signed_in_person() {
     let world = Plan::silent().start().await;
-    let issue = world.issue().await;
-    let id = world.ask(issue, ADA, "@porter mock").await;
-    world.working(&id).await;
+    let (issue, Task { id, .. }) = world.at_work().await;
     let paths = ["/api/tasks".to_owned(), format!("/api/tasks/{id}/stop"), format!("/api/tasks/{id}/retry")];
     for (header, value) in [
         ("origin", "https://evil.example"),

@@ -10,9 +10,8 @@ use crate::world::{ADA, Plan};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_that_is_repeated_changes_nothing() {
     let world = Plan::silent().start().await;
-    let issue = world.issue().await;
-    let id = world.ask(issue, ADA, "@porter mock").await;
-    let task = world.working(&id).await;
+    let (issue, task) = world.at_work().await;
+    let id = task.id.clone();
     let commit = world.push(&id).await;
     let first = world.report_success(&task, &commit).await.expect(200);
     assert_eq!(first.json, json!({ "ok": true, "taskId": id, "status": "running" }));
@@ -32,9 +31,8 @@ async fn a_report_that_is_repeated_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_reports_at_once_are_one() {
     let world = Plan::silent().start().await;
-    let issue = world.issue().await;
-    let id = world.ask(issue, ADA, "@porter mock").await;
-    let task = world.working(&id).await;
+    let (issue, task) = world.at_work().await;
+    let id = task.id.clone();
     let commit = world.push(&id).await;
     let reports = (0..20).map(|_| world.report_success(&task, &commit));
     let answers = futures_util::future::join_all(reports).await;
@@ -50,9 +48,8 @@ async fn twenty_reports_at_once_are_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_token_says_nothing_about_the_task() {
     let world = Plan::silent().start().await;
-    let issue = world.issue().await;
-    let id = world.ask(issue, ADA, "@porter mock").await;
-    let task = world.working(&id).await;
+    let (issue, task) = world.at_work().await;
+    let id = task.id.clone();
     let wrong = "0".repeat(64);
     let right = world.token(&id, 1);
     let mut answers = Vec::new();
@@ -128,9 +125,8 @@ async fn a_report_that_cannot_be_read_is_a_bad_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_report_with_endless_words_only_the_beginning_is_kept() {
     let world = Plan::silent().start().await;
-    let issue = world.issue().await;
-    let id = world.ask(issue, ADA, "@porter mock").await;
-    let task = world.working(&id).await;
+    let (issue, task) = world.at_work().await;
+    let id = task.id.clone();
     let words = "é".repeat(400_000);
     let body = json!({ "task_id": id, "attempt": 1, "status": "failed", "error": words, "summary": words });
     world.call_back("complete", &world.token(&id, task.attempt), &body).await.expect(200);
@@ -183,9 +179,8 @@ async fn progress_is_a_sign_of_life_and_shows_on_the_issue() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_of_success_without_a_commit_is_no_changes() {
     let world = Plan::silent().start().await;
-    let issue = world.issue().await;
-    let id = world.ask(issue, ADA, "@porter mock").await;
-    let task = world.working(&id).await;
+    let (issue, task) = world.at_work().await;
+    let id = task.id.clone();
     world.report_success(&task, "").await.expect(200);
     let task = world.ended(&id).await;
     assert_eq!((task.status, task.phase), (Status::Failed, None::<Phase>));

@@ -65,9 +65,8 @@ async fn status_and_help_answer_and_change_nothing() {
 async fn who_may_not_push_is_refused_whatever_they_say() {
     let world = Plan::silent().start().await;
     world.github.add_user("stranger", 900);
-    let issue = world.issue().await;
-    let id = world.ask(issue, ADA, "@porter mock").await;
-    let task = world.working(&id).await;
+    let (issue, task) = world.at_work().await;
+    let id = task.id.clone();
     for word in ["stop", "retry", "status", "help"] {
         for login in [EVE.login, "stranger"] {
             let delivery =

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use porter::domain::task::TaskId;
+use porter::domain::task::{Task, TaskId};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
@@ -69,9 +69,7 @@ fn statuses(events: &[Event]) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_is_told_everything_from_the_start_and_then_live_until_the_end() {
     let world = Plan::silent().start().await;
-    let issue = world.issue().await;
-    let id = world.ask(issue, ADA, "@porter mock").await;
-    world.working(&id).await;
+    let (issue, Task { id, .. }) = world.at_work().await;
     let mut stream = Stream::open(&world, &id, None).await;
     let mut told = vec![stream.next().await.unwrap(), stream.next().await.unwrap()];
     assert_eq!(statuses(&told), ["queued", "running"]);
@@ -112,9 +110,7 @@ async fn a_follower_is_told_everything_from_the_start_and_then_live_until_the_en
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_ends_when_porter_shuts_down_and_goes_on_where_it_was() {
     let mut world = Plan::silent().start().await;
-    let issue = world.issue().await;
-    let id = world.ask(issue, ADA, "@porter mock").await;
-    world.working(&id).await;
+    let (issue, Task { id, .. }) = world.at_work().await;
     world.drained().await;
     let mut stream = Stream::open(&world, &id, None).await;
     stream.next().await.unwrap();
@@ -133,9 +129,7 @@ async fn a_stream_ends_when_porter_shuts_down_and_goes_on_where_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_lines_at_once_are_all_told() {
     let world = Plan::silent().start().await;
-    let issue = world.issue().await;
-    let id = world.ask(issue, ADA, "@porter mock").await;
-    world.working(&id).await;
+    let (issue, Task { id, .. }) = world.at_work().await;
     for batch in 0..3 {
         let lines: Vec<String> = (0..300).map(|number| format!("line {batch}.{number}")).collect();
         let body = json!({ "task_id": id, "attempt": 1, "events": lines });
@@ -152,9 +146,7 @@ async fn many_lines_at_once_are_all_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_an_agent_that_talks_too_much_the_last_words_are_kept_and_shown() {
     let world = Plan::silent().start().await;
-    let issue = world.issue().await;
-    let id = world.ask(issue, ADA, "@porter mock").await;
-    world.working(&id).await;
+    let (issue, Task { id, .. }) = world.at_work().await;
     for batch in 0..10 {
         let lines: Vec<String> = (0..500).map(|number| format!("line {batch}.{number}.")).collect();
         let body = json!({ "task_id": id, "attempt": 1, "events": lines });

@@ -147,9 +147,8 @@ async fn the_issue_counts_as_it_was_when_the_person_asked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_branch_that_has_an_open_pull_request_is_adopted() {
     let world = Plan::silent().start().await;
-    let issue = world.issue().await;
-    let id = world.ask(issue, ADA, "@porter mock").await;
-    let task = world.working(&id).await;
+    let (issue, task) = world.at_work().await;
+    let id = task.id.clone();
     let commit = world.push(&id).await;
     let number = world.open_pull(BOB, &id.branch(), "By hand").await;
     world.report_success(&task, &commit).await.expect(200);
@@ -166,9 +165,8 @@ async fn a_permission_that_the_app_lacks_is_explained() {
     world.github.set_app_permission("pull_requests", Some(Access::Read));
     world.start_porter().await;
     world.sign_in(ADA).await;
-    let issue = world.issue().await;
-    let id = world.ask(issue, ADA, "@porter mock").await;
-    let task = world.working(&id).await;
+    let (issue, task) = world.at_work().await;
+    let id = task.id.clone();
     let commit = world.push(&id).await;
     world.report_success(&task, &commit).await.expect(200);
     let task = world.ended(&id).await;

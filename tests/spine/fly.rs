@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use porter::domain::report::FailureStage;
-use porter::domain::task::{Status, TaskId};
+use porter::domain::task::{Status, Task};
 use porter::tasks::watch;
 use serde_json::json;
 
@@ -180,18 +180,11 @@ async fn a_token_that_fly_does_not_take_is_explained() {
     close(world, &fly).await;
 }
 
-async fn at_work(world: &World) -> (u64, TaskId) {
-    let issue = world.issue().await;
-    let id = world.ask(issue, ADA, "@porter mock").await;
-    world.working(&id).await;
-    (issue, id)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_that_fly_has_destroyed_does_not_take_the_pushed_work_along() {
     let fly = FakeFly::start().await;
     let world = world(&fly).await;
-    let (issue, id) = at_work(&world).await;
+    let (issue, Task { id, .. }) = world.at_work().await;
     let commit = world.push(&id).await;
     fly.exited(&only_machine(&fly).id);
     world.clock.advance(TimeDelta::seconds(46));
@@ -207,7 +200,7 @@ async fn a_machine_that_fly_has_destroyed_does_not_take_the_pushed_work_along() 
 async fn stopping_a_task_stops_its_machine_before_it_is_destroyed() {
     let fly = FakeFly::start().await;
     let world = world(&fly).await;
-    let (issue, id) = at_work(&world).await;
+    let (issue, Task { id, .. }) = world.at_work().await;
     world.post(ADA, &format!("/api/tasks/{id}/stop"), &json!({})).await.expect(202);
     world.ended(&id).await;
     assert_eq!((fly.count(Call::Stop), fly.living().len()), (1, 0));
@@ -241,7 +234,7 @@ async fn a_machine_is_looked_for_where_it_was_made_whatever_app_is_chosen_since(
     let world = Plan::fly(&fly).start().await;
     world.set(ADA, &json!({ "flyAppName": "adas-app" })).await;
     world.store_key(ADA, "fly", "FLY_API_TOKEN", ADAS_TOKEN).await;
-    let (issue, id) = at_work(&world).await;
+    let (issue, Task { id, .. }) = world.at_work().await;
     world.set(ADA, &json!({ "flyAppName": "adas-other-app" })).await;
     world.clock.advance(TimeDelta::seconds(46));
     watch::look(world.porter()).await.unwrap();
@@ -258,7 +251,7 @@ async fn a_machine_is_looked_for_where_it_was_made_whatever_app_is_chosen_since(
 async fn one_persons_bad_token_does_not_hide_the_machines_of_others() {
     let fly = FakeFly::start().await;
     let world = world(&fly).await;
-    let (adas_issue, adas) = at_work(&world).await;
+    let (adas_issue, Task { id: adas, .. }) = world.at_work().await;
     let bobs_issue = world.issue().await;
     let bobs = world.ask(bobs_issue, BOB, "@porter mock").await;
     let machine = world.working(&bobs).await.machine_id.expect("a machine");

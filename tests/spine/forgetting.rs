@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use porter::db;
 use porter::demo::standin::Signature;
+use porter::domain::task::Task;
 use porter::tasks::forgetting;
 use serde_json::json;
 
@@ -45,9 +46,7 @@ async fn all_old_deliveries_go_however_many_but_those_of_a_task_stay() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_task_put_out_goes_a_week_after_its_end_and_its_statuses_stay() {
     let world = Plan::silent().start().await;
-    let issue = world.issue().await;
-    let id = world.ask(issue, ADA, "@porter mock").await;
-    world.working(&id).await;
+    let (issue, Task { id, .. }) = world.at_work().await;
     let body = json!({ "task_id": id, "attempt": 1, "message": "Half way", "events": ["first", "second"] });
     world.call_back("progress", &world.token(&id, 1), &body).await.expect(200);
     world.fail(&id).await;

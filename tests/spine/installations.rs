@@ -71,9 +71,8 @@ async fn a_mention_from_where_the_app_is_not_installed_is_rejected_in_silence() 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_app_that_is_removed_while_a_task_runs_ends_it_with_a_reason() {
     let world = Plan::silent().start().await;
-    let issue = world.issue().await;
-    let id = world.ask(issue, ADA, "@porter mock").await;
-    let task = world.working(&id).await;
+    let (issue, task) = world.at_work().await;
+    let id = task.id.clone();
     world.drained().await;
     let commit = world.push(&id).await;
     world.github.uninstall("acme").await.unwrap();

@@ -2,7 +2,7 @@
 
 use porter::db;
 use porter::demo::standin::{AccountKind, Delivery, Signature};
-use porter::domain::task::Status;
+use porter::domain::task::{Status, Task};
 use serde_json::json;
 
 use crate::world::people::{accepted, comment_of};
@@ -245,9 +245,7 @@ async fn a_command_that_cannot_be_read_is_refused_with_what_is_valid() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_mention_while_one_runs_is_refused_with_a_link_to_it() {
     let world = Plan::silent().start().await;
-    let issue = world.issue().await;
-    let id = world.ask(issue, ADA, "@porter mock").await;
-    world.working(&id).await;
+    let (issue, Task { id, .. }) = world.at_work().await;
     let second = world.say(issue, BOB, "@porter mock again").await;
     let link = format!("{}/tasks/{id}", world.url);
     refused(&world, issue, &second, "too_many_tasks", &[&link, "running"]).await;

@@ -86,9 +86,8 @@ async fn closing_the_issue_stops_its_running_and_waiting_tasks() {
 async fn stopping_while_the_pull_request_is_being_opened_leaves_one_answer() {
     use porter::demo::standin::{Effect, Fault};
     let world = Plan::silent().start().await;
-    let issue = world.issue().await;
-    let id = world.ask(issue, ADA, "@porter mock").await;
-    let task = world.working(&id).await;
+    let (issue, task) = world.at_work().await;
+    let id = task.id.clone();
     world.drained().await;
     let pulls = format!("/repos/{REPO}/pulls");
     world.github.inject(Fault::before(reqwest::Method::POST, pulls, Effect::Status(502)).always());

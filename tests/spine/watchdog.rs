@@ -10,13 +10,6 @@ use serde_json::json;
 
 use crate::world::{ADA, Plan, REPO, World};
 
-async fn at_work(world: &World) -> (u64, TaskId) {
-    let issue = world.issue().await;
-    let id = world.ask(issue, ADA, "@porter mock").await;
-    world.working(&id).await;
-    (issue, id)
-}
-
 /// Lets so many seconds pass, then looks.
 async fn look_after(world: &World, seconds: i64, id: &TaskId) -> Task {
     world.clock.advance(TimeDelta::seconds(seconds));
@@ -27,7 +20,7 @@ async fn look_after(world: &World, seconds: i64, id: &TaskId) -> Task {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_that_is_gone_without_a_report_ends_the_attempt() {
     let world = Plan::hasty().start().await;
-    let (issue, id) = at_work(&world).await;
+    let (issue, Task { id, .. }) = world.at_work().await;
     let task = look_after(&world, 46, &id).await;
     assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Callback)));
     world.ended(&id).await;
@@ -39,7 +32,7 @@ async fn a_machine_that_is_gone_without_a_report_ends_the_attempt() {
 #[tokio::test(flavor = "multi_thread")]
 async fn work_that_was_pushed_is_published_although_the_report_never_came() {
     let world = Plan::hasty().start().await;
-    let (issue, id) = at_work(&world).await;
+    let (issue, Task { id, .. }) = world.at_work().await;
     let commit = world.push(&id).await;
     look_after(&world, 46, &id).await;
     let task = world.ended(&id).await;
@@ -53,7 +46,7 @@ async fn work_that_was_pushed_is_published_although_the_report_never_came() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_worker_saved_of_an_unfinished_run_is_not_published() {
     let world = Plan::hasty().start().await;
-    let (issue, id) = at_work(&world).await;
+    let (issue, Task { id, .. }) = world.at_work().await;
     let message = "Unfinished: x\n\nPorter-Result: unfinished\n";
     world.github.commit(REPO, &id.branch(), &[File::text("a", "half\n")], message).await.unwrap();
     let task = look_after(&world, 46, &id).await;
@@ -67,7 +60,7 @@ async fn what_the_worker_saved_of_an_unfinished_run_is_not_published() {
 #[tokio::test(flavor = "multi_thread")]
 async fn three_minutes_of_silence_end_the_attempt_and_its_machine() {
     let world = Plan::silent().start().await;
-    let (issue, id) = at_work(&world).await;
+    let (issue, Task { id, .. }) = world.at_work().await;
     let task = look_after(&world, 100, &id).await;
     assert_eq!(task.status, Status::Running, "its machine lives");
     let report = json!({ "task_id": id, "attempt": 1 });
@@ -89,7 +82,7 @@ async fn three_minutes_of_silence_end_the_attempt_and_its_machine() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_deadline_ends_an_attempt_that_goes_on_talking() {
     let world = Plan::silent().with("PORTER_TASK_TIMEOUT_MINUTES", "1").start().await;
-    let (issue, id) = at_work(&world).await;
+    let (issue, Task { id, .. }) = world.at_work().await;
     let report = json!({ "task_id": id, "attempt": 1, "message": "still at it" });
     for _ in 0..3 {
         world.call_back("progress", &world.token(&id, 1), &report).await.expect(200);
@@ -123,7 +116,7 @@ async fn a_worker_that_is_killed_after_its_push_does_not_take_the_work_along() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_that_comes_after_the_watchdog_changes_nothing() {
     let world = Plan::silent().start().await;
-    let (issue, id) = at_work(&world).await;
+    let (issue, Task { id, .. }) = world.at_work().await;
     let working = world.task(&id).await;
     let task = look_after(&world, 181, &id).await;
     assert_eq!(task.status, Status::Failed);
@@ -139,7 +132,7 @@ async fn a_report_that_comes_after_the_watchdog_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_that_nobody_owns_are_destroyed() {
     let world = Plan::silent().start().await;
-    let (issue, id) = at_work(&world).await;
+    let (issue, Task { id, .. }) = world.at_work().await;
     world.launch_stray(&id, 7).await;
     assert_eq!(world.machines().await.len(), 2);
     watch::reap(world.porter()).await.unwrap();
@@ -185,7 +178,7 @@ async fn a_launch_that_never_comes_to_an_end_does_not_keep_its_place() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publishing_that_never_comes_to_an_end_does_not_keep_its_place() {
     let mut world = Plan::silent().start().await;
-    let (issue, id) = at_work(&world).await;
+    let (issue, Task { id, .. }) = world.at_work().await;
     let pulls = format!("/repos/{REPO}/pulls");
     world.github.inject(Fault::before(Method::POST, pulls, Effect::Status(502)).always());
     let commit = world.push(&id).await;

@@ -6,7 +6,7 @@ use porter::db;
 use porter::db::secrets::UserSecret;
 use porter::db::users::User;
 use porter::demo::standin::Delivery;
-use porter::domain::task::TaskId;
+use porter::domain::task::{Task, TaskId};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
@@ -115,6 +115,13 @@ impl World {
     /// Asks for a task, and gets it.
     pub async fn ask(&self, issue: u64, who: Person, text: &str) -> TaskId {
         accepted(&self.say(issue, who, text).await)
+    }
+
+    /// An issue, and Ada's task on it whose machine works.
+    pub async fn at_work(&self) -> (u64, Task) {
+        let issue = self.issue().await;
+        let id = self.ask(issue, ADA, "@porter mock").await;
+        (issue, self.working(&id).await)
     }
 }
 
