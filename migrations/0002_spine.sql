@@ -65,8 +65,8 @@ CREATE INDEX tasks_running ON tasks(requester_id) WHERE status = 'running';
 CREATE INDEX tasks_ended_by_issue ON tasks(repo_id, issue_number, id) WHERE completed_at IS NOT NULL;
 -- Whose machines are to be looked at.
 CREATE INDEX tasks_by_change ON tasks(updated_at, requester_id);
--- A person's lists: active ones first, newest first.
-CREATE INDEX tasks_by_requester ON tasks(requester_id, (completed_at IS NULL), id);
+-- A person's ended tasks, newest first; the active ones are found by their two indexes above.
+CREATE INDEX tasks_ended_by_requester ON tasks(requester_id, id) WHERE completed_at IS NOT NULL;
 
 -- What happened to a task, in order: status changes, progress and the worker's log lines.
 CREATE TABLE task_events (

@@ -1,5 +1,7 @@
 //! Pages of a person's tasks, for the API and the pages.
 
+use sqlx::Connection as _;
+
 use super::tasks::{select_tasks, tasks};
 use super::{Connection, Error};
 use crate::domain::task::{Status, Task, TaskId};
@@ -50,6 +52,34 @@ impl Cursor {
     }
 }
 
+/// The first of a person's tasks of one kind that pass the filter, newest first.
+macro_rules! newest {
+    ($connection:expr, $kind:tt, $requester_id:expr, $filter:expr, $before:expr, $limit:expr) => {{
+        let status = $filter.status.map(Status::as_str);
+        let rows = select_tasks!(
+            "WHERE requester_id = ?1 AND "
+                + $kind
+                + " AND (?2 IS NULL OR status = ?2)
+                    AND (?3 IS NULL OR agent = ?3)
+                    AND (?4 IS NULL OR lower(repo_owner || '/' || repo_name) = lower(?4))
+                    AND (?5 IS NULL
+                      OR instr(lower(issue_title || ' ' || repo_owner || '/' || repo_name), lower(?5)) > 0)
+                    AND id < ?6
+                  ORDER BY id DESC LIMIT ?7",
+            $requester_id,
+            status,
+            $filter.agent,
+            $filter.repository,
+            $filter.text,
+            $before,
+            $limit
+        )
+        .fetch_all(&mut *$connection)
+        .await?;
+        tasks(rows)?
+    }};
+}
+
 /// The person's tasks that pass the filter, active ones first, newest first, at most `limit` after `cursor`.
 ///
 /// # Errors
@@ -61,30 +91,25 @@ pub async fn page(
     cursor: Option<&Cursor>,
     limit: u32,
 ) -> Result<Vec<Task>, Error> {
-    let status = filter.status.map(Status::as_str);
-    let most_active = i64::from(!filter.ended);
-    let active = cursor.map(|cursor| i64::from(cursor.active));
-    let id = cursor.map(|cursor| cursor.id.as_str());
-    let rows = select_tasks!(
-        "WHERE requester_id = ?1
-           AND (?2 IS NULL OR status = ?2)
-           AND (?3 IS NULL OR agent = ?3)
-           AND (?4 IS NULL OR lower(repo_owner || '/' || repo_name) = lower(?4))
-           AND (?5 IS NULL OR instr(lower(issue_title || ' ' || repo_owner || '/' || repo_name), lower(?5)) > 0)
-           AND (completed_at IS NULL) <= ?6
-           AND (?7 IS NULL OR (completed_at IS NULL) < ?7 OR ((completed_at IS NULL) = ?7 AND id < ?8))
-         ORDER BY completed_at IS NULL DESC, id DESC LIMIT ?9",
-        requester_id,
-        status,
-        filter.agent,
-        filter.repository,
-        filter.text,
-        most_active,
-        active,
-        id,
-        limit
-    )
-    .fetch_all(connection)
-    .await?;
-    tasks(rows)
+    // One look at both kinds: a task that ends meanwhile is neither twice on the page nor missing.
+    let mut look = connection.begin().await?;
+    let mut page = Vec::new();
+    if !filter.ended && cursor.is_none_or(|cursor| cursor.active) {
+        let before = before(cursor);
+        page =
+            newest!(look, "(status = 'queued' OR status = 'running')", requester_id, filter, before, limit);
+    }
+    let left = limit.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
+    if left > 0 {
+        let before = before(cursor.filter(|cursor| !cursor.active));
+        let mut ended = newest!(look, "completed_at IS NOT NULL", requester_id, filter, before, left);
+        page.append(&mut ended);
+    }
+    look.commit().await?;
+    Ok(page)
+}
+
+/// The id that those wanted come before: without a cursor one that is greater than any.
+fn before(cursor: Option<&Cursor>) -> &str {
+    cursor.map_or("~", |cursor| cursor.id.as_str())
 }

@@ -133,7 +133,7 @@ impl TryFrom<Row> for Task {
 
 /// `SELECT` of whole tasks; the first argument is what follows `FROM tasks`.
 macro_rules! select_tasks {
-    ($tail:tt $(, $argument:expr)* $(,)?) => {
+    ($tail:tt $(+ $more:tt)* $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             $crate::db::tasks::Row,
             "SELECT id, revision, status, phase, attempt, priority, agent, model, base_branch, base_settled, repo_id,
@@ -144,7 +144,7 @@ macro_rules! select_tasks {
                input_tokens, output_tokens, cost_usd, callback_attempts, callback_max_attempts,
                callback_last_http_code, status_comment_id
              FROM tasks "
-                + $tail
+                + $tail $(+ $more)*
             $(, $argument)*
         )
     };
