@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::accounts::credentials::Credentials;
 use crate::accounts::import_d1;
 use crate::accounts::sessions::Sessions;
+use crate::accounts::stored_secrets;
 use crate::clock::Clock;
 use crate::config::{self, Config, Environment, Need, RunnerKind};
 use crate::crypto::tokens::Keys;
@@ -67,6 +68,9 @@ impl App {
         let adopted = import_d1::adopt_fly_tokens(&mut *db.writer().await?, &vault).await?;
         if adopted > 0 {
             tracing::info!(users = adopted, "moved Fly tokens out of settings, into encrypted storage");
+        }
+        if !config.encryption_previous.is_empty() {
+            rotate(&db, &vault).await?;
         }
         let runner = match config.runner {
             RunnerKind::Fly => "fly",
@@ -202,6 +206,21 @@ async fn open(path: &Path) -> anyhow::Result<Db> {
     })?;
     db.migrate().await.with_context(|| format!("the database {}", path.display()))?;
     Ok(db)
+}
+
+/// Brings what is stored under a previous root secret under the current one.
+async fn rotate(db: &Db, vault: &Vault) -> anyhow::Result<()> {
+    let (resealed, closed) = stored_secrets::reseal(db, vault).await.context("the stored secrets")?;
+    if closed > 0 {
+        tracing::warn!(closed, resealed, "some stored secrets open with none of the root secrets");
+    } else {
+        tracing::info!(
+            resealed,
+            "every stored secret is under PORTER_SECRET_ENCRYPTION_KEY; PORTER_SECRET_ENCRYPTION_KEY_PREVIOUS can go \
+             once no task from before this start runs"
+        );
+    }
+    Ok(())
 }
 
 /// The right to the database.

@@ -3,6 +3,6 @@
 
 pub mod credentials;
 pub mod import_d1;
-pub mod secret_check;
 pub mod sessions;
 pub mod sign_in;
+pub mod stored_secrets;

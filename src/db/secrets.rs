@@ -254,44 +254,104 @@ pub async fn store_of_instance(
     Ok(())
 }
 
-/// Every key of everyone, each with its owner's key.
+/// The row in which a sealed value stands.
+#[derive(Debug)]
+pub enum Place {
+    /// In `user_secrets`: a person's key.
+    OfUser {
+        /// Whose.
+        user_key: String,
+        /// For which provider.
+        provider_id: String,
+        /// Its name.
+        env_key: String,
+    },
+    /// In `user_oauth_tokens`.
+    OauthToken {
+        /// Whose.
+        github_user_id: i64,
+    },
+    /// In `instance_secrets`.
+    OfInstance {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Every sealed value that is there to stay: all but the tokens of attempts.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
-pub async fn list_all(connection: &mut Connection) -> Result<Vec<(String, UserSecret)>, Error> {
+pub async fn list_all(connection: &mut Connection) -> Result<Vec<(Place, Sealed)>, Error> {
+    let mut all = Vec::new();
     let users = sqlx::query_scalar!("SELECT DISTINCT user_key FROM user_secrets ORDER BY user_key")
         .fetch_all(&mut *connection)
         .await?;
-    let mut all = Vec::new();
     for user_key in users {
-        for secret in list_of_user(connection, &user_key).await? {
-            all.push((user_key.clone(), secret));
+        for UserSecret { provider_id, env_key, sealed } in list_of_user(connection, &user_key).await? {
+            all.push((Place::OfUser { user_key: user_key.clone(), provider_id, env_key }, sealed));
+        }
+    }
+    let tokens = sqlx::query!(
+        "SELECT github_user_id, encrypted_token, iv, tag, alg, key_version FROM user_oauth_tokens"
+    );
+    for row in tokens.fetch_all(&mut *connection).await? {
+        let sealed = Sealed {
+            encrypted_value: row.encrypted_token,
+            iv: row.iv,
+            tag: row.tag,
+            alg: row.alg,
+            key_version: row.key_version,
+        };
+        all.push((Place::OauthToken { github_user_id: row.github_user_id }, sealed));
+    }
+    let names = sqlx::query_scalar!("SELECT name FROM instance_secrets").fetch_all(&mut *connection).await?;
+    for name in names {
+        if let Some(sealed) = find_of_instance(connection, &name).await? {
+            all.push((Place::OfInstance { name }, sealed));
         }
     }
     Ok(all)
 }
 
-/// Every OAuth token, each with its owner's number.
+/// Stores the same secret sealed anew: when it was last changed stays as it was.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
-pub async fn list_oauth_tokens(connection: &mut Connection) -> Result<Vec<(i64, Sealed)>, Error> {
-    let rows = sqlx::query!(
-        "SELECT github_user_id, encrypted_token, iv, tag, alg, key_version FROM user_oauth_tokens"
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| {
-            let sealed = Sealed {
-                encrypted_value: row.encrypted_token,
-                iv: row.iv,
-                tag: row.tag,
-                alg: row.alg,
-                key_version: row.key_version,
-            };
-            (row.github_user_id, sealed)
-        })
-        .collect())
+pub async fn replace(connection: &mut Connection, place: &Place, sealed: &Sealed) -> Result<(), Error> {
+    let Sealed { encrypted_value, iv, tag, alg, key_version } = sealed;
+    let query = match place {
+        Place::OfUser { user_key, provider_id, env_key } => sqlx::query!(
+            "UPDATE user_secrets SET encrypted_value = ?, iv = ?, tag = ?, alg = ?, key_version = ?
+             WHERE user_key = ? AND provider_id = ? AND env_key = ?",
+            encrypted_value,
+            iv,
+            tag,
+            alg,
+            key_version,
+            user_key,
+            provider_id,
+            env_key
+        ),
+        Place::OauthToken { github_user_id } => sqlx::query!(
+            "UPDATE user_oauth_tokens SET encrypted_token = ?, iv = ?, tag = ?, alg = ?, key_version = ?
+             WHERE github_user_id = ?",
+            encrypted_value,
+            iv,
+            tag,
+            alg,
+            key_version,
+            github_user_id
+        ),
+        Place::OfInstance { name } => sqlx::query!(
+            "UPDATE instance_secrets SET encrypted_value = ?, iv = ?, tag = ?, key_version = ? WHERE name = ?",
+            encrypted_value,
+            iv,
+            tag,
+            key_version,
+            name
+        ),
+    };
+    query.execute(connection).await?;
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! The database: is it there, is it up to date, and does what it keeps still open?
 
 use super::Finding;
-use crate::accounts::secret_check;
+use crate::accounts::stored_secrets;
 use crate::config::Config;
 use crate::crypto::vault::Vault;
 use crate::db::{self, Db};
@@ -51,7 +51,7 @@ async fn look(config: &Config) -> Result<Vec<Finding>, db::Error> {
         findings.push(Finding::ok("its tables are up to date"));
     }
     let vault = Vault::new(config.encryption_root.clone(), config.encryption_previous.clone());
-    let (opened, closed) = secret_check::count(&db, &vault).await?;
+    let (opened, closed) = stored_secrets::count(&db, &vault).await?;
     findings.push(if closed == 0 {
         Finding::ok(format!("all {opened} stored secrets open"))
     } else {

@@ -2,6 +2,7 @@
 //! is much to find, and that the search is not blind.
 
 use porter::domain::task::Status;
+use reqwest::Method;
 use serde_json::json;
 
 use crate::world::{ADA, BOB, Plan};
@@ -43,5 +44,32 @@ async fn nothing_that_is_emitted_contains_a_secret() {
     for place in ["an answer, or a call of GitHub", "the logs", "porter.db"] {
         assert!(found.iter().any(|found| found.starts_with(place)), "{place} is searched: {found:?}");
     }
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn once_porter_was_started_with_a_new_root_secret_the_old_one_can_go() {
+    let mut world = Plan::silent().start().await;
+    world.store_key(ADA, "anthropic", "ANTHROPIC_API_KEY", "sk-ant-that-is-adas-0001").await;
+    let session = world.session(ADA).await;
+    let old = world.environment.get("PORTER_SECRET_ENCRYPTION_KEY").unwrap().to_owned();
+    let new = "another-root-secret-of-this-test-0001";
+    world.keep_secret("the new root secret", new);
+    for previous in [old.as_str(), ""] {
+        world.stop_porter().await;
+        let environment = world.environment.clone().with("PORTER_SECRET_ENCRYPTION_KEY", new);
+        world.environment = environment.with("PORTER_SECRET_ENCRYPTION_KEY_PREVIOUS", previous);
+        world.start_porter().await;
+    }
+    // Her key reaches the machine, and she is still signed in.
+    let issue = world.issue().await;
+    let id = world.ask(issue, ADA, "@porter claude").await;
+    let task = world.working(&id).await;
+    let request =
+        world.request(Method::GET, "/api/tasks").header("cookie", format!("porter_session={session}"));
+    world.send(request).await.expect(200);
+    world.report_failure(&task).await.expect(200);
+    world.ended(&id).await;
+    world.status_comment(issue, &id);
     world.close().await;
 }
