@@ -199,4 +199,6 @@ impl Task {
 }
 
 #[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
 mod tests;

@@ -6,30 +6,15 @@ use super::{fresh, start};
 use crate::db::queue::{Caps, find_next, position};
 use crate::db::{Connection, tasks};
 use crate::domain::command::Run;
-use crate::domain::task::{Event, Issue, Priority, Repository, Request, Requester, Task, decide};
+use crate::domain::task::{Event, Priority, Requester, Task, decide, sample};
 
 const CAPS: Caps = Caps { per_user: 2, overall: 3 };
 
 /// A task of `person` about an issue of its own, asked for `after` the start.
 fn task(person: i64, issue: i64, priority: Priority, after: TimeDelta) -> Task {
-    let request = Request {
-        repository: Repository {
-            id: 7,
-            owner: "acme".to_owned(),
-            name: "web".to_owned(),
-            default_branch: "main".to_owned(),
-            installation_id: 3,
-        },
-        issue: Issue {
-            number: issue,
-            title: format!("issue {issue}"),
-            body: String::new(),
-            url: String::new(),
-            is_pull_request: false,
-        },
-        requester: Requester { id: person, login: format!("person-{person}") },
-        comment_id: None,
-    };
+    let mut request = sample::request();
+    request.issue.number = issue;
+    request.requester = Requester { id: person, login: format!("person-{person}") };
     Task::new(request, "mock", priority, &Run::default(), start() + after)
 }
 

@@ -6,8 +6,9 @@ use proptest::prelude::*;
 
 use super::marker::{has_answer_marker, has_marker};
 use super::*;
+use crate::domain::command::Run;
 use crate::domain::report::{FailureStage, Usage};
-use crate::domain::task::{Issue, Phase, Priority, Repository, Requester, Status, Task, TaskId};
+use crate::domain::task::{Phase, Priority, Status, Task, TaskId, sample};
 
 mod answers;
 mod pull_requests;
@@ -20,57 +21,18 @@ fn at(seconds: i64) -> DateTime<Utc> {
 }
 
 fn task(status: Status) -> Task {
-    let ended = status.is_terminal();
     Task {
         id: TaskId::parse("task_0193").unwrap(),
-        revision: 1,
         status,
         phase: (status == Status::Running).then_some(Phase::Working),
-        attempt: 1,
-        priority: Priority::Normal,
-        agent: "claude-code".into(),
-        model: None,
         base_branch: Some("main".into()),
         base_settled: true,
-        repository: Repository {
-            id: 1,
-            owner: "acme".into(),
-            name: "shop".into(),
-            default_branch: "main".into(),
-            installation_id: 2,
-        },
-        issue: Issue {
-            number: 42,
-            title: "Login fails".into(),
-            body: String::new(),
-            url: "https://github.com/acme/shop/issues/42".into(),
-            is_pull_request: false,
-        },
-        comment_id: Some(7),
-        instructions: String::new(),
-        requester: Requester { id: 3, login: "ada".into() },
         progress: 40,
         activity: Some("Running the tests".into()),
-        created_at: at(0),
-        queued_at: at(0),
         started_at: (status != Status::Queued).then(|| at(10)),
-        completed_at: ended.then(|| at(262)),
+        completed_at: status.is_terminal().then(|| at(262)),
         updated_at: at(262),
-        deadline_at: None,
-        seen_at: None,
-        machine_id: None,
-        branch: None,
-        commit_sha: None,
-        pr_url: None,
-        pr_number: None,
-        summary: None,
-        error_message: None,
-        failure_stage: None,
-        usage: Usage::default(),
-        callback_attempts: None,
-        callback_max_attempts: None,
-        callback_last_http_code: None,
-        status_comment_id: None,
+        ..Task::new(sample::request(), "claude-code", Priority::Normal, &Run::default(), at(0))
     }
 }
 

@@ -11,25 +11,7 @@ fn now() -> DateTime<Utc> {
 }
 
 fn queued() -> Task {
-    let request = Request {
-        repository: Repository {
-            id: 7,
-            owner: "acme".to_owned(),
-            name: "web".to_owned(),
-            default_branch: "main".to_owned(),
-            installation_id: 3,
-        },
-        issue: Issue {
-            number: 1,
-            title: "A bug".to_owned(),
-            body: String::new(),
-            url: String::new(),
-            is_pull_request: false,
-        },
-        requester: Requester { id: 9, login: "ada".to_owned() },
-        comment_id: Some(5),
-    };
-    Task::new(request, "mock", Priority::Normal, &Run::default(), now())
+    Task::new(sample::request(), "mock", Priority::Normal, &Run::default(), now())
 }
 
 fn report(status: Outcome, commit: Option<&str>, timed_out: bool) -> Event {
