@@ -94,13 +94,14 @@ pub async fn page(
     // One look at both kinds: a task that ends meanwhile is neither twice on the page nor missing.
     let mut look = connection.begin().await?;
     let mut page = Vec::new();
-    if !filter.ended && cursor.is_none_or(|cursor| cursor.active) {
+    let of_status = |ended: bool| filter.status.is_none_or(|status| status.is_terminal() == ended);
+    if of_status(false) && !filter.ended && cursor.is_none_or(|cursor| cursor.active) {
         let before = before(cursor);
         page =
             newest!(look, "(status = 'queued' OR status = 'running')", requester_id, filter, before, limit);
     }
     let left = limit.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
-    if left > 0 {
+    if of_status(true) && left > 0 {
         let before = before(cursor.filter(|cursor| !cursor.active));
         let mut ended = newest!(look, "completed_at IS NOT NULL", requester_id, filter, before, left);
         page.append(&mut ended);
