@@ -2,6 +2,7 @@
 //! [`fly`] and [`local`] test what only one of them can meet, [`model`] the model.
 
 mod fake_fly;
+mod openapi;
 
 #[path = "runner/conformance.rs"]
 mod conformance;

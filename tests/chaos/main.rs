@@ -7,6 +7,8 @@
 
 #[path = "../fake_fly/mod.rs"]
 mod fake_fly;
+#[path = "../openapi/mod.rs"]
+mod openapi;
 
 mod crash;
 mod disk;

@@ -4,16 +4,18 @@
 use std::sync::LazyLock;
 
 use porter::demo::standin::Request;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("../fixtures/github/openapi-excerpt.json"))
-        .expect("GitHub's description")
-});
+use crate::openapi::Description;
+
+static DESCRIPTION: LazyLock<Description> =
+    LazyLock::new(|| Description::read(include_str!("../fixtures/github/openapi-excerpt.json")));
 
 /// What is wrong with `request`: nothing, when GitHub describes it.
 pub fn problems(request: &Request) -> Vec<String> {
-    let Some((template, path)) = path(&request.path) else { return vec!["an unknown path".to_owned()] };
+    let Some((template, path)) = DESCRIPTION.path(&request.path) else {
+        return vec!["an unknown path".to_owned()];
+    };
     let Some(operation) = path.get(request.method.to_ascii_lowercase()) else {
         return vec![format!("an unknown method of {template}")];
     };
@@ -38,27 +40,7 @@ pub fn problems(request: &Request) -> Vec<String> {
 
 /// The operation's name in GitHub's documentation, e.g. `issues/create-comment`.
 pub fn operation(request: &Request) -> Option<&'static str> {
-    path(&request.path)?.1.get(request.method.to_ascii_lowercase())?["operationId"].as_str()
-}
-
-/// The described path that fits best: of two, the one with more words of its own.
-fn path(path: &str) -> Option<(&'static str, &'static Value)> {
-    let parts: Vec<&str> = path.split('/').collect();
-    let fits = |template: &str| {
-        let words: Vec<&str> = template.split('/').collect();
-        // A file's path keeps its slashes; it is the last of its route.
-        let long = template.ends_with("{path}") && parts.len() >= words.len();
-        (parts.len() == words.len() || long)
-            && words
-                .iter()
-                .zip(&parts)
-                .all(|(word, part)| if word.starts_with('{') { !part.is_empty() } else { word == part })
-    };
-    let paths = DESCRIPTION["paths"].as_object()?;
-    let fitting = paths.iter().filter(|(template, _)| fits(template));
-    let own_words = |template: &str| template.split('/').filter(|word| !word.starts_with('{')).count();
-    let best = fitting.max_by_key(|(template, _)| own_words(template))?;
-    Some((best.0.as_str(), best.1))
+    DESCRIPTION.path(&request.path)?.1.get(request.method.to_ascii_lowercase())?["operationId"].as_str()
 }
 
 fn parameter(operation: &'static Value, place: &str, name: &str) -> Option<&'static Value> {
@@ -73,77 +55,19 @@ fn fit(parameter: &Value, name: &str, text: &str, problems: &mut Vec<String>) {
         Some("integer" | "boolean") => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
         _ => json!(text),
     };
-    value(schema, &read, name, problems);
+    DESCRIPTION.check(schema, &read, name, problems);
 }
 
 fn body(operation: &Value, sent: Option<&Value>, problems: &mut Vec<String>) {
     // The stand-in reads an absent body as `{}`.
     let sent = sent.filter(|sent| **sent != json!({}));
     match (operation.pointer("/requestBody/content/application~1json/schema"), sent) {
-        (Some(schema), Some(sent)) => value(schema, sent, "body", problems),
+        (Some(schema), Some(sent)) => DESCRIPTION.check(schema, sent, "body", problems),
         (Some(_), None) if operation["requestBody"]["required"] == true => {
             problems.push("no body".to_owned());
         }
         (None, Some(_)) => problems.push("a body where none belongs".to_owned()),
         _ => {}
-    }
-}
-
-fn value(schema: &Value, seen: &Value, place: &str, problems: &mut Vec<String>) {
-    if seen.is_null() && schema["nullable"] == true {
-        return;
-    }
-    if let Some(choices) = schema["oneOf"].as_array() {
-        let fits = |choice: &Value| {
-            let mut found = Vec::new();
-            value(choice, seen, place, &mut found);
-            found.is_empty()
-        };
-        if !choices.iter().any(fits) {
-            problems.push(format!("{place} is {seen}, which is none of {choices:?}"));
-        }
-        return;
-    }
-    if let Some(allowed) = schema["enum"].as_array()
-        && !allowed.contains(seen)
-    {
-        problems.push(format!("{place} is {seen}, which is not one of {}", schema["enum"]));
-    }
-    let right_type = match schema["type"].as_str() {
-        Some("string") => seen.is_string(),
-        Some("boolean") => seen.is_boolean(),
-        Some("integer") => seen.is_i64() || seen.is_u64(),
-        Some("array") => seen.is_array(),
-        Some("object") => seen.is_object(),
-        _ => true,
-    };
-    if !right_type {
-        problems.push(format!("{place} is {seen}, not of type {}", schema["type"]));
-        return;
-    }
-    if schema["format"] == "date-time"
-        && chrono::DateTime::parse_from_rfc3339(seen.as_str().unwrap_or_default()).is_err()
-    {
-        problems.push(format!("{place} is {seen}, not an instant"));
-    }
-    let items = seen.as_array().map(Vec::as_slice).unwrap_or_default();
-    if schema["minItems"].as_u64().is_some_and(|least| (items.len() as u64) < least) {
-        problems.push(format!("{place} has {} items, fewer than {}", items.len(), schema["minItems"]));
-    }
-    for (number, item) in items.iter().enumerate() {
-        value(&schema["items"], item, &format!("{place}[{number}]"), problems);
-    }
-    for (name, item) in seen.as_object().into_iter().flat_map(Map::iter) {
-        let place = format!("{place}.{name}");
-        match schema["properties"].get(name).or(schema.get("additionalProperties")) {
-            Some(schema) => value(schema, item, &place, problems),
-            None => problems.push(format!("{place} is unknown")),
-        }
-    }
-    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        if seen.get(name).is_none() {
-            problems.push(format!("{place}.{name} is missing"));
-        }
     }
 }
 

@@ -6,6 +6,8 @@ mod description;
 mod fake_fly;
 mod fly;
 mod meagre;
+#[path = "../openapi/mod.rs"]
+mod openapi;
 #[path = "../spine/world/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "this binary uses its own part of the world")]
 mod world;

@@ -2,6 +2,8 @@
 
 #[path = "../fake_fly/mod.rs"]
 mod fake_fly;
+#[path = "../openapi/mod.rs"]
+mod openapi;
 
 mod api_actions;
 mod api_lists;

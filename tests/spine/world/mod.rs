@@ -160,11 +160,7 @@ impl World {
             if holds(&task) {
                 return task;
             }
-            assert!(
-                began.elapsed() < PATIENCE,
-                "waited in vain until {what}; the task is {task:#?}\n{}",
-                logs::latest_warnings()
-            );
+            still_worth_waiting(began, what, &task);
             // A ring may be missed by one who lags; then the row is looked at all the same.
             tokio::time::timeout(Duration::from_millis(500), bell.recv()).await.ok();
         }
@@ -191,11 +187,7 @@ impl World {
             if holds(&task) {
                 return task;
             }
-            assert!(
-                began.elapsed() < PATIENCE,
-                "waited in vain until {what}; the task is {task:#?}\n{}",
-                logs::latest_warnings()
-            );
+            still_worth_waiting(began, what, &task);
             let now = self.clock.now();
             let due =
                 db::jobs::next_due(&mut self.porter().db.read().await.expect("a connection"), now).await;
@@ -294,4 +286,12 @@ impl World {
         assert_eq!(pulls.len(), 1, "expected one pull request, seen {pulls:#?}");
         pulls.into_iter().next().expect("one")
     }
+}
+
+fn still_worth_waiting(began: Instant, what: &str, task: &Task) {
+    assert!(
+        began.elapsed() < PATIENCE,
+        "waited in vain until {what}; the task is {task:#?}\n{}",
+        logs::latest_warnings()
+    );
 }
