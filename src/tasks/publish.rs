@@ -4,7 +4,6 @@
 use chrono::TimeDelta;
 
 use super::{Context, Error, Step};
-use crate::domain::agent::Agent;
 use crate::domain::comment;
 use crate::domain::report::FailureStage;
 use crate::domain::task::{Event, Phase, Status, Task, TaskId};
@@ -66,7 +65,7 @@ async fn open(
             task,
             &comment::PullContext {
                 task_url: &context.policy.task_url(&task.id),
-                agent_name: Agent::find(&task.agent).map_or(task.agent.as_str(), |agent| agent.name),
+                agent_name: task.agent_name(),
                 // Only a report sets how many tries it took, or what the agent said.
                 recovered: task.callback_attempts.is_none() && task.summary.is_none(),
             },

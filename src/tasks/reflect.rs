@@ -5,7 +5,6 @@ use chrono::TimeDelta;
 
 use super::{Context, Error, Step};
 use crate::db;
-use crate::domain::agent::Agent;
 use crate::domain::comment;
 use crate::domain::task::{Status, Task, TaskId};
 use crate::github;
@@ -105,7 +104,7 @@ pub async fn render(context: &Context, task: &Task, proof: &str) -> Result<Strin
             task_url: &task_url,
             queue_position,
             proof,
-            agent_name: Agent::find(&task.agent).map_or(task.agent.as_str(), |agent| agent.name),
+            agent_name: task.agent_name(),
             compare_url: compare_url.as_deref(),
         },
     ))

@@ -10,7 +10,6 @@ use super::session::SignedInUser;
 use super::tasks::load_own;
 use super::{Error, Service, Site};
 use crate::db::events::Event;
-use crate::domain::agent::Agent;
 use crate::domain::task::Task;
 
 /// How much of a task's history its page shows: the end of it.
@@ -73,7 +72,7 @@ pub(super) async fn task(
     };
     let mut connection = service.context.db.read().await?;
     let events = crate::db::events::list_last(&mut connection, &task.id, MOST_LINES).await?;
-    let agent = Agent::find(&task.agent).map_or(task.agent.as_str(), |agent| agent.name).to_owned();
+    let agent = task.agent_name().to_owned();
     let lines = events.iter().map(line).collect();
     Ok(render(&TaskPage { task, agent, lines })?.into_response())
 }

@@ -7,7 +7,6 @@ use super::known::Known;
 use super::reading::{Arrival, Asked, Said, Spoken};
 use crate::db::deliveries::Delivery;
 use crate::db::{self, Connection};
-use crate::domain::agent::Agent;
 use crate::domain::comment::Refusal;
 use crate::domain::job::{Control, Job, Reply};
 use crate::domain::task::{Effect, Event, Task, TaskId};
@@ -247,7 +246,7 @@ impl Batch<'_> {
             return refused(Refusal::TaskAlreadyActive {
                 task_url: self.context.policy.task_url(&active.id),
                 status: active.status,
-                agent: Agent::find(&task.agent).map_or(task.agent.as_str(), |agent| agent.name).to_owned(),
+                agent: task.agent_name().to_owned(),
             });
         }
         let unwritten = self.made.iter().filter(|made| made.requester.id == sender).count();
