@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use super::{Connection, Error, millis};
+use super::{Connection, Error, json_rows, millis};
 
 /// A delivery as it is remembered.
 #[derive(Clone, Debug, Serialize)]
@@ -73,8 +73,7 @@ pub async fn insert(
     deliveries: &[Delivery],
     at: DateTime<Utc>,
 ) -> Result<(), Error> {
-    let rows = serde_json::to_string(deliveries)
-        .map_err(|error| Error::Corrupt { what: format!("a delivery: {error}") })?;
+    let rows = json_rows("a delivery", deliveries)?;
     let at = millis(at);
     sqlx::query!(
         "INSERT INTO deliveries (guid, event, action, outcome, reason, comment_key, task_id, sender_id,

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Connection, Error, instant, millis, narrow, parsed};
+use super::{Connection, Error, instant, json_rows, millis, narrow, parsed};
 use crate::domain::task::{Task, TaskId};
 
 /// What kind of thing happened.
@@ -73,8 +73,7 @@ pub async fn append(
     events: &[NewEvent],
     at: DateTime<Utc>,
 ) -> Result<(), Error> {
-    let rows = serde_json::to_string(events)
-        .map_err(|error| Error::Corrupt { what: format!("an event: {error}") })?;
+    let rows = json_rows("an event", events)?;
     let at = millis(at);
     sqlx::query!(
         "INSERT INTO task_events (task_id, seq, attempt, at, kind, data)

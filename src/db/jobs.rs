@@ -8,7 +8,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use super::{Connection, Error, millis, narrow};
+use super::{Connection, Error, json_rows, millis, narrow};
 
 /// A job to be written.
 #[derive(Clone, Debug, Serialize)]
@@ -53,8 +53,7 @@ pub async fn enqueue(
     jobs: &[NewJob],
     run_at: DateTime<Utc>,
 ) -> Result<(), Error> {
-    let rows =
-        serde_json::to_string(jobs).map_err(|error| Error::Corrupt { what: format!("a job: {error}") })?;
+    let rows = json_rows("a job", jobs)?;
     let run_at = millis(run_at);
     sqlx::query!(
         "INSERT INTO jobs (kind, key, lane, rank, payload, run_at, created_at)

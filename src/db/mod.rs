@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -178,6 +179,11 @@ fn instant(millis: i64) -> Result<DateTime<Utc>, Error> {
 /// A stored value read back by `parse`; `what` names the column.
 fn parsed<T>(what: &str, text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Error> {
     parse(text).ok_or_else(|| Error::Corrupt { what: format!("{what} {text:?}") })
+}
+
+/// Many rows for one statement, which reads them with `json_each`; `what` names one of them.
+fn json_rows<T: Serialize>(what: &str, rows: &[T]) -> Result<String, Error> {
+    serde_json::to_string(rows).map_err(|error| Error::Corrupt { what: format!("{what}: {error}") })
 }
 
 /// A stored number that must fit the type it had.

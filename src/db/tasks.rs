@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::{Connection, Error, instant, millis, narrow, parsed};
+use super::{Connection, Error, instant, json_rows, millis, narrow, parsed};
 use crate::domain::report::{FailureStage, Usage};
 use crate::domain::task::{Issue, Phase, Priority, Repository, Requester, Status, Task, TaskId};
 
@@ -222,8 +222,7 @@ impl<'a> From<&'a Task> for NewRow<'a> {
 /// [`Error::Conflict`] when an issue already has an active task of that agent; then none is stored.
 pub async fn insert(connection: &mut Connection, tasks: &[Task]) -> Result<(), Error> {
     let rows: Vec<NewRow<'_>> = tasks.iter().map(NewRow::from).collect();
-    let rows =
-        serde_json::to_string(&rows).map_err(|error| Error::Corrupt { what: format!("a task: {error}") })?;
+    let rows = json_rows("a task", &rows)?;
     sqlx::query!(
         "INSERT INTO tasks (id, revision, status, attempt, priority, agent, model, base_branch, repo_id,
            repo_owner, repo_name, default_branch, installation_id, issue_number, issue_title, issue_body,
@@ -422,8 +421,7 @@ pub async fn list_active_on_issues(
     connection: &mut Connection,
     issues: &[(i64, i64)],
 ) -> Result<Vec<Active>, Error> {
-    let issues = serde_json::to_string(issues)
-        .map_err(|error| Error::Corrupt { what: format!("an issue's number: {error}") })?;
+    let issues = json_rows("an issue's number", issues)?;
     let rows = sqlx::query!(
         "SELECT tasks.id, repo_id, issue_number, agent, status FROM json_each(?) AS asked
            CROSS JOIN tasks ON repo_id = asked.value ->> 0 AND issue_number = asked.value ->> 1
