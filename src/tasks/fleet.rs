@@ -33,12 +33,8 @@ impl Place {
 }
 
 impl Fleet {
-    /// The machines of a person; nothing when they have no usable token or no app.
-    pub fn find(&self, person: &Keyring) -> Option<Arc<dyn Runner>> {
-        self.place(person, None).map(|place| place.runner)
-    }
-
-    /// Where a person's machines are: in `app`, or, when none is named, in the one the person has chosen.
+    /// Where a person's machines are: in `app`, or, when none is named, in the one the person has chosen; nothing
+    /// when they have no usable token or no app.
     pub fn place(&self, person: &Keyring, app: Option<&str>) -> Option<Place> {
         match &self.0 {
             Backend::Local(runner) => {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use porter::domain::task::TaskId;
+use porter::tasks::fleet::Place;
 use secrecy::ExposeSecret;
 
 use super::{BOT, REPO, World, logs};
@@ -28,7 +29,7 @@ impl World {
     async fn remove_machines(&self) {
         let context = self.porter();
         let anybody = context.credentials.load(0).await.expect("a keyring");
-        let Some(runner) = context.fleet.find(&anybody) else { return };
+        let Some(Place { runner, .. }) = context.fleet.place(&anybody, None) else { return };
         for machine in runner.list().await.expect("machines") {
             runner.destroy(&machine.id).await.expect("the machine goes");
         }

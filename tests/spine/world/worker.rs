@@ -118,7 +118,7 @@ impl World {
 
     async fn runner(&self) -> Arc<dyn Runner> {
         let anybody = self.porter().credentials.load(0).await.expect("a keyring");
-        self.porter().fleet.find(&anybody).expect("a runner")
+        self.porter().fleet.place(&anybody, None).expect("a place").runner
     }
 
     /// Ends a machine's worker and its agent in the middle of their work, as when the host dies.
