@@ -3,6 +3,8 @@
 
 #[path = "worker/hostile.rs"]
 mod hostile;
+#[path = "worker/real_agents.rs"]
+mod real_agents;
 #[path = "worker/reports.rs"]
 mod reports;
 #[path = "worker/runs.rs"]

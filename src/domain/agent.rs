@@ -109,6 +109,9 @@ static AGENTS: [Agent; 4] = [
         model_option: Some("-m"),
         default_model: Some("anthropic/claude-sonnet-4-5"),
         environment: &[
+            // A repository's opencode.json and .opencode/ start programs and can send the key elsewhere.
+            // This also stops its AGENTS.md, which is in the prompt.
+            ("OPENCODE_DISABLE_PROJECT_CONFIG", "1"),
             ("OPENCODE_DISABLE_AUTOUPDATE", "1"),
             ("OPENCODE_DISABLE_MODELS_FETCH", "1"),
             ("OPENCODE_DISABLE_LSP_DOWNLOAD", "1"),

@@ -194,6 +194,15 @@ impl World {
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
+    /// Commits to `main` what `fill` puts into a working copy of it.
+    pub fn commit_to_main(&self, fill: impl FnOnce(&Path)) {
+        let seed = self.folder.path().join("seed");
+        fill(&seed);
+        self.git(&seed, &["add", "--all", "--force"]);
+        self.git(&seed, &["commit", "--quiet", "-m", "Seed"]);
+        self.git(&seed, &["push", "--quiet", self.bare().to_str().unwrap(), "main"]);
+    }
+
     pub fn git(&self, folder: &Path, arguments: &[&str]) {
         let output = self.command(folder, arguments).output().unwrap();
         assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
