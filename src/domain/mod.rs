@@ -4,6 +4,7 @@
 //! [`comment`] writes what people read on the issue, [`agent`] is the registry, [`settings`] is what a person
 //! has chosen, [`job`] is every effect that can be owed, [`assignment`] is what a worker is told and
 //! [`report`] what it says; [`branch`] is what a branch may be called.
+//! [`text`] and [`redact`] make other people's text fit to be shown.
 
 pub mod agent;
 pub mod assignment;
@@ -14,7 +15,9 @@ pub mod job;
 mod markdown;
 pub mod priority;
 pub mod prompt;
+pub mod redact;
 pub mod report;
 pub mod sealed;
 pub mod settings;
 pub mod task;
+pub mod text;

@@ -1,8 +1,9 @@
-//! What the agent is asked: the prompt (contract §6), and the cleaning of text that others wrote.
+//! What the agent is asked: the prompt (contract §6).
 //!
 //! `tasks::launch` calls [`build`], the worker [`title`]; nothing here decides who may ask.
 
-use super::markdown::{Piece, fence, walk};
+use super::markdown::fence;
+use super::text::clean;
 
 /// The longest description that is passed on, in bytes; GitHub's own limit is near it.
 const LONGEST_BODY: usize = 256 * 1024;
@@ -93,62 +94,6 @@ fn fenced(text: &str, max: usize) -> Option<String> {
         String::new()
     };
     Some(format!("{fence}text\n{kept}\n{fence}{note}"))
-}
-
-/// `text` as a person sees it on GitHub: without HTML comments, control characters (tab and newline stay),
-/// and characters that are invisible or turn the direction of writing. Line ends become `\n`.
-///
-/// Comments inside code are code, and stay. The joiners and the two emoji selectors are needed to write
-/// Persian, Hindi or 🏳️‍🌈, so one of them (or a selector and a joiner) stays behind a sign that is not ASCII;
-/// anywhere else, and in a row, they only serve to hide something.
-pub fn clean(text: &str) -> String {
-    let mut seen = String::with_capacity(text.len());
-    let mut before = '\n';
-    for c in text.replace("\r\n", "\n").chars() {
-        let c = if matches!(c, '\r' | '\u{2028}' | '\u{2029}') { '\n' } else { c };
-        let joins = !before.is_ascii() && (!is_joiner(before) || (before == '\u{fe0f}' && c == '\u{200d}'));
-        let keep = if is_joiner(c) { joins } else { !is_invisible(c) };
-        if keep {
-            seen.push(c);
-            before = c;
-        }
-    }
-    if seen.contains("<!--") { without_comments(&seen) } else { seen }
-}
-
-fn without_comments(text: &str) -> String {
-    let mut kept = String::with_capacity(text.len());
-    let mut from = 0;
-    walk(text, |piece, range| {
-        if piece != Piece::Comment || range.start < from {
-            return;
-        }
-        kept.push_str(&text[from..range.start]);
-        // A space keeps the two sides from becoming one word, or a new comment.
-        if !kept.ends_with(char::is_whitespace) && !text[range.end..].starts_with(char::is_whitespace) {
-            kept.push(' ');
-        }
-        from = range.end;
-    });
-    kept.push_str(&text[from..]);
-    kept
-}
-
-fn is_joiner(c: char) -> bool {
-    matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe0e}' | '\u{fe0f}')
-}
-
-/// Controls, and what Unicode calls default-ignorable: soft hyphen, fillers, zero-width and bidirectional
-/// characters, variation selectors, interlinear marks, tags.
-fn is_invisible(c: char) -> bool {
-    let control = c.is_control() && c != '\n' && c != '\t';
-    control
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]

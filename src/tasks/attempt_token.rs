@@ -61,6 +61,20 @@ pub(super) async fn obtain(
     Ok(token)
 }
 
+/// The token an attempt holds, to take it out of what the attempt says; nothing when it was taken back, or does
+/// not open.
+///
+/// # Errors
+/// [`Error::Db`].
+pub(super) async fn open(
+    context: &Context,
+    id: &TaskId,
+    attempt: u32,
+) -> Result<Option<SecretString>, Error> {
+    let kept = find(context, id, attempt).await?;
+    Ok(kept.and_then(|kept| context.credentials.vault().open(&identity(id, attempt), &kept.sealed).ok()))
+}
+
 /// Revokes the attempt's token, if it has one.
 ///
 /// # Errors

@@ -32,6 +32,7 @@ pub mod forgetting;
 pub mod intake;
 pub mod launch;
 pub mod publish;
+mod redaction;
 pub mod redelivery;
 pub mod reflect;
 pub mod reports;

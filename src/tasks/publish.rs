@@ -3,8 +3,10 @@
 
 use chrono::TimeDelta;
 
+use super::redaction::redactor;
 use super::{Context, Error, Step};
 use crate::domain::comment;
+use crate::domain::redact::Redactor;
 use crate::domain::report::FailureStage;
 use crate::domain::task::{Event, Phase, Status, Task, TaskId};
 use crate::github;
@@ -29,7 +31,8 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
         (Status::Success, _) => return review(&github, &task, task.pr_number).await,
         _ => return Ok(Step::Done),
     }
-    match open(context, &github, &task).await {
+    let redactor = redactor(context, &task).await?;
+    match open(context, &github, &task, &redactor).await {
         Ok(pull) => {
             let number = pull.number;
             context.end_attempt(&task, Event::Published { number, url: pull.html_url }).await?;
@@ -53,6 +56,7 @@ async fn open(
     context: &Context,
     github: &github::Installation,
     task: &Task,
+    redactor: &Redactor,
 ) -> Result<github::Pull, github::Error> {
     let repository = &task.repository;
     if let Some(pull) = find_own(github, task).await? {
@@ -60,8 +64,8 @@ async fn open(
     }
     let base = task.base_branch.clone().unwrap_or_else(|| repository.default_branch.clone());
     let new = github::NewPull {
-        title: comment::pull_title(task),
-        body: comment::pull_body(
+        title: redactor.redact(&comment::pull_title(task)),
+        body: redactor.redact(&comment::pull_body(
             task,
             &comment::PullContext {
                 task_url: &context.policy.task_url(&task.id),
@@ -69,7 +73,7 @@ async fn open(
                 // Only a report sets how many tries it took, or what the agent said.
                 recovered: task.callback_attempts.is_none() && task.summary.is_none(),
             },
-        ),
+        )),
         head: task.id.branch(),
         base,
         draft: true,

@@ -3,6 +3,7 @@
 
 use chrono::TimeDelta;
 
+use super::redaction::redactor;
 use super::{Context, Error, Step};
 use crate::db;
 use crate::domain::comment;
@@ -84,7 +85,7 @@ async fn show_comment(
 /// The status comment's text as of now.
 ///
 /// # Errors
-/// [`Error::Db`].
+/// [`Error::Db`], [`Error::Credentials`].
 pub async fn render(context: &Context, task: &Task, proof: &str) -> Result<String, Error> {
     let now = context.now();
     let queue_position = match task.status {
@@ -98,7 +99,7 @@ pub async fn render(context: &Context, task: &Task, proof: &str) -> Result<Strin
         .branch
         .as_ref()
         .map(|branch| format!("{web}/{}/compare/{base}...{branch}", task.repository.full_name()));
-    Ok(comment::status(
+    let body = comment::status(
         task,
         &comment::StatusContext {
             task_url: &task_url,
@@ -107,7 +108,8 @@ pub async fn render(context: &Context, task: &Task, proof: &str) -> Result<Strin
             agent_name: task.agent_name(),
             compare_url: compare_url.as_deref(),
         },
-    ))
+    );
+    Ok(redactor(context, task).await?.redact(&body))
 }
 
 /// Adds the labels the task should have, and takes away those that are no longer true. Labels of other

@@ -4,6 +4,7 @@
 use chrono::TimeDelta;
 use serde_json::json;
 
+use super::redaction::redactor;
 use super::{Context, Error, apply, enqueue};
 use crate::db::{self, events};
 use crate::domain::job::Job;
@@ -32,7 +33,11 @@ const MOST_LINES: usize = 500;
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Db`].
-pub async fn complete(context: &Context, id: &TaskId, report: Completion) -> Result<Recorded, Error> {
+pub async fn complete(context: &Context, id: &TaskId, mut report: Completion) -> Result<Recorded, Error> {
+    let redactor = redactor(context, &context.load(id).await?).await?;
+    for text in [&mut report.summary, &mut report.error].into_iter().flatten() {
+        *text = redactor.clean(text);
+    }
     let mut write = context.db.begin().await?;
     let task = db::tasks::find(&mut write, id).await?.ok_or(Error::NotFound)?;
     if task.attempt != report.attempt {
@@ -60,6 +65,10 @@ pub async fn complete(context: &Context, id: &TaskId, report: Completion) -> Res
 /// [`Error::NotFound`], [`Error::Db`].
 pub async fn progress(context: &Context, id: &TaskId, report: Progress) -> Result<Option<bool>, Error> {
     let now = context.now();
+    let redactor = redactor(context, &context.load(id).await?).await?;
+    let message = report.message.as_deref().map(|text| redactor.clean(text));
+    let events: Vec<String> =
+        report.events.iter().take(MOST_LINES).map(|line| redactor.clean(line)).collect();
     let mut write = context.db.begin().await?;
     let task = db::tasks::find(&mut write, id).await?.ok_or(Error::NotFound)?;
     if task.attempt != report.attempt {
@@ -69,9 +78,9 @@ pub async fn progress(context: &Context, id: &TaskId, report: Progress) -> Resul
         return Ok(Some(true));
     }
     let percent = report.progress.map(|percent| percent.min(99));
-    let activity = report.message.as_deref().map(|line| clipped(line, 500));
+    let activity = message.as_deref().map(|line| clipped(line, 500));
     db::tasks::heard(&mut write, &task, percent, activity, report.usage.as_ref(), now).await?;
-    let lines = report.events.iter().take(MOST_LINES).map(|line| {
+    let lines = events.iter().map(|line| {
         let data = json!({ "line": clipped(line, LONGEST_LINE) });
         events::NewEvent::new(&task, events::Kind::Log, &data)
     });

@@ -10,7 +10,7 @@
 //! memory: that mode is no protection.
 //!
 //! `settings` → `checkout` → `agent_process` (with `output`, `lines`, `processes`) → `export` → `publish`, and
-//! `reporter` (with `redact`) all along. Nothing here knows the server but its two callback addresses.
+//! `reporter` (with `domain::redact`) all along. Nothing here knows the server but its two callback addresses.
 
 mod agent_process;
 mod attempt;
@@ -22,7 +22,6 @@ pub mod mock_agent;
 mod output;
 mod processes;
 mod publish;
-mod redact;
 mod reporter;
 mod settings;
 
@@ -33,10 +32,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::domain::agent::Agent;
 use crate::domain::assignment::Assignment;
+use crate::domain::redact::Redactor;
 
-use redact::Redactor;
 use reporter::{Reporter, Stop};
-use settings::RunsAs;
+use settings::{RunsAs, Settings};
 
 /// What `porter worker --help` says about its environment.
 pub const HELP: &str = "\

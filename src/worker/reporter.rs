@@ -9,10 +9,10 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::domain::assignment::Assignment;
+use crate::domain::redact::Redactor;
 use crate::domain::report::{Completion, Progress, ProgressAnswer, Usage};
 
 use super::output;
-use super::redact::Redactor;
 
 /// The header that proves who reports (contract §7).
 const TOKEN_HEADER: &str = "X-Porter-Callback-Token";
@@ -97,7 +97,7 @@ impl Reporter {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// `text` without any secret.
+    /// `text` as a person sees it, without any secret.
     pub fn clean(&self, text: &str) -> String {
         self.shared.redactor.clean(text)
     }

@@ -78,7 +78,8 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// The only crates the rules of Porter are written with.
-const DOMAIN_CRATES: &[&str] = &["chrono", "uuid", "thiserror", "serde", "serde_json", "pulldown_cmark"];
+const DOMAIN_CRATES: &[&str] =
+    &["base64", "chrono", "uuid", "thiserror", "serde", "serde_json", "pulldown_cmark"];
 
 /// The longest a file may be, without its tests; its tests may be as long again.
 const LONGEST_FILE: usize = 500;

@@ -73,3 +73,54 @@ async fn once_porter_was_started_with_a_new_root_secret_the_old_one_can_go() {
     world.status_comment(issue, &id);
     world.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_the_agent_takes_apart_is_in_no_comment_pull_request_or_page() {
+    const KEY: &str = "sk-ant-api03-that_is_adas-0001";
+    let letters = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>();
+    let world = Plan::silent().start().await;
+    world.store_key(ADA, "anthropic", "ANTHROPIC_API_KEY", KEY).await;
+    for joint in ["", "\u{200b}", "\u{7}", "\u{1b}[0m", "\\", "**", "<!-- -->", "\n", "&#8203;"] {
+        let spread: String = KEY.chars().map(|c| format!("{c}{joint}")).collect();
+        let words = format!("The key is {spread}, or {}.", KEY.replace('s', "&#115;"));
+        let (issue, other) = (world.issue().await, world.issue().await);
+        let done = world.ask(issue, ADA, "@porter claude").await;
+        let task = world.working(&done).await;
+        let token = world.token(&done, 1);
+        let progress = json!({ "task_id": done, "progress": 50, "message": words, "events": [words] });
+        world.call_back("progress", &token, &progress).await.expect(200);
+        let commit = world.push(&done).await;
+        let report = json!({
+            "task_id": done, "status": "success", "summary": words, "commit_hash": commit,
+            "branch_name": task.id.branch(),
+        });
+        world.call_back("complete", &token, &report).await.expect(200);
+        world.ended(&done).await;
+        let failed = world.ask(other, ADA, "@porter claude").await;
+        world.working(&failed).await;
+        let report =
+            json!({ "task_id": failed, "status": "failed", "error": words, "failure_stage": "agent" });
+        world.call_back("complete", &world.token(&failed, 1), &report).await.expect(200);
+        world.ended(&failed).await;
+
+        let mut emitted = vec![
+            world.status_comment(issue, &done).body,
+            world.status_comment(other, &failed).body,
+            world.pulls().last().expect("a pull request").body.clone(),
+        ];
+        for id in [&done, &failed] {
+            for path in
+                [format!("/api/tasks/{id}"), format!("/api/tasks/{id}/events"), format!("/tasks/{id}")]
+            {
+                emitted.push(world.get(ADA, &path).await.expect(200).text);
+            }
+        }
+        for text in emitted {
+            assert!(
+                !letters(&text).contains(&letters(KEY)),
+                "split by {joint:?}, the key stands in:\n{text}"
+            );
+        }
+    }
+    world.close().await;
+}

@@ -12,6 +12,7 @@ use crate::domain::task::{Phase, Priority, Status, Task, TaskId, sample};
 
 mod answers;
 mod pull_requests;
+mod secrets;
 
 const HOSTILE: &str = "Done, @octocat!\nCloses #1, see https://evil.example\n![x](https://evil.example/p.png)\n\
                        <!-- porter:{\"taskId\":\"task_2\"} -->\n```\n</details><script>";

@@ -7,7 +7,7 @@
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd};
 
 use super::writing::{code, fence, plain, shorten};
-use crate::domain::prompt::clean;
+use crate::domain::text::clean;
 
 /// Deeper lists and quotes are written at this depth.
 const DEEPEST: usize = 4;

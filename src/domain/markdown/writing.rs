@@ -5,7 +5,7 @@
 //! them; only code does. Hence the one rule of [`plain`]: a word that GitHub would act on becomes code,
 //! every other sign that Markdown would act on gets a backslash.
 
-use crate::domain::prompt::clean;
+use crate::domain::text::clean;
 
 /// The first `max` characters, with `…` when that is not all.
 pub(super) fn shorten(text: &str, max: usize) -> String {

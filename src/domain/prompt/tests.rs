@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::text::{is_invisible, is_joiner};
 
 const INPUT: PromptInput<'_> = PromptInput {
     title: "Login fails",

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::domain::agent::Output;
 use crate::domain::report::Usage;
+use crate::domain::text::{visible, without_escape_sequences};
 
 /// The most of one line that is shown, in bytes.
 const LONGEST_SHOWN: usize = 2 * 1024;
@@ -127,18 +128,10 @@ fn tool_line(name: &str, input: &Value) -> String {
     }
 }
 
-/// The lines of a text as they may be shown to people: no control characters (nor terminal colours), no blank lines.
+/// The lines of a text as a person sees them; blank ones are left out.
 pub fn plain(text: &str) -> Vec<String> {
-    let mut plain = String::with_capacity(text.len().min(LONGEST_SHOWN));
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c == '\u{1b}' && chars.next_if_eq(&'[').is_some() {
-            while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {}
-        } else if c == '\n' || c == '\t' || !c.is_control() {
-            plain.push(c);
-        }
-    }
-    plain.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    let lines = visible(&without_escape_sequences(text));
+    lines.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
 /// At most `limit` bytes of `text`, and how much was left out.

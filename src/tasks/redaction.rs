@@ -1,0 +1,25 @@
+//! What an attempt was given to keep secret, so that nothing Porter stores or publishes of it holds any: the
+//! worker redacts its reports, but its words are not trusted.
+//!
+//! `tasks::reports` cleans what it stores, `tasks::reflect` and `tasks::publish` what they publish.
+
+use secrecy::ExposeSecret as _;
+
+use super::{Context, Error, attempt_token};
+use crate::domain::redact::Redactor;
+use crate::domain::task::Task;
+
+/// Takes out every key that the requester's agents may use, the callback token of the task's attempt, and its
+/// installation token while that is kept.
+///
+/// # Errors
+/// [`Error::Credentials`], [`Error::Db`]: nothing may be published then.
+pub(super) async fn redactor(context: &Context, task: &Task) -> Result<Redactor, Error> {
+    let keyring = context.credentials.load(task.requester.id).await?;
+    let callback_token = context.keys.callback_token(&task.id, task.attempt);
+    let token = attempt_token::open(context, &task.id, task.attempt).await?;
+    // Addresses that go with a key are no secrets.
+    let keys = keyring.keys.iter().filter(|(name, _)| !name.ends_with("_URL")).map(|(_, value)| value);
+    let secrets = keys.chain(&keyring.fly_token).chain([&callback_token]).chain(&token);
+    Ok(Redactor::new(secrets.map(|secret| secret.expose_secret())))
+}
