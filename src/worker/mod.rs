@@ -59,7 +59,8 @@ The attempt (set by Porter; all are needed unless marked):
 The worker's own settings:
   PORTER_WORKSPACE        folder for checkouts (/workspace)
   PORTER_AGENT_USER       the unprivileged user that runs the agent (agent); the worker itself runs as root
-  PORTER_ALLOW_SAME_USER  true: without such a user, run the agent as the worker's own (development only)
+  PORTER_ALLOW_SAME_USER  true: without such a user, or where it cannot reach the workspace or the agent's program,
+                          run the agent as the worker's own (development only)
   PATH, LANG              handed to the agent; git and find must be on the PATH
 
 Exit code 0: the server has accepted the report, whatever it says.";
@@ -79,9 +80,12 @@ pub async fn run(variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Ex
     listen_for_signals(&reporter)?;
     let pump = tokio::spawn(reporter.clone().pump());
 
-    let settings = settings::Settings::read(&variable);
-    if matches!(&settings, Ok(settings) if settings.runs_as == RunsAs::Same) {
+    let settings = Settings::read(&variable);
+    if let Ok(Settings { runs_as: RunsAs::Same, out_of_reach, .. }) = &settings {
         reporter.line("Warning: the agent runs as the worker's own user (PORTER_ALLOW_SAME_USER); for development only.");
+        if let Some(reason) = out_of_reach {
+            tracing::warn!("{reason}");
+        }
     }
     let report = attempt::carry_out(&assignment, settings, &reporter).await;
     reporter.close(pump).await;

@@ -1,6 +1,8 @@
 //! How attempts end: what is pushed and what is reported.
 
 use porter::domain::prompt::{self, PromptInput};
+use std::os::unix::fs::PermissionsExt as _;
+
 use porter::domain::report::{FailureStage, Outcome};
 
 use crate::world::{API_KEY, BRANCH, GOOD_END, Mode, World};
@@ -157,6 +159,49 @@ async fn secrets_are_out_of_everything_that_is_said() {
     let lines = world.lines();
     assert!(lines.contains(&"key [redacted]".to_owned()), "{lines:?}");
     assert!(!lines.iter().any(|line| line.contains(API_KEY) || line.contains("c2stYW50")), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_secret_that_the_agent_takes_apart_is_out_as_well() {
+    let world = World::new().await;
+    let end = GOOD_END.replace("All done.", "My key is '$SPREAD'.");
+    world.claude(&format!(
+        "touch x; SPREAD=$(printf %s \"$ANTHROPIC_API_KEY\" | sed 's/./&\u{200b}/g'); echo \"key $SPREAD\"\n\
+         printf %s \"$ANTHROPIC_API_KEY\" | sed 's/./&\u{7}/g' >&2; {end}"
+    ));
+    let (report, _) = world.run(&mut world.worker(Mode::SameUser, "claude", "x")).await;
+    assert_eq!(report.summary.as_deref(), Some("My key is [redacted]."));
+    let lines = world.lines();
+    let redacted = lines.iter().filter(|line| line.contains("[redacted]")).count();
+    assert_eq!(redacted, 2, "one of standard output, one of standard error: {lines:#?}");
+}
+
+#[tokio::test]
+async fn an_agents_user_that_cannot_reach_the_workspace_does_not_run_the_agent() {
+    // Only root can change to another user.
+    if !Mode::available().contains(&Mode::Nobody) {
+        return;
+    }
+    let world = World::new().await;
+    let closed = world.folder.path().join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let worker = |allow: &str| {
+        let mut worker = world.worker(Mode::Nobody, "mock", "mock: write a a");
+        worker.env("PORTER_WORKSPACE", closed.join("workspace")).env("PORTER_ALLOW_SAME_USER", allow);
+        worker
+    };
+    let (report, _) = world.run(&mut worker("false")).await;
+    assert_eq!(report.failure_stage, Some(FailureStage::Setup));
+    let error = report.error.unwrap_or_default();
+    let reason = format!("the user `nobody` cannot reach {}", closed.display());
+    assert!(error.contains(&reason), "expected {reason:?} in {error:?}");
+
+    // As with the local runner, whose folders are the operator's own.
+    let (report, _) = world.run(&mut worker("true")).await;
+    assert_eq!((report.status, report.error), (Outcome::Success, None));
+    let warning = "Warning: the agent runs as the worker's own user";
+    assert!(world.lines().iter().any(|line| line.starts_with(warning)), "{:#?}", world.lines());
 }
 
 #[tokio::test]
