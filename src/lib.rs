@@ -16,18 +16,10 @@
 pub mod config;
 
 pub mod app;
-pub mod clock;
 pub mod doctor;
 pub mod lifecycle;
 pub mod telemetry;
 
-pub mod domain;
-
-pub mod crypto;
-pub mod db;
-
-pub mod fly;
-pub mod github;
 pub mod runner;
 
 pub mod accounts;
@@ -37,4 +29,3 @@ pub mod tasks;
 pub mod web;
 
 pub mod demo;
-pub mod worker;

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use porter::domain::task::TaskId;
+use domain::task::TaskId;
 use porter::runner::LaunchSpec;
 
 fn task(name: &str) -> TaskId {

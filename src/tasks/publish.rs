@@ -4,10 +4,9 @@
 use chrono::TimeDelta;
 
 use super::{Context, Error, Step};
-use crate::domain::comment;
-use crate::domain::report::FailureStage;
-use crate::domain::task::{Event, Phase, Status, Task, TaskId};
-use crate::github;
+use domain::comment;
+use domain::report::FailureStage;
+use domain::task::{Event, Phase, Status, Task, TaskId};
 
 /// How long it is tried.
 pub(super) const PATIENCE: TimeDelta = TimeDelta::days(1);

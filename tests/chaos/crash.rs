@@ -2,7 +2,7 @@
 //! Porter never learned of it. It must end as if nothing had happened.
 
 use axum::http::Method;
-use porter::demo::standin::{Effect, Fault, World};
+use standin::{Effect, Fault, World};
 
 use super::fake_fly::{Call, Fault as FlyFault};
 use super::machines::Conduct;

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use porter::demo::standin::{File, StandIn};
-use porter::domain::assignment::Assignment;
+use domain::assignment::Assignment;
 use serde_json::{Value, json};
+use standin::{File, StandIn};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 

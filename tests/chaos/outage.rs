@@ -1,8 +1,8 @@
 //! Time that passes while Porter is away.
 
 use axum::http::Method;
-use porter::db::Db;
-use porter::demo::standin::{Effect, Fault};
+use db::Db;
+use standin::{Effect, Fault};
 
 use super::machines::Conduct;
 use super::stage::Stage;

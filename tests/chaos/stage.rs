@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use crypto::vault::Vault;
+use db::Db;
+use domain::clock::Clock;
 use porter::accounts::sign_in;
-use porter::clock::Clock;
-use porter::crypto::vault::Vault;
-use porter::db::Db;
-use porter::demo::standin::{Delivery, File, Options, Permission, StandIn};
 use secrecy::{ExposeSecret, SecretString};
+use standin::{Delivery, File, Options, Permission, StandIn};
 use tempfile::TempDir;
 
 use super::LIMIT;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::http::Method;
 use chrono::TimeDelta;
 use porter::config::variable;
-use porter::demo::standin::{Effect, Fault};
+use standin::{Effect, Fault};
 
 use super::fake_fly::Fault as FlyFault;
 use super::machines::Conduct;

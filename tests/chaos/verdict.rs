@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use porter::db::Db;
-use porter::demo::standin::World;
+use db::Db;
 use sqlx::Row;
+use standin::World;
 
 use super::machines::{Conduct, may_push};
 use super::stage::Stage;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use porter::domain::task::{Status, TaskId};
+use domain::task::{Status, TaskId};
 use porter::tasks::redelivery;
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::description;
 use crate::world::{ADA, CAROL, EVE, Plan, REPO, World, people};
 
 /// What Porter asked GitHub over its REST API, pages and git apart.
-fn calls(world: &World) -> Vec<porter::demo::standin::Request> {
+fn calls(world: &World) -> Vec<standin::Request> {
     let mut calls = world.github.requests();
     calls.retain(|call| !call.path.contains(".git/"));
     calls

@@ -3,8 +3,8 @@
 
 use std::sync::LazyLock;
 
-use porter::demo::standin::Request;
 use serde_json::{Value, json};
+use standin::Request;
 
 use crate::openapi::Description;
 

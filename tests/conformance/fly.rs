@@ -1,7 +1,7 @@
 //! Porter with machines at Fly, against a strict model of Fly's API.
 
 use chrono::TimeDelta;
-use porter::domain::task::Status;
+use domain::task::Status;
 use serde_json::json;
 
 use crate::fake_fly::{Call, FakeFly, Fault};

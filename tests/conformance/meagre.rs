@@ -1,9 +1,9 @@
 //! What is not essential never keeps a task from its pull request: reaction, labels, reviewers, the sweep.
 
-use porter::demo::standin::{self, Effect, Fault};
-use porter::domain::task::Status;
+use domain::task::Status;
 use porter::tasks::redelivery;
 use reqwest::Method;
+use standin::{Effect, Fault};
 
 use crate::world::{ADA, PATIENCE, Plan, REPO, World};
 

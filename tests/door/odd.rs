@@ -1,6 +1,6 @@
 //! Odd requests are answered as errors of the usual shape, and odd words end as tasks or refusals: never a 5xx.
 
-use porter::domain::task::{Phase, Status};
+use domain::task::{Phase, Status};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -170,7 +170,7 @@ async fn odd_reports_are_refused_and_change_nothing() {
     world.close().await;
 }
 
-async fn end(world: &World, issue: u64, id: &porter::domain::task::TaskId) {
+async fn end(world: &World, issue: u64, id: &domain::task::TaskId) {
     world.post(ADA, &format!("/api/tasks/{id}/stop"), &Value::Null).await.expect(202);
     world.ended(id).await;
     world.status_comment(issue, id);

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use domain::assignment::{Assignment, LONGEST_PROMPT_IN_ENV, PROMPT_FILE};
+use fly::{Api, Timeouts};
 use futures_util::future::join_all;
-use porter::domain::assignment::{Assignment, LONGEST_PROMPT_IN_ENV, PROMPT_FILE};
-use porter::fly::{Api, Timeouts};
 use porter::runner::fly::FlyRunner;
 use porter::runner::{Backend, Error, LaunchSpec, Machine, MachineState, Runner};
 use secrecy::SecretString;

@@ -9,10 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::assignment::PROMPT_FILE;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use porter::config::variable;
-use porter::domain::assignment::PROMPT_FILE;
 use porter::runner::local::LocalRunner;
 use porter::runner::{LaunchSpec, MachineState, Runner};
 use tempfile::TempDir;

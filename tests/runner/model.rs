@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use porter::fly::Api;
+use fly::Api;
 use secrecy::SecretString;
 use serde_json::json;
 
@@ -81,9 +81,9 @@ async fn an_app_and_a_token_can_be_asked_about() {
     let app = client.app(APP).await.expect("the app");
     assert_eq!(app.organization.map(|organization| organization.slug).as_deref(), Some("personal"));
     let absent = client.app("free").await;
-    assert!(matches!(absent, Err(porter::fly::Error::NotFound)), "{absent:?}");
+    assert!(matches!(absent, Err(fly::Error::NotFound)), "{absent:?}");
     let foreign = client.app("foreign").await;
-    assert!(matches!(foreign, Err(porter::fly::Error::Forbidden)), "{foreign:?}");
+    assert!(matches!(foreign, Err(fly::Error::Forbidden)), "{foreign:?}");
 
     let tokens = client.tokens().await.expect("what the token may do");
     assert_eq!(tokens[0].org_slug, "personal");
@@ -92,5 +92,5 @@ async fn an_app_and_a_token_can_be_asked_about() {
     client.create_app("fresh", "personal", "fresh").await.expect("made");
     client.app("fresh").await.expect("there");
     let taken = client.create_app("foreign", "personal", "foreign").await;
-    assert!(matches!(taken, Err(porter::fly::Error::Conflict { .. })), "{taken:?}");
+    assert!(matches!(taken, Err(fly::Error::Conflict { .. })), "{taken:?}");
 }

@@ -1,9 +1,9 @@
 //! Changing tasks over the API (contract §6): create, stop, retry; and who may.
 
-use porter::demo::standin::{Effect, Fault};
-use porter::domain::task::{Status, Task, TaskId};
+use domain::task::{Status, Task, TaskId};
 use reqwest::Method;
 use serde_json::{Value, json};
+use standin::{Effect, Fault};
 
 use crate::world::{ADA, Answer, BOB, EVE, Plan, REPO, World};
 

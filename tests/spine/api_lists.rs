@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use porter::domain::task::TaskId;
+use domain::task::TaskId;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -1,7 +1,6 @@
 //! What workers say (contract §7): progress, completion, and who may say it.
 
-use porter::db;
-use porter::domain::task::{Phase, Status};
+use domain::task::{Phase, Status};
 use reqwest::Method;
 use serde_json::json;
 

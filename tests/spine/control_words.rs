@@ -1,9 +1,9 @@
 //! `stop`, `retry`, `status` and `help` in a comment (contract §4).
 
-use porter::demo::standin::Permission;
-use porter::domain::task::Status;
+use domain::task::Status;
 use porter::tasks::control;
 use serde_json::json;
+use standin::Permission;
 
 use crate::world::people::comment_of;
 use crate::world::{ADA, BOB, CAROL, EVE, Person, Plan, REPO, World};
@@ -135,7 +135,7 @@ async fn retry_while_another_task_of_the_agent_is_active_is_answered_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_control_word_is_owed_no_more_once_it_is_obeyed() {
-    use porter::domain::job::{Control, Job, Mention};
+    use domain::job::{Control, Job, Mention};
     let mut world = Plan::silent().start().await;
     let issue = world.issue().await;
     world.github.set_webhook_url("http://127.0.0.1:9/nobody");
@@ -158,21 +158,18 @@ async fn a_control_word_is_owed_no_more_once_it_is_obeyed() {
     let job = Job::Control { by: by.clone(), word: Control::Help };
     let context = world.context_without_engine().await;
     let mut write = context.db.begin().await.unwrap();
-    let row = porter::db::jobs::NewJob {
+    let row = db::jobs::NewJob {
         kind: job.kind(),
         key: job.key(),
         lane: job.lane(),
         rank: job.rank(),
         payload: serde_json::to_string(&job).unwrap(),
     };
-    porter::db::jobs::enqueue(&mut write, &[row], world.clock.now()).await.unwrap();
-    porter::db::commit(write).await.unwrap();
+    db::jobs::enqueue(&mut write, &[row], world.clock.now()).await.unwrap();
+    db::commit(write).await.unwrap();
     control::run(&context, &by, Control::Help).await.unwrap();
     let mut connection = context.db.read().await.unwrap();
-    assert!(
-        !porter::db::jobs::is_owed(&mut connection, &job.key()).await.unwrap(),
-        "it would be obeyed twice"
-    );
+    assert!(!db::jobs::is_owed(&mut connection, &job.key()).await.unwrap(), "it would be obeyed twice");
     drop(connection);
     context.db.close().await;
     drop(context);

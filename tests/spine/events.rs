@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use porter::domain::task::{Task, TaskId};
+use domain::task::{Task, TaskId};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 

@@ -1,10 +1,10 @@
 //! Tasks that do not succeed, and what people read then; with the real worker where the worker decides.
 
 use chrono::TimeDelta;
-use porter::demo::standin::{Access, Effect, Fault, File};
-use porter::domain::report::FailureStage;
-use porter::domain::task::{Status, Task};
+use domain::report::FailureStage;
+use domain::task::{Status, Task};
 use serde_json::json;
+use standin::{Access, Effect, Fault, File};
 
 use crate::world::{ADA, BOB, Plan, REPO, World};
 

@@ -1,8 +1,8 @@
 //! Machines on Fly (contract §7): what they are told, and that there is one of them, whatever Fly answers.
 
 use chrono::TimeDelta;
-use porter::domain::report::FailureStage;
-use porter::domain::task::{Status, Task};
+use domain::report::FailureStage;
+use domain::task::{Status, Task};
 use porter::tasks::watch;
 use serde_json::json;
 

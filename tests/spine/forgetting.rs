@@ -1,11 +1,10 @@
 //! What Porter does not keep for ever.
 
 use chrono::TimeDelta;
-use porter::db;
-use porter::demo::standin::Signature;
-use porter::domain::task::Task;
+use domain::task::Task;
 use porter::tasks::forgetting;
 use serde_json::json;
+use standin::Signature;
 
 use crate::world::people::accepted;
 use crate::world::{ADA, BOB, Plan, World};

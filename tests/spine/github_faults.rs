@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use porter::demo::standin::{Effect, Fault};
-use porter::domain::task::{Phase, Status, TaskId};
+use domain::task::{Phase, Status, TaskId};
 use reqwest::Method;
+use standin::{Effect, Fault};
 
 use crate::world::people::comment_of;
 use crate::world::{ADA, Plan, REPO, World};
@@ -94,7 +94,7 @@ async fn a_limit_is_waited_out_and_not_knocked_at() {
         world.github.inject(Fault::before(Method::POST, path("issues/1/comments"), effect));
         let id = world.ask(issue, ADA, "@porter mock").await;
         world.backlog_when("all that is owed waits", |all| all.owed > 0 && all.owed == all.retrying).await;
-        let limited = |world: &porter::demo::standin::World| {
+        let limited = |world: &standin::World| {
             world.requests().iter().filter(|request| matches!(request.status, Some(403 | 429))).count()
         };
         let before = world.github.requests().len();
@@ -120,7 +120,7 @@ async fn an_outage_only_costs_time() {
     world.github.inject(Fault::outage(Effect::Drop));
     let id = world.ask(issue, ADA, "@porter mock").await;
     world.task_when(&id, "it is admitted", |task| task.phase == Some(Phase::Launching)).await;
-    let failed = |world: &porter::demo::standin::World| world.requests().len() > 3;
+    let failed = |world: &standin::World| world.requests().len() > 3;
     world.github.wait_until(failed, Duration::from_secs(20)).await.unwrap();
     world.github.clear_faults();
     let task = world.succeed_however_long(&id).await;

@@ -1,8 +1,7 @@
 //! Where Porter is installed, as GitHub's webhooks tell it (contract §5).
 
-use porter::db;
-use porter::demo::standin::Signature;
 use serde_json::{Value, json};
+use standin::Signature;
 
 use crate::world::{ADA, Plan, REPO, World};
 

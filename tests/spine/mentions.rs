@@ -1,9 +1,8 @@
 //! What a comment leads to: nothing, one task, or one refusal; however often it is delivered.
 
-use porter::db;
-use porter::demo::standin::{AccountKind, Delivery, Signature};
-use porter::domain::task::{Status, Task};
+use domain::task::{Status, Task};
 use serde_json::json;
+use standin::{AccountKind, Delivery, Signature};
 
 use crate::world::people::{accepted, comment_of};
 use crate::world::{ADA, BOB, CAROL, EVE, Plan, REPO, World};

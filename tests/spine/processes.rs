@@ -4,13 +4,13 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use db::Db;
+use domain::task::{Status, Task, TaskId};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use porter::db::{self, Db};
-use porter::demo::standin::{Effect, Fault};
-use porter::domain::task::{Status, Task, TaskId};
 use reqwest::Method;
 use serde_json::json;
+use standin::{Effect, Fault};
 use tokio::process::{Child, Command};
 
 use crate::world::people::accepted;

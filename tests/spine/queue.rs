@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use porter::db;
-use porter::domain::task::{Status, Task, TaskId};
+use domain::task::{Status, Task, TaskId};
 use porter::tasks::{Context, admission};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

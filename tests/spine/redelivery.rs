@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use porter::domain::task::{Status, TaskId};
+use domain::task::{Status, TaskId};
 use porter::tasks::redelivery;
 
 use crate::world::{ADA, Plan};
@@ -17,7 +17,7 @@ async fn what_was_sent_while_porter_was_down_is_processed_once() {
     let nothing = world.say(other, ADA, "Nobody is spoken to.").await;
     assert_eq!((lost.status, also.status, nothing.status), (None, None, None));
     world.start_porter().await;
-    let arrived = |all: &porter::demo::standin::World| {
+    let arrived = |all: &standin::World| {
         let came =
             |guid: &str| all.deliveries().iter().any(|d| d.guid == guid && d.redelivery && d.succeeded());
         [&lost.guid, &also.guid, &nothing.guid].into_iter().all(|guid| came(guid))

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use porter::demo::standin::{Effect, Fault};
-use porter::domain::task::{Phase, Status};
+use domain::task::{Phase, Status};
 use reqwest::Method;
+use standin::{Effect, Fault};
 
 use crate::world::people::comment_of;
 use crate::world::{ADA, Plan, REPO};
@@ -31,7 +31,7 @@ async fn a_job_that_hangs_does_not_keep_porter_from_ending() {
     let issue = world.issue().await;
     world.github.inject(Fault::before(Method::POST, format!("/repos/{REPO}/issues"), Effect::Hang).always());
     let id = world.ask(issue, ADA, "@porter mock").await;
-    let hangs = |all: &porter::demo::standin::World| {
+    let hangs = |all: &standin::World| {
         all.requests().iter().any(|request| request.method == "POST" && request.path.contains("/issues/"))
     };
     world.github.wait_until(hangs, Duration::from_secs(20)).await.unwrap();
@@ -62,8 +62,8 @@ async fn porter_may_be_killed_at_any_call_of_github_and_loses_and_doubles_nothin
         let path = format!("/repos/{REPO}/{rest}");
         world.github.inject(Fault::after(method.clone(), path.clone(), Effect::Hang));
         let id = world.ask(issue, ADA, "@porter mock").await;
-        let hangs = |all: &porter::demo::standin::World| {
-            let same = |request: &&porter::demo::standin::Request| {
+        let hangs = |all: &standin::World| {
+            let same = |request: &&standin::Request| {
                 request.method == method.as_str() && request.path.starts_with(&path)
             };
             all.requests().iter().any(|request| same(&request) && request.status.is_none())
@@ -101,7 +101,7 @@ async fn an_answer_that_is_owed_survives_the_kill_and_is_given_once() {
     let path = format!("/repos/{REPO}/issues/{issue}/comments");
     world.github.inject(Fault::after(Method::POST, path, Effect::Hang).times(1));
     let delivery = world.say(issue, ADA, "@porter claude").await;
-    let written = |all: &porter::demo::standin::World| all.comments(REPO, issue).len() == 2;
+    let written = |all: &standin::World| all.comments(REPO, issue).len() == 2;
     world.github.wait_until(written, Duration::from_secs(20)).await.unwrap();
     world.kill_porter().await;
     world.start_porter().await;

@@ -1,7 +1,7 @@
 //! No secret leaves Porter (contract §3). Every test looks for its own at its end; this one sees to it that there
 //! is much to find, and that the search is not blind.
 
-use porter::domain::task::Status;
+use domain::task::Status;
 use reqwest::Method;
 use serde_json::json;
 

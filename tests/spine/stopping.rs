@@ -1,9 +1,9 @@
 //! Tasks that people end, and what becomes of machine and token (contract §4, §5, §7).
 
 use chrono::TimeDelta;
-use porter::demo::standin::IssuedToken;
-use porter::domain::task::{Phase, Status};
+use domain::task::{Phase, Status};
 use serde_json::json;
+use standin::IssuedToken;
 
 use crate::world::{ADA, BOB, Plan, REPO, World};
 
@@ -84,7 +84,7 @@ async fn closing_the_issue_stops_its_running_and_waiting_tasks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stopping_while_the_pull_request_is_being_opened_leaves_one_answer() {
-    use porter::demo::standin::{Effect, Fault};
+    use standin::{Effect, Fault};
     let world = Plan::silent().start().await;
     let (issue, task) = world.at_work().await;
     let id = task.id.clone();
@@ -139,7 +139,7 @@ async fn a_retry_gets_its_machine_only_once_the_stopped_attempts_machine_is_gone
     world.working(&id).await;
     world.post(ADA, &format!("/api/tasks/{id}/stop"), &json!({})).await.expect(202);
     world.post(ADA, &format!("/api/tasks/{id}/retry"), &json!({})).await.expect(202);
-    let works = |task: &porter::domain::task::Task| task.phase == Some(Phase::Working);
+    let works = |task: &domain::task::Task| task.phase == Some(Phase::Working);
     let task = world.task_in_time(&id, "its second machine works", works).await;
     assert_eq!(task.attempt, 2);
     let attempts: Vec<u32> = world.machines().await.iter().map(|machine| machine.attempt).collect();

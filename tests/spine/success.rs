@@ -1,7 +1,7 @@
 //! From a comment to a pull request, with the real worker.
 
 use crate::world::{ADA, Plan, REPO};
-use porter::domain::task::Status;
+use domain::task::Status;
 use serde_json::Value;
 
 #[tokio::test(flavor = "multi_thread")]

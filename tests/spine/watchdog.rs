@@ -1,12 +1,12 @@
 //! What the watchdog makes good, and what it ends (contract §6): lost reports, silence, lost machines.
 
 use chrono::TimeDelta;
-use porter::demo::standin::{Effect, Fault, File};
-use porter::domain::report::FailureStage;
-use porter::domain::task::{Phase, Status, Task, TaskId};
+use domain::report::FailureStage;
+use domain::task::{Phase, Status, Task, TaskId};
 use porter::tasks::watch;
 use reqwest::Method;
 use serde_json::json;
+use standin::{Effect, Fault, File};
 
 use crate::world::{ADA, Plan, REPO, World};
 

@@ -3,9 +3,9 @@
 
 use axum::body::Bytes;
 use http_body_util::{BodyExt, Full};
-use porter::demo::standin::Signature;
 use reqwest::{Body, Method, RequestBuilder};
 use serde_json::json;
+use standin::Signature;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -1,8 +1,8 @@
 //! Repositories prepared against the worker. Every trap, when it runs anywhere, leaves a mark that tells who
 //! ran it and with what environment.
 
+use domain::report::Outcome;
 use futures_util::{StreamExt as _, stream};
-use porter::domain::report::Outcome;
 
 use crate::world::{BRANCH, CALLBACK_TOKEN, GITHUB_TOKEN, GOOD_END, Mode, World};
 

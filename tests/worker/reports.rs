@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use domain::report::{FailureStage, Outcome};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use porter::domain::report::{FailureStage, Outcome};
 
 use crate::world::{BRANCH, GOOD_END, Mode, World};
 

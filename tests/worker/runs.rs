@@ -1,7 +1,7 @@
 //! How attempts end: what is pushed and what is reported.
 
-use porter::domain::prompt::{self, PromptInput};
-use porter::domain::report::{FailureStage, Outcome};
+use domain::prompt::{self, PromptInput};
+use domain::report::{FailureStage, Outcome};
 
 use crate::world::{API_KEY, BRANCH, GOOD_END, Mode, World};
 

@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use base64::Engine as _;
-use porter::domain::report::{Completion, Progress};
+use domain::report::{Completion, Progress};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use domain::task::TaskId;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use porter::domain::task::TaskId;
 use porter::tasks::fleet::Place;
 use secrecy::ExposeSecret;
 

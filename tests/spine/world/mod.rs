@@ -15,14 +15,13 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use domain::clock::Clock;
+use domain::task::{Phase, Task, TaskId};
 use porter::accounts::sessions::Sessions;
 use porter::app::{App, LocalWorker};
-use porter::clock::Clock;
 use porter::config::{Config, Environment};
-use porter::db;
-use porter::demo::standin::{Comment, Pull, StandIn};
-use porter::domain::task::{Phase, Task, TaskId};
 use porter::tasks::Context;
+use standin::{Comment, Pull, StandIn};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

@@ -1,14 +1,13 @@
 //! Who is there, and what they do.
 
+use crypto::vault::{Identity, Vault};
+use db::secrets::UserSecret;
+use db::users::User;
+use domain::task::{Task, TaskId};
 use porter::accounts::sign_in;
-use porter::crypto::vault::{Identity, Vault};
-use porter::db;
-use porter::db::secrets::UserSecret;
-use porter::db::users::User;
-use porter::demo::standin::Delivery;
-use porter::domain::task::{Task, TaskId};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
+use standin::Delivery;
 
 use super::{REPO, World};
 

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use crypto::tokens::new_session_id;
+use domain::clock::Clock;
 use porter::app::LocalWorker;
-use porter::clock::Clock;
 use porter::config::Environment;
-use porter::crypto::tokens::new_session_id;
-use porter::demo::sample;
-use porter::demo::standin::{File, Options, Permission, StandIn};
 use secrecy::{ExposeSecret, SecretString};
+use standin::sample;
+use standin::{File, Options, Permission, StandIn};
 use tempfile::TempDir;
 
 use crate::fake_fly::FakeFly;

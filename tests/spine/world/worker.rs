@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use domain::task::{Phase, Task, TaskId};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use porter::db;
-use porter::demo::standin::File;
-use porter::domain::task::{Phase, Task, TaskId};
 use porter::runner::{LaunchSpec, Machine, Runner};
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
+use standin::File;
 
 use super::{Answer, REPO, World};
 
