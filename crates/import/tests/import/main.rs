@@ -5,7 +5,7 @@ mod world;
 
 use std::path::Path;
 
-use import::{Counts, adopt_fly_tokens};
+use porter_import::{Counts, adopt_fly_tokens};
 use serde_json::Value;
 
 use world::{EXPORT, FLY_TOKEN, LATER, OCTOCAT, World, altered, root, vault, vectors};

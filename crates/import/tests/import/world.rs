@@ -2,7 +2,7 @@
 
 use crypto::vault::{Identity, Sealed, Vault};
 use db::Db;
-use import::{ImportError, Report, import};
+use porter_import::{ImportError, Report, import};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use sqlx::pool::PoolConnection;

@@ -19,12 +19,12 @@ use chrono::TimeDelta;
 use domain::clock::Clock;
 use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use porter_standin::sample;
+use porter_standin::{AccountKind, Effect, Fault, File, Options, Permission, Signature, StandIn};
 use reqwest::{Method, Response};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sha2::Sha256;
-use standin::sample;
-use standin::{AccountKind, Effect, Fault, File, Options, Permission, Signature, StandIn};
 use tokio::sync::mpsc;
 
 const REPOSITORY: &str = "acme/greeter";

@@ -77,7 +77,8 @@ async fn a_failed_delivery_is_listed_and_sent_again_with_its_guid() {
     assert_eq!(stage.as_app(Method::POST, &path, None).await.status(), 202);
     let (headers, _) = received.recv().await.unwrap();
     assert_eq!(headers["x-github-delivery"], failures[0]["guid"].as_str().unwrap());
-    let again = |world: &standin::World| world.deliveries().iter().any(|d| d.redelivery && d.succeeded());
+    let again =
+        |world: &porter_standin::World| world.deliveries().iter().any(|d| d.redelivery && d.succeeded());
     stage.github.wait_until(again, LIMIT).await.unwrap();
 
     stage.clock.advance(TimeDelta::days(3) + TimeDelta::seconds(1));
