@@ -1,7 +1,7 @@
 //! Where workers run: one machine for each attempt of a task, whatever a machine is there.
 //!
 //! [`Runner`] is the contract, [`fly`] keeps it with Fly Machines, [`local`] with child processes on this
-//! computer; `tests/runner.rs` holds both to it with the same tests. `tasks` calls it (launch, stop, the
+//! computer; `tests/porter/runner` holds both to it with the same tests. `tasks` calls it (launch, stop, the
 //! watchdog's sweep). What the worker is told is `domain::assignment`'s, what it does is `worker`'s.
 
 pub mod fly;

@@ -7,6 +7,8 @@
 //! [`world`] is a Porter with a GitHub and people around it, [`fake_fly`] a strict Machines API, [`openapi`] reads the
 //! APIs' descriptions. What needs one crate only is tested in that crate.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
 mod chaos;
 mod conformance;
 mod door;

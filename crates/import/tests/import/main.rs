@@ -1,5 +1,7 @@
 //! `porter import-d1`: what the earlier Porter's database becomes here (contract §9).
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
 mod refusals;
 mod world;
 
