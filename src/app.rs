@@ -13,15 +13,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::credentials::Credentials;
-use crate::accounts::import_d1;
 use crate::accounts::sessions::Sessions;
 use crate::accounts::stored_secrets;
-use crate::clock::Clock;
 use crate::config::{self, Config, Environment, Need, RunnerKind};
-use crate::crypto::tokens::Keys;
-use crate::crypto::vault::Vault;
-use crate::db::Db;
-use crate::db::queue::Caps;
 use crate::runner::Backend;
 use crate::runner::local::LocalRunner;
 use crate::tasks::create::Turns;
@@ -29,7 +23,12 @@ use crate::tasks::fleet::Fleet;
 use crate::tasks::intake::Intake;
 use crate::tasks::{Bell, Context, Policy};
 use crate::web::{self, Service, Site};
-use crate::{fly, github, jobs, lifecycle};
+use crate::{jobs, lifecycle};
+use crypto::tokens::Keys;
+use crypto::vault::Vault;
+use db::Db;
+use db::queue::Caps;
+use domain::clock::Clock;
 
 /// A Porter that is about to run.
 pub struct App {
@@ -65,7 +64,7 @@ impl App {
         let lock = lock(&config.database.path)?;
         let db = open(&config.database.path).await?;
         let vault = Arc::new(Vault::new(config.encryption_root.clone(), config.encryption_previous.clone()));
-        let adopted = import_d1::adopt_fly_tokens(&mut *db.writer().await?, &vault).await?;
+        let adopted = import::adopt_fly_tokens(&mut *db.writer().await?, &vault).await?;
         if adopted > 0 {
             tracing::info!(users = adopted, "moved Fly tokens out of settings, into encrypted storage");
         }
@@ -194,6 +193,23 @@ pub async fn migrate() -> anyhow::Result<ExitCode> {
     let database = config::Database::load(&Environment::process())?;
     open(&database.path).await?.close().await;
     println!("{} is up to date", database.path.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `porter import-d1`: imports `file` into `DATABASE_URL` and prints the report.
+///
+/// # Errors
+/// The configuration, the file or the database is unfit; the message says what to do.
+pub async fn import_d1(file: &Path) -> anyhow::Result<ExitCode> {
+    let config = config::Import::load(&config::Environment::process())?;
+    let vault = Vault::new(config.encryption_root, config.encryption_previous);
+    let sql = tokio::fs::read(file).await.with_context(|| format!("cannot read {}", file.display()))?;
+    let sql = String::from_utf8(sql).ok().with_context(|| format!("{} is not UTF-8", file.display()))?;
+    let database = Db::open(&config.database.path).await?;
+    database.migrate().await?;
+    let mut connection = database.writer().await?;
+    let report = import::import(&mut connection, &vault, &sql).await.context("nothing was imported")?;
+    println!("{report}");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use porter::{config, demo, worker};
+use porter::{config, demo};
 
 /// Comment `@porter claude …` on a GitHub issue, get a pull request back.
 #[derive(Parser)]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use arguments::{Arguments, Command};
 use clap::Parser;
-use porter::{accounts, app, config, demo, doctor, telemetry, worker};
+use porter::{app, config, demo, doctor, telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -29,7 +29,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Worker => worker::run(config::variable).await,
         Command::Migrate => app::migrate().await,
         Command::Doctor => doctor::run().await,
-        Command::ImportD1 { file } => accounts::import_d1::run(&file).await,
+        Command::ImportD1 { file } => app::import_d1(&file).await,
         Command::MockAgent { prompt } => worker::mock_agent::run(&prompt).await,
     }
 }

@@ -17,6 +17,8 @@
 //! At the end the server is killed (`kill -9`) right after its last answer, and the database must hold
 //! every task and every delivery that was answered.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench")]
+
 mod load;
 mod payload;
 mod peers;

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use anyhow::ensure;
-use porter::clock::Clock;
+use domain::clock::Clock;
 use secrecy::SecretString;
 use serde_json::Value;
 use uuid::Uuid;
@@ -122,7 +122,7 @@ impl Payload {
             }
         }
         time_based_guid(n).hyphenated().encode_lower(&mut request[self.guid.clone()]);
-        let signature = porter::crypto::webhook::sign(&self.secret, &request[self.body..]);
+        let signature = crypto::webhook::sign(&self.secret, &request[self.body..]);
         request[self.signature.clone()].copy_from_slice(&signature.as_bytes()["sha256=".len()..]);
     }
 }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use secrecy::SecretString;
 
 use crate::config::SharedCredentials;
-pub use crate::crypto::vault::OpenError;
-use crate::crypto::vault::{Identity, SealError, Vault};
-use crate::db::users::Person;
-use crate::db::{self, Db};
-use crate::domain::settings::Settings;
+pub use crypto::vault::OpenError;
+use crypto::vault::{Identity, SealError, Vault};
+use db::Db;
+use db::users::Person;
+use domain::settings::Settings;
 
 /// The provider under which a person's Fly token is stored (contract §8).
 pub const FLY_PROVIDER: &str = "fly";

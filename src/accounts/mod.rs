@@ -2,7 +2,6 @@
 //! Writes go through here; `web` calls it for sessions, `tasks` for keys.
 
 pub mod credentials;
-pub mod import_d1;
 pub mod sessions;
 pub mod sign_in;
 pub mod stored_secrets;

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::clock::Clock;
-use crate::crypto::vault::{Identity, OpenError, SealError, Vault};
-use crate::crypto::{NoRandomness, tokens};
-use crate::db::users::User;
-use crate::db::{self, Db};
+use crypto::vault::{Identity, OpenError, SealError, Vault};
+use crypto::{NoRandomness, tokens};
+use db::Db;
+use db::users::User;
+use domain::clock::Clock;
 
 /// How long a session lasts without being used.
 pub const LIFETIME: TimeDelta = TimeDelta::days(7);

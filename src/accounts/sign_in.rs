@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
-use crate::crypto::vault::{Identity, SealError, Vault};
-use crate::db::users::User;
-use crate::db::{self, Db};
+use crypto::vault::{Identity, SealError, Vault};
+use db::Db;
+use db::users::User;
 
 /// Why a sign-in was not remembered.
 #[derive(Debug, thiserror::Error)]

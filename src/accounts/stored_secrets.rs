@@ -3,9 +3,9 @@
 //!
 //! The tokens of running attempts stay as they are: they end by themselves within the hour.
 
-use crate::crypto::vault::{Identity, Vault};
-use crate::db::secrets::{self, Place};
-use crate::db::{self, Db};
+use crypto::vault::{Identity, Vault};
+use db::Db;
+use db::secrets::{self, Place};
 
 /// How many stored secrets open, and how many do not.
 ///

@@ -6,9 +6,6 @@
 mod stage;
 mod story;
 
-pub mod sample;
-pub mod standin;
-
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,9 +14,9 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
-use crate::domain::agent::{Agent, Program};
-use crate::domain::task::Status;
 use crate::lifecycle;
+use domain::agent::{Agent, Program};
+use domain::task::Status;
 use stage::Stage;
 
 const HELP: &str = "\

@@ -8,16 +8,16 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::sample;
-use super::standin::{self, File, Permission, StandIn};
 use crate::accounts::sign_in;
 use crate::app::{App, LocalWorker};
-use crate::clock::Clock;
 use crate::config::{self, Config, Environment};
-use crate::crypto::tokens::new_session_id;
-use crate::crypto::vault::Vault;
-use crate::domain::agent::Agent;
 use crate::tasks::Context;
+use crypto::tokens::new_session_id;
+use crypto::vault::Vault;
+use domain::agent::Agent;
+use domain::clock::Clock;
+use standin::sample;
+use standin::{File, Permission, StandIn};
 
 /// Who asks.
 pub const PERSON: &str = "ada";

@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde_json::Value;
 
-use super::sample;
 use super::stage::{PERSON, REPOSITORY, Stage};
-use crate::db;
-use crate::domain::task::{Phase, Status, Task, TaskId};
+use domain::task::{Phase, Status, Task, TaskId};
+use standin::sample;
 
 /// Files the issue, asks for the agent, and tells what follows until the task has ended.
 ///

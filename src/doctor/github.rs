@@ -1,9 +1,9 @@
 //! The GitHub App: does GitHub accept its key, and is it registered the way Porter needs it?
 
 use super::Finding;
-use crate::clock::Clock;
 use crate::config::Config;
-use crate::github::{AppInfo, Client, Error, Settings};
+use domain::clock::Clock;
+use github::{AppInfo, Client, Error, Settings};
 
 /// What Porter asks for (seed, "GitHub App Permissions"), and at which level.
 const PERMISSIONS: [(&str, &str); 4] =

@@ -2,7 +2,6 @@
 
 use super::Finding;
 use crate::config::Config;
-use crate::fly;
 
 pub(super) fn local() -> Finding {
     Finding::ok("agents run on this machine, without isolation; for development only")

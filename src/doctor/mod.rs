@@ -8,8 +8,8 @@ mod storage;
 
 use std::process::ExitCode;
 
-use crate::clock::Clock;
 use crate::config::{Config, Environment, RunnerKind};
+use domain::clock::Clock;
 
 /// What one look found.
 pub(crate) enum Finding {

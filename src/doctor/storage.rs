@@ -3,9 +3,9 @@
 use super::Finding;
 use crate::accounts::stored_secrets;
 use crate::config::Config;
-use crate::crypto::vault::Vault;
-use crate::db::{self, Db};
 use crate::tasks::error_chain;
+use crypto::vault::Vault;
+use db::Db;
 
 pub(super) async fn check(config: &Config) -> Vec<Finding> {
     let path = &config.database.path;

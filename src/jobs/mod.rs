@@ -16,7 +16,6 @@ use chrono::TimeDelta;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::db;
 use crate::tasks::{Context, Error, admission, error_chain};
 use lanes::Lanes;
 

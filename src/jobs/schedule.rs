@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{backoff, work};
-use crate::clock::Clock;
 use crate::tasks::{Context, Error, error_chain, forgetting, redelivery, watch};
+use domain::clock::Clock;
 
 /// How often running attempts are looked at.
 const WATCH: Duration = Duration::from_secs(5);

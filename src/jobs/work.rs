@@ -7,9 +7,9 @@ use tokio::task::JoinError;
 
 use super::backoff;
 use super::lanes::Lanes;
-use crate::db::{self, jobs::Claimed};
-use crate::domain::job::Job;
 use crate::tasks::{Context, Error, Step, answers, clean_up, control, error_chain, launch, publish, reflect};
+use db::jobs::Claimed;
+use domain::job::Job;
 
 /// No job may take longer; shorter than the lease.
 const LONGEST: Duration = Duration::from_secs(5 * 60);

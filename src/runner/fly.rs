@@ -14,8 +14,7 @@ use futures_util::future::BoxFuture;
 
 use super::name::machine_name;
 use super::{Error, LaunchSpec, Machine, MachineState, Runner};
-use crate::domain::task::TaskId;
-use crate::fly;
+use domain::task::TaskId;
 
 /// The metadata key of the task's id.
 const TASK: &str = "porter_task";

@@ -27,7 +27,7 @@ use tokio::process::Command;
 
 use super::name::machine_name;
 use super::{Error, LaunchSpec, Machine, MachineState, Runner, processes};
-use crate::domain::task::TaskId;
+use domain::task::TaskId;
 
 /// Notes its own number, then becomes the worker (`$2`). A shell's own variables are not passed on.
 const START: &str = r#"set -e; echo $$ > "$1"; unset PWD OLDPWD SHLVL; exec "$2" worker"#;

@@ -1,7 +1,7 @@
 //! Where workers run: one machine for each attempt of a task, whatever a machine is there.
 //!
 //! [`Runner`] is the contract, [`fly`] keeps it with Fly Machines, [`local`] with child processes on this
-//! computer; `tests/runner.rs` holds both to it with the same tests. `tasks` calls it (launch, stop, the
+//! computer; `tests/porter/runner` holds both to it with the same tests. `tasks` calls it (launch, stop, the
 //! watchdog's sweep). What the worker is told is `domain::assignment`'s, what it does is `worker`'s.
 
 pub mod fly;
@@ -16,8 +16,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use secrecy::SecretString;
 
-use crate::domain::assignment::{Assignment, PROMPT_FILE};
-use crate::domain::task::TaskId;
+use domain::assignment::{Assignment, PROMPT_FILE};
+use domain::task::TaskId;
 
 /// Starts, finds and ends machines. Every verb may be repeated, by several callers at once and after a
 /// crash anywhere inside it.
@@ -65,7 +65,7 @@ pub trait Runner: Send + Sync {
 #[derive(Clone)]
 pub enum Backend {
     /// At Fly, with each person's own token and app.
-    Fly(crate::fly::Api),
+    Fly(::fly::Api),
     /// On this computer.
     Local(local::LocalRunner),
 }

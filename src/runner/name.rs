@@ -3,7 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::task::TaskId;
+use domain::task::TaskId;
 
 /// Room for the task's own letters, between `porter-` and the longest attempt, in a name of at most 63.
 const LONGEST: usize = 40;

@@ -2,8 +2,7 @@
 //! something was written.
 
 use super::{Context, Error, PATIENCE, apply};
-use crate::db;
-use crate::domain::task::Event;
+use domain::task::Event;
 
 /// Admits as many tasks as fit. Gives their number.
 ///

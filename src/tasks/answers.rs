@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta};
 
 use super::{Context, Error, Step};
-use crate::domain::comment::{self, AnswerContext};
-use crate::domain::job::{Mention, Reply};
+use domain::comment::{self, AnswerContext};
+use domain::job::{Mention, Reply};
 
 /// Answers a comment. `again` is true when an earlier try may have got through.
 ///
@@ -21,12 +21,7 @@ pub async fn run(context: &Context, to: &Mention, reply: &Reply, again: bool) ->
     }
 }
 
-async fn give(
-    context: &Context,
-    to: &Mention,
-    reply: &Reply,
-    again: bool,
-) -> Result<(), crate::github::Error> {
+async fn give(context: &Context, to: &Mention, reply: &Reply, again: bool) -> Result<(), github::Error> {
     let github = context.github.installation(to.installation);
     let proof = context.keys.comment_proof(&format!("answer:{}:{}", to.repo_id, to.comment_id));
     let about = AnswerContext { comment_id: to.comment_id, proof: &proof };

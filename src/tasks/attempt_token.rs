@@ -6,11 +6,9 @@ use chrono::TimeDelta;
 use secrecy::SecretString;
 
 use super::{Context, Error};
-use crate::crypto::vault::Identity;
-use crate::db;
-use crate::db::secrets::AttemptToken;
-use crate::domain::task::{Task, TaskId};
-use crate::github;
+use crypto::vault::Identity;
+use db::secrets::AttemptToken;
+use domain::task::{Task, TaskId};
 
 /// A token lives an hour. One that is younger than this is still good for a machine that starts now.
 const YOUNG: TimeDelta = TimeDelta::minutes(15);

@@ -5,8 +5,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::fleet::{Place, place_of};
 use super::{Context, Error, Step, attempt_token};
-use crate::domain::task::{Status, Task, TaskId};
 use crate::runner::MachineState;
+use domain::task::{Status, Task, TaskId};
 
 /// How long a worker that was told to end may take to end its agent, push what is worth keeping, and report.
 const GRACE: TimeDelta = TimeDelta::seconds(90);

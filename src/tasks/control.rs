@@ -2,10 +2,9 @@
 //! author may push is asked of GitHub), and as calls of the API.
 
 use super::{Context, Error, Step, apply, enqueue};
-use crate::db;
-use crate::domain::comment::{Answer, Refusal, Standing};
-use crate::domain::job::{Control, Job, Mention, Reply};
-use crate::domain::task::{Event, Status, Task, TaskId};
+use domain::comment::{Answer, Refusal, Standing};
+use domain::job::{Control, Job, Mention, Reply};
+use domain::task::{Event, Status, Task, TaskId};
 
 /// Does what a control word asks, if its author may push.
 ///

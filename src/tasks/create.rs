@@ -6,15 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::decision::{Facts, decide, may_ask, may_wait};
 use super::{Context, Error, enqueue, record_status};
-use crate::db;
-use crate::db::idempotency::Remembered;
-use crate::db::users::User;
-use crate::domain::command::Run;
-use crate::domain::comment::Refusal;
-use crate::domain::job::Job;
-use crate::domain::settings::Settings;
-use crate::domain::task::{Effect, Issue, Repository, Request, Requester, Task, TaskId};
-use crate::github;
+use db::idempotency::Remembered;
+use db::users::User;
+use domain::command::Run;
+use domain::comment::Refusal;
+use domain::job::Job;
+use domain::settings::Settings;
+use domain::task::{Effect, Issue, Repository, Request, Requester, Task, TaskId};
 
 /// What the API was asked for, its values checked.
 #[derive(Clone, Debug)]

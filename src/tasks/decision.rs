@@ -4,12 +4,12 @@ use chrono::{DateTime, Utc};
 
 use super::Policy;
 use crate::accounts::credentials::Credentials;
-use crate::db::{self, users::Person};
-use crate::domain::agent::Agent;
-use crate::domain::command::Run;
-use crate::domain::comment::Refusal;
-use crate::domain::settings::Settings;
-use crate::domain::task::{Request, Task};
+use db::users::Person;
+use domain::agent::Agent;
+use domain::command::Run;
+use domain::comment::Refusal;
+use domain::settings::Settings;
+use domain::task::{Request, Task};
 
 /// What the decision rests on.
 pub(super) struct Facts<'a> {

@@ -6,8 +6,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Context, Error, attempt_token};
 use crate::accounts::credentials::Keyring;
-use crate::domain::task::Task;
 use crate::runner::{Backend, Runner};
+use domain::task::Task;
 
 /// The machines that this Porter starts. Cheap to clone.
 #[derive(Clone)]

@@ -3,7 +3,6 @@
 use chrono::TimeDelta;
 
 use super::{Context, Error};
-use crate::db;
 
 /// GitHub Enterprise Server keeps deliveries for seven days; older ones cannot come again.
 const DELIVERIES_KEPT: TimeDelta = TimeDelta::days(8);

@@ -10,15 +10,15 @@ use secrecy::ExposeSecret;
 use super::fleet::Place;
 use super::{Context, Error, PATIENCE, Step, attempt_token, enqueue, error_chain};
 use crate::accounts::credentials::Keyring;
-use crate::db::{self, secrets::AttemptToken};
-use crate::domain::agent::Agent;
-use crate::domain::assignment::Assignment;
-use crate::domain::job::Job;
-use crate::domain::prompt::{self, PromptInput};
-use crate::domain::report::FailureStage;
-use crate::domain::task::{Effect, Event, Phase, Status, Task, TaskId};
+use crate::runner;
 use crate::runner::{LaunchSpec, Machine};
-use crate::{github, runner};
+use db::secrets::AttemptToken;
+use domain::agent::Agent;
+use domain::assignment::Assignment;
+use domain::job::Job;
+use domain::prompt::{self, PromptInput};
+use domain::report::FailureStage;
+use domain::task::{Effect, Event, Phase, Status, Task, TaskId};
 
 /// What a machine may take beyond the agent's time: to clone, to push, to report.
 const AROUND_THE_AGENT: TimeDelta = TimeDelta::minutes(3);

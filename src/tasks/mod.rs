@@ -12,13 +12,13 @@ use tokio::sync::{Notify, broadcast};
 use url::Url;
 
 use crate::accounts;
-use crate::clock::Clock;
-use crate::crypto::tokens::Keys;
-use crate::db::{self, Db};
-use crate::domain::agent::Agent;
-use crate::domain::job::Job;
-use crate::domain::task::{Event, InvalidState, Status, Task, TaskId, decide};
-use crate::{github, runner};
+use crate::runner;
+use crypto::tokens::Keys;
+use db::Db;
+use domain::agent::Agent;
+use domain::clock::Clock;
+use domain::job::Job;
+use domain::task::{Event, InvalidState, Status, Task, TaskId, decide};
 
 pub mod admission;
 pub mod answers;

@@ -5,11 +5,10 @@ use chrono::TimeDelta;
 
 use super::redaction::redactor;
 use super::{Context, Error, Step};
-use crate::domain::comment;
-use crate::domain::redact::Redactor;
-use crate::domain::report::FailureStage;
-use crate::domain::task::{Event, Phase, Status, Task, TaskId};
-use crate::github;
+use domain::comment;
+use domain::redact::Redactor;
+use domain::report::FailureStage;
+use domain::task::{Event, Phase, Status, Task, TaskId};
 
 /// How long it is tried.
 pub(super) const PATIENCE: TimeDelta = TimeDelta::days(1);

@@ -6,8 +6,8 @@
 use secrecy::ExposeSecret as _;
 
 use super::{Context, Error, attempt_token};
-use crate::domain::redact::Redactor;
-use crate::domain::task::Task;
+use domain::redact::Redactor;
+use domain::task::Task;
 
 /// Takes out every key that the requester's agents may use, the callback token of the task's attempt, and its
 /// installation token while that is kept.

@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Context, Error, intake};
-use crate::db;
-use crate::github::{self, HookDelivery};
+use github::HookDelivery;
 
 /// How long GitHub keeps deliveries (docs.github.com, "Redelivering webhooks").
 const KEPT: TimeDelta = TimeDelta::days(3);

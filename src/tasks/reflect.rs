@@ -5,10 +5,8 @@ use chrono::TimeDelta;
 
 use super::redaction::redactor;
 use super::{Context, Error, Step};
-use crate::db;
-use crate::domain::comment;
-use crate::domain::task::{Status, Task, TaskId};
-use crate::github;
+use domain::comment;
+use domain::task::{Status, Task, TaskId};
 
 /// Brings the issue up to date. `again` is true when an earlier try may have got half-way.
 ///

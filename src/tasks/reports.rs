@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::redaction::redactor;
 use super::{Context, Error, apply, enqueue};
-use crate::db::{self, events};
-use crate::domain::job::Job;
-use crate::domain::report::{Completion, Progress};
-use crate::domain::task::{Effect, Event, Phase, Status, Task, TaskId};
+use db::events;
+use domain::job::Job;
+use domain::report::{Completion, Progress};
+use domain::task::{Effect, Event, Phase, Status, Task, TaskId};
 
 /// What became of a report.
 #[derive(Clone, Debug, PartialEq)]

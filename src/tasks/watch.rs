@@ -9,11 +9,9 @@ use futures_util::StreamExt;
 
 use super::fleet::{Place, place_of};
 use super::{Context, Error, PATIENCE, error_chain, publish};
-use crate::db;
-use crate::domain::report::FailureStage;
-use crate::domain::task::{Event, Phase, Status, Task};
-use crate::github;
 use crate::runner::MachineState;
+use domain::report::FailureStage;
+use domain::task::{Event, Phase, Status, Task};
 
 /// After this silence it is looked whether the machine is still there: who has ended says no more. A worker that
 /// cannot get through stays and tries.
@@ -229,6 +227,6 @@ async fn reap_fleet(context: &Context, runner: &dyn crate::runner::Runner) -> Re
 }
 
 async fn clean_up_is_owed(context: &Context, machine: &crate::runner::Machine) -> Result<bool, Error> {
-    let key = crate::domain::job::Job::CleanUp { task: machine.task.clone(), attempt: machine.attempt }.key();
+    let key = domain::job::Job::CleanUp { task: machine.task.clone(), attempt: machine.attempt }.key();
     Ok(db::jobs::is_owed(&mut *context.db.read().await?, &key).await?)
 }

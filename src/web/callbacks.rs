@@ -10,9 +10,9 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::{Error, Site};
-use crate::domain::report::{Completion, Progress, ProgressAnswer};
-use crate::domain::task::TaskId;
 use crate::tasks::reports::{self, Recorded};
+use domain::report::{Completion, Progress, ProgressAnswer};
+use domain::task::TaskId;
 
 /// Larger reports are refused; a worker's are far smaller.
 const LARGEST: usize = 2 * 1024 * 1024;

@@ -9,7 +9,6 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tower_http::request_id::RequestId;
 
-use crate::db;
 use crate::tasks::{self, error_chain};
 
 /// An answer that is no success. The body is written at the end, when the request's id is known.

@@ -12,8 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::{Error, Site};
-use crate::db;
-use crate::db::health::{Migrations, Table};
+use db::health::{Migrations, Table};
 
 /// How long the database counts as it was found: to look costs a database of its own, and anyone may ask.
 const FOUND_KEPT: Duration = Duration::from_secs(5);

@@ -21,9 +21,9 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::{DefaultOnResponse, TraceLayer};
 
 use crate::accounts::sessions::Sessions;
-use crate::db::Db;
 use crate::tasks::Context;
 use crate::tasks::intake::Intake;
+use db::Db;
 
 mod callbacks;
 mod cross_site;

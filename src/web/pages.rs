@@ -9,8 +9,8 @@ use axum::response::{Html, IntoResponse, Response};
 use super::session::SignedInUser;
 use super::tasks::load_own;
 use super::{Error, Service, Site};
-use crate::db::events::Event;
-use crate::domain::task::Task;
+use db::events::Event;
+use domain::task::Task;
 
 /// How much of a task's history its page shows: the end of it.
 const MOST_LINES: i64 = 2000;
@@ -71,7 +71,7 @@ pub(super) async fn task(
         return Ok((StatusCode::NOT_FOUND, page).into_response());
     };
     let mut connection = service.context.db.read().await?;
-    let events = crate::db::events::list_last(&mut connection, &task.id, MOST_LINES).await?;
+    let events = db::events::list_last(&mut connection, &task.id, MOST_LINES).await?;
     let agent = task.agent_name().to_owned();
     let lines = events.iter().map(line).collect();
     Ok(render(&TaskPage { task, agent, lines })?.into_response())

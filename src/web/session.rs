@@ -7,8 +7,8 @@ use axum_extra::extract::CookieJar;
 use secrecy::SecretString;
 
 use super::{Error, Service, Site};
-use crate::db::users::User;
 use crate::tasks::Policy;
+use db::users::User;
 
 /// The cookie's name; with the `__Host-` prefix where the public address is https.
 pub const SESSION_COOKIE: &str = "porter_session";

@@ -14,7 +14,6 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::{Error, Service, Site};
-use crate::crypto;
 use crate::tasks::intake::{Answer, Arrival};
 
 /// GitHub's own limit on payloads (docs.github.com, "Webhook events and payloads").

@@ -1,6 +1,10 @@
-//! Holds the house to its plan: which module may use which (docs/ARCHITECTURE.md), how long a file may be,
-//! and that every written invariant has a test. Each failure names file, line, rule and what to do.
+//! Checks what the compiler does not: which module of the root package may use which, that docs/ARCHITECTURE.md
+//! says the same, which library belongs to whom, how long a file may be, and that every written invariant has a
+//! test. Each failure names file, line, rule and what to do. The rules are tested on small files in [`rules`].
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+mod rules;
 mod source;
 
 use std::collections::BTreeSet;
@@ -9,67 +13,60 @@ use std::path::Path;
 
 use source::Source;
 
-/// Everything of this package.
-const ALL: &[&str] = &[
+/// The crates of the workspace that live under `crates/`.
+const OWN_CRATES: &[&str] = &["crypto", "db", "domain", "fly", "github", "import", "standin", "worker"];
+
+/// The modules of the root package.
+const MODULES: &[&str] = &[
     "accounts",
     "app",
-    "clock",
     "config",
-    "crypto",
-    "db",
     "demo",
     "doctor",
-    "domain",
-    "fly",
-    "github",
     "jobs",
     "lifecycle",
     "runner",
     "tasks",
     "telemetry",
     "web",
-    "worker",
 ];
 
-/// Which modules a module may use besides itself. `config` and `clock` are leaves that all but `domain` may
-/// use; they are not repeated here.
+/// In place of a list: every module and every crate.
+const EVERYTHING: &[&str] = &["everything"];
+
+/// Which modules and crates a module of the root package may use besides itself. What a crate may use is in its
+/// `Cargo.toml`. The table in docs/ARCHITECTURE.md says the same.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("domain", &[]),
-    ("clock", &[]),
     ("config", &[]),
+    ("telemetry", &["config"]),
     ("lifecycle", &[]),
-    ("telemetry", &[]),
-    ("crypto", &["domain"]),
-    ("db", &["domain"]),
-    ("github", &["domain"]),
-    ("fly", &["domain"]),
     ("runner", &["domain", "fly"]),
-    // Accounts validate a Fly token; tasks ask accounts for the keys of the person they run for.
-    ("accounts", &["domain", "db", "github", "runner", "crypto", "fly"]),
-    ("tasks", &["domain", "db", "github", "runner", "crypto", "accounts"]),
-    ("jobs", &["tasks", "accounts", "db", "domain", "lifecycle"]),
-    ("web", &["tasks", "accounts", "domain", "crypto", "db", "lifecycle"]),
-    ("worker", &["domain"]),
-    ("demo", ALL),
-    ("doctor", ALL),
-    ("app", ALL),
-    ("lib", ALL),
-    ("main", ALL),
-    ("arguments", ALL),
+    ("accounts", &["domain", "crypto", "db", "config"]),
+    // Tasks ask accounts for the keys of the person they run for.
+    ("tasks", &["domain", "crypto", "db", "github", "runner", "accounts", "config"]),
+    ("jobs", &["domain", "db", "tasks"]),
+    ("web", &["domain", "crypto", "db", "accounts", "tasks"]),
+    ("demo", EVERYTHING),
+    ("doctor", EVERYTHING),
+    ("app", EVERYTHING),
+    ("lib", EVERYTHING),
+    ("main", EVERYTHING),
+    ("arguments", EVERYTHING),
 ];
 
-/// Which modules may name a crate. Crates that are not listed are free for all but `domain`.
-const CRATES: &[(&str, &[&str])] = &[
-    ("sqlx", &["db"]),
-    ("axum", &["web", "app", "demo"]),
-    ("axum_extra", &["web", "demo"]),
+/// Which modules of the root package and which crates may name a library. Libraries that are not listed are free
+/// for all but `domain`.
+const LIBRARIES: &[(&str, &[&str])] = &[
+    ("sqlx", &["db", "import"]),
+    ("axum", &["web", "standin"]),
+    ("axum_extra", &["web"]),
     ("hyper", &["web"]),
     ("hyper_util", &["web"]),
-    ("tower_http", &["web", "app", "demo"]),
+    ("tower_http", &["web"]),
     ("askama", &["web"]),
     ("octocrab", &["github"]),
-    ("reqwest", &["github", "fly", "accounts", "worker", "doctor", "demo"]),
-    ("nix", &["worker", "runner", "lifecycle", "demo"]),
+    ("reqwest", &["github", "fly", "worker", "doctor", "standin"]),
+    ("nix", &["worker", "runner"]),
     ("aes_gcm", &["crypto"]),
     ("hkdf", &["crypto"]),
     ("clap", &["arguments", "main", "demo"]),
@@ -77,9 +74,11 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["telemetry"]),
 ];
 
-/// The only crates the rules of Porter are written with.
-const DOMAIN_CRATES: &[&str] =
-    &["base64", "chrono", "uuid", "thiserror", "serde", "serde_json", "pulldown_cmark"];
+/// The only libraries the rules of Porter are written with.
+const DOMAIN_LIBRARIES: &[&str] = &["base64", "chrono", "uuid", "thiserror", "serde", "serde_json", "pulldown_cmark"];
+
+/// Who reads the environment: `config`, and the stand-in, whose git needs the PATH.
+const ENVIRONMENT_READERS: &[&str] = &["src/config/", "crates/standin/src/git.rs"];
 
 /// The longest a file may be, without its tests; its tests may be as long again.
 const LONGEST_FILE: usize = 500;
@@ -96,11 +95,47 @@ fn report(violations: &[String]) {
     assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
 }
 
-fn dependencies() -> BTreeSet<String> {
-    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    let sections = manifest.split("\n[");
-    let lines = sections.filter(|section| section.starts_with("dependencies]")).flat_map(str::lines);
-    lines.filter_map(|line| Some(line.split_once(" = ")?.0.replace('-', "_"))).collect()
+/// The packages that a manifest names for the product, as code writes them.
+fn dependencies(manifest: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join(manifest)).unwrap();
+    let sections = text.split("\n[");
+    let lines = sections.filter(|section| section.starts_with("dependencies]")).flat_map(str::lines).skip(1);
+    let names = lines.filter_map(|line| line.split(['.', ' ']).next()).filter(|name| !name.is_empty());
+    names.filter(|name| !name.starts_with('#')).map(|name| name.replace('-', "_")).collect()
+}
+
+fn own_manifest(name: &str) -> String {
+    format!("crates/{name}/Cargo.toml")
+}
+
+fn own_crates() -> BTreeSet<String> {
+    OWN_CRATES.iter().map(|&name| name.to_owned()).collect()
+}
+
+/// The files of the root package and of every crate, without those under `tests/`.
+fn product_sources() -> Vec<Source> {
+    let crates = OWN_CRATES.iter().flat_map(|name| source::load(root(), &format!("crates/{name}/src")));
+    source::load(root(), "src").into_iter().chain(crates).collect()
+}
+
+fn all_sources() -> Vec<Source> {
+    let mut sources = product_sources();
+    for folder in OWN_CRATES.iter().map(|name| format!("crates/{name}/tests")).chain(["tests".to_owned()]) {
+        if root().join(&folder).is_dir() {
+            sources.extend(source::load(root(), &folder));
+        }
+    }
+    sources
+}
+
+/// The modules and crates that a file of the root package uses, without its own module.
+fn used(source: &Source) -> Vec<source::Mention> {
+    let modules = source.modules_named().into_iter();
+    let modules = modules.filter(|mention| MODULES.contains(&mention.name.as_str()));
+    let mut used: Vec<_> = modules.chain(source.crates_named(&own_crates())).collect();
+    used.retain(|mention| mention.name != source.room());
+    used.sort_by_key(|mention| mention.line);
+    used
 }
 
 fn module_violations(source: &Source) -> Vec<String> {
@@ -112,11 +147,10 @@ fn module_violations(source: &Source) -> Vec<String> {
             source.path
         )];
     };
-    let is_leaf = |name: &str| matches!(name, "config" | "clock") && room != "domain";
-    let named = source.modules_named().into_iter().filter(|mention| ALL.contains(&mention.name.as_str()));
-    named
-        .filter(|mention| mention.name != room && !is_leaf(&mention.name))
-        .filter(|mention| !allowed.contains(&mention.name.as_str()))
+    let allows = |name: &str| *allowed == EVERYTHING || allowed.contains(&name);
+    used(source)
+        .iter()
+        .filter(|mention| !allows(&mention.name))
         .map(|mention| {
             format!(
                 "{}:{}: {room} must not use {}; it may use: {}. Pass the value in from the caller, or move the \
@@ -130,23 +164,36 @@ fn module_violations(source: &Source) -> Vec<String> {
         .collect()
 }
 
-fn crate_violations(source: &Source, crates: &BTreeSet<String>) -> Vec<String> {
+/// Permissions of the root package's modules that nothing in `sources` makes use of.
+fn unused_permissions(sources: &[Source]) -> Vec<String> {
+    let uses: BTreeSet<(String, String)> = sources
+        .iter()
+        .flat_map(|source| used(source).into_iter().map(|mention| (source.room().to_owned(), mention.name)))
+        .collect();
+    let listed = MAY_USE.iter().filter(|(_, allowed)| *allowed != EVERYTHING);
+    let pairs = listed.flat_map(|(module, allowed)| allowed.iter().map(move |name| (*module, *name)));
+    pairs
+        .filter(|(module, name)| !uses.contains(&((*module).to_owned(), (*name).to_owned())))
+        .map(|(module, name)| {
+            format!(
+                "tests/architecture/main.rs: {module} may use {name} and does not; remove it from MAY_USE and \
+                 from docs/ARCHITECTURE.md"
+            )
+        })
+        .collect()
+}
+
+fn library_violations(source: &Source, libraries: &BTreeSet<String>) -> Vec<String> {
     let room = source.room();
     let mut violations = Vec::new();
-    for mention in source.crates_named(crates) {
-        let name = mention.name.as_str();
-        let place = format!("{}:{}", source.path, mention.line);
-        if room == "domain" && !DOMAIN_CRATES.contains(&name) {
-            let allowed = DOMAIN_CRATES.join(", ");
-            violations.push(format!(
-                "{place}: domain is pure and must not use {name}; it may use: {allowed}. Do the impure part in a \
-                 use case (tasks, accounts)"
-            ));
-        }
-        let owners = CRATES.iter().find(|(owned, _)| *owned == name);
+    for mention in source.crates_named(libraries) {
+        let owners = LIBRARIES.iter().find(|(owned, _)| *owned == mention.name);
         if let Some((_, owners)) = owners.filter(|(_, owners)| !owners.contains(&room)) {
             violations.push(format!(
-                "{place}: {room} must not name {name}; only {} may. Add a verb there and call it",
+                "{}:{}: {room} must not name {}; only {} may. Add a verb there and call it",
+                source.path,
+                mention.line,
+                mention.name,
                 owners.join(", ")
             ));
         }
@@ -154,12 +201,99 @@ fn crate_violations(source: &Source, crates: &BTreeSet<String>) -> Vec<String> {
     violations
 }
 
+/// The same rule for a crate: what its manifest names.
+fn manifest_violations(name: &str, libraries: &BTreeSet<String>) -> Vec<String> {
+    let mut violations = Vec::new();
+    let place = own_manifest(name);
+    for library in libraries.iter().map(String::as_str).filter(|library| !OWN_CRATES.contains(library)) {
+        if name == "domain" && !DOMAIN_LIBRARIES.contains(&library) {
+            let allowed = DOMAIN_LIBRARIES.join(", ");
+            violations.push(format!(
+                "{place}: domain is pure and must not use {library}; it may use: {allowed}. Do the impure part in \
+                 a use case (tasks, accounts)"
+            ));
+        }
+        let owners = LIBRARIES.iter().find(|(owned, _)| *owned == library);
+        if let Some((_, owners)) = owners.filter(|(_, owners)| !owners.contains(&name)) {
+            violations.push(format!(
+                "{place}: {name} must not depend on {library}; only {} may. Add a verb there and call it",
+                owners.join(", ")
+            ));
+        }
+    }
+    violations
+}
+
+/// Entries of `LIBRARIES` that nothing makes use of.
+fn unused_owners(sources: &[Source]) -> Vec<String> {
+    let names: BTreeSet<String> = LIBRARIES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let uses: BTreeSet<(String, String)> = sources
+        .iter()
+        .flat_map(|source| {
+            let named = source.crates_named(&names).into_iter();
+            named.map(|mention| (mention.name, source.room().to_owned()))
+        })
+        .collect();
+    let pairs = LIBRARIES.iter().flat_map(|(name, owners)| owners.iter().map(move |owner| (*name, *owner)));
+    pairs
+        .filter(|(name, owner)| !uses.contains(&((*name).to_owned(), (*owner).to_owned())))
+        .map(|(name, owner)| {
+            format!(
+                "tests/architecture/main.rs: {owner} may name {name} and does not; remove it from LIBRARIES"
+            )
+        })
+        .collect()
+}
+
+/// Where the map in docs/ARCHITECTURE.md differs from what `may_use` gives for a module or crate; `rooms` are all
+/// of them.
+fn map_violations(page: &str, rooms: &[&str], may_use: impl Fn(&str) -> BTreeSet<String>) -> Vec<String> {
+    let mut violations = Vec::new();
+    let mut missing: BTreeSet<&str> = rooms.iter().copied().collect();
+    let backticked = |cell: &str| -> Vec<String> {
+        let names = cell.split('`').skip(1).step_by(2);
+        names.map(|name| name.trim_start_matches("crates/").to_owned()).collect()
+    };
+    let lines = page.lines().enumerate().skip_while(|(_, line)| !line.starts_with("| where |"));
+    for (index, line) in lines.take_while(|(_, line)| line.starts_with('|')).skip(2) {
+        let cells: Vec<&str> = line.split('|').collect();
+        let place = format!("docs/ARCHITECTURE.md:{}", index + 1);
+        let written: BTreeSet<String> = match cells[3].trim() {
+            "everything" => EVERYTHING.iter().map(|&name| name.to_owned()).collect(),
+            "nothing" => BTreeSet::new(),
+            _ => backticked(cells[3]).into_iter().collect(),
+        };
+        for name in backticked(cells[1]) {
+            if !missing.remove(name.as_str()) {
+                violations.push(format!("{place}: there is no {name}, or it has a row already"));
+                continue;
+            }
+            let real = may_use(&name);
+            if real != written {
+                violations.push(format!("{place}: says that {name} may use {written:?}, but it is {real:?}"));
+            }
+        }
+    }
+    violations
+        .extend(missing.iter().map(|name| format!("docs/ARCHITECTURE.md:1: the map has no row for {name}")));
+    violations
+}
+
+/// What a module of the root package or a crate may use of Porter.
+fn may_use(name: &str) -> BTreeSet<String> {
+    if OWN_CRATES.contains(&name) {
+        return dependencies(&own_manifest(name)).intersection(&own_crates()).cloned().collect();
+    }
+    let (_, allowed) = MAY_USE.iter().find(|(module, _)| *module == name).unwrap();
+    allowed.iter().map(|&name| name.to_owned()).collect()
+}
+
 fn environment_violations(source: &Source) -> Vec<String> {
     let reads = ["env::var(", "env::var_os(", "env::vars(", "env::vars_os("];
     let lines = source.product.lines().enumerate();
     let found = lines.filter(|(_, line)| reads.iter().any(|read| line.contains(read)));
     found
-        .filter(|_| source.room() != "config")
+        .filter(|_| !ENVIRONMENT_READERS.iter().any(|reader| source.path.starts_with(reader)))
         .map(|(index, _)| {
             format!(
                 "{}:{}: only config reads the environment; take the value from Config, or ask config::variable",
@@ -234,138 +368,62 @@ fn invariant_violations(page: &str, tests: &BTreeSet<&str>) -> Vec<String> {
 #[test]
 fn modules_depend_in_one_direction_only() {
     let sources = source::load(root(), "src");
-    assert!(sources.len() > ALL.len(), "only {} files found under src/", sources.len());
+    assert!(sources.len() > MODULES.len(), "only {} files found under src/", sources.len());
     report(&sources.iter().flat_map(module_violations).collect::<Vec<_>>());
 }
 
 #[test]
+fn every_permission_is_made_use_of() {
+    report(&unused_permissions(&source::load(root(), "src")));
+    report(&unused_owners(&product_sources()));
+}
+
+#[test]
+fn the_lists_name_every_crate_and_every_module() {
+    let folders = |folder: &str| -> BTreeSet<String> {
+        let entries = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().file_name());
+        entries.map(|name| name.to_str().unwrap().trim_end_matches(".rs").to_owned()).collect()
+    };
+    assert_eq!(folders("crates"), own_crates());
+    let modules = MODULES.iter().copied().chain(["lib", "main", "arguments"]);
+    assert_eq!(folders("src"), modules.map(str::to_owned).collect());
+}
+
+#[test]
+fn the_map_of_the_architecture_page_says_what_depends_on_what() {
+    let page = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
+    let modules = MODULES.iter().copied().chain(["main", "arguments"]);
+    let rooms: Vec<&str> = OWN_CRATES.iter().copied().chain(modules).collect();
+    report(&map_violations(&page, &rooms, may_use));
+}
+
+#[test]
 fn each_outside_library_is_named_only_by_the_modules_that_own_it() {
-    let crates = dependencies();
-    for (name, _) in CRATES {
-        assert!(crates.contains(*name), "CRATES speaks of {name}, which is no dependency: {crates:?}");
-    }
+    let libraries = dependencies("Cargo.toml");
     let sources = source::load(root(), "src");
-    report(&sources.iter().flat_map(|source| crate_violations(source, &crates)).collect::<Vec<_>>());
+    let mut violations: Vec<_> =
+        sources.iter().flat_map(|source| library_violations(source, &libraries)).collect();
+    violations.extend(
+        OWN_CRATES.iter().flat_map(|name| manifest_violations(name, &dependencies(&own_manifest(name)))),
+    );
+    report(&violations);
 }
 
 #[test]
 fn only_config_reads_the_environment() {
-    let sources = source::load(root(), "src");
-    report(&sources.iter().flat_map(environment_violations).collect::<Vec<_>>());
+    report(&product_sources().iter().flat_map(environment_violations).collect::<Vec<_>>());
 }
 
 #[test]
 fn every_file_says_what_it_is_and_stays_short() {
-    let mut sources = source::load(root(), "src");
-    sources.extend(source::load(root(), "tests"));
-    report(&sources.iter().flat_map(shape_violations).collect::<Vec<_>>());
+    report(&all_sources().iter().flat_map(shape_violations).collect::<Vec<_>>());
 }
 
 #[test]
 fn every_invariant_of_the_architecture_page_names_its_test() {
     let page = fs::read_to_string(root().join("docs/ARCHITECTURE.md"))
         .expect("docs/ARCHITECTURE.md is missing; it explains the modules and holds the invariants");
-    let mut sources = source::load(root(), "src");
-    sources.extend(source::load(root(), "tests"));
+    let sources = all_sources();
     let tests = sources.iter().flat_map(Source::tests).collect();
     report(&invariant_violations(&page, &tests));
-}
-
-/// The rules themselves, tried on small files.
-mod rules {
-    use super::*;
-
-    fn lines(violations: &[String]) -> Vec<&str> {
-        violations.iter().map(|violation| violation.split(": ").next().unwrap()).collect()
-    }
-
-    #[test]
-    fn a_use_against_the_direction_is_found_in_every_form() {
-        let text = "//! x\nuse crate::web::page;\nuse crate::{\n    domain::{task, web},\n    jobs,\n};\n\
-                    fn f() { super::super::tasks::go() }\nuse super::super::{clock, fly::Client};\n";
-        let seen = module_violations(&Source::new("src/db/tasks.rs", text));
-        assert_eq!(
-            lines(&seen),
-            ["src/db/tasks.rs:2", "src/db/tasks.rs:3", "src/db/tasks.rs:7", "src/db/tasks.rs:8"],
-            "{seen:#?}"
-        );
-        for (violation, module) in seen.iter().zip(["web", "jobs", "tasks", "fly"]) {
-            assert!(violation.contains(&format!("db must not use {module};")), "{violation}");
-        }
-    }
-
-    #[test]
-    fn a_module_may_use_itself_its_parents_file_and_the_leaves() {
-        let text =
-            "//! x\nuse super::Pool;\nuse crate::db::rows;\nuse crate::{clock::Clock, config::Limits};\n";
-        assert_eq!(module_violations(&Source::new("src/db/tasks.rs", text)), [""; 0]);
-        assert_eq!(module_violations(&Source::new("src/db/mod.rs", "//! x\nuse super::clock;")), [""; 0]);
-    }
-
-    #[test]
-    fn the_domain_may_not_even_use_the_leaves() {
-        let seen = module_violations(&Source::new("src/domain/task.rs", "//! x\nuse crate::clock::Clock;\n"));
-        assert_eq!(lines(&seen), ["src/domain/task.rs:2"]);
-    }
-
-    #[test]
-    fn comments_text_and_test_code_are_free() {
-        let text = "//! See [`crate::web`].\n/* crate::web::x */\nconst A: &str = \"crate::web::x\";\n\
-                    const B: &str = r#\"\"crate::web::x\"#;\nconst C: char = '\"';\n\
-                    #[cfg(test)]\nmod tests {\n    use crate::web::x;\n    fn f() { g('}') }\n}\n\
-                    use crate::web::y;\n";
-        let seen = module_violations(&Source::new("src/db/tasks.rs", text));
-        assert_eq!(lines(&seen), ["src/db/tasks.rs:11"], "{seen:#?}");
-    }
-
-    #[test]
-    fn a_library_outside_its_room_is_found_but_a_module_of_that_name_is_not() {
-        let crates = dependencies();
-        let text = "//! x\nuse sqlx::query;\nfn f() { ::reqwest::get() }\nuse crate::web::axum::x;\nuse hex::encode;\n";
-        let seen = crate_violations(&Source::new("src/web/page.rs", text), &crates);
-        assert_eq!(lines(&seen), ["src/web/page.rs:2", "src/web/page.rs:3"], "{seen:#?}");
-        let domain =
-            crate_violations(&Source::new("src/domain/task.rs", "//! x\nuse tokio::time;\n"), &crates);
-        assert_eq!(lines(&domain), ["src/domain/task.rs:2"], "{domain:#?}");
-    }
-
-    #[test]
-    fn reading_the_environment_elsewhere_is_found() {
-        let text = "//! x\nfn f() { std::env::var_os(\"A\"); }\n";
-        assert_eq!(
-            lines(&environment_violations(&Source::new("src/fly/mod.rs", text))),
-            ["src/fly/mod.rs:2"]
-        );
-        assert_eq!(environment_violations(&Source::new("src/config/mod.rs", text)), [""; 0]);
-    }
-
-    #[test]
-    fn a_long_or_headless_file_is_found_and_its_tests_count_apart() {
-        let long = format!("//! x\n{}", "fn f() {}\n".repeat(500));
-        assert_eq!(lines(&shape_violations(&Source::new("src/web/page.rs", &long))), ["src/web/page.rs:500"]);
-        let tests = format!("#[cfg(test)]\nmod tests {{\n{}}}\n", "fn f() {}\n".repeat(400));
-        let balanced = format!("//! x\n{}{tests}", "fn f() {}\n".repeat(400));
-        assert_eq!(shape_violations(&Source::new("src/web/page.rs", &balanced)), [""; 0]);
-        let headless = shape_violations(&Source::new("src/web/page.rs", "use x;\n"));
-        assert_eq!(lines(&headless), ["src/web/page.rs:1"]);
-        let main = format!("//! x\n{}", "\n".repeat(60));
-        assert_eq!(lines(&shape_violations(&Source::new("src/main.rs", &main))), ["src/main.rs:60"]);
-    }
-
-    #[test]
-    fn an_invariant_without_a_test_that_exists_is_found() {
-        let tests = BTreeSet::from(["nothing_accepted_is_ever_lost"]);
-        let page = "# House\n\nInvariant: All good (`db`, `nothing_accepted_is_ever_lost`).\n\n\
-                    **Invariant:** None named.\n\n- Invariant: `nothing_accepted_is_lost_any_more` is gone, \
-                    `nothing_accepted_is_ever_lost` is not.\n";
-        let seen = invariant_violations(page, &tests);
-        assert_eq!(lines(&seen), ["docs/ARCHITECTURE.md:5", "docs/ARCHITECTURE.md:7"], "{seen:#?}");
-        assert_eq!(lines(&invariant_violations("# House\n", &tests)), ["docs/ARCHITECTURE.md:1"]);
-    }
-
-    #[test]
-    fn test_functions_are_told_from_others() {
-        let text = "//! x\nfn helper() {}\n#[test]\nfn a_test() {}\n#[tokio::test]\n#[ignore]\nasync fn another() {}\n";
-        assert_eq!(Source::new("src/web/page.rs", text).tests(), ["a_test", "another"]);
-    }
 }

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// One file under `src/`.
+/// One file of the workspace.
 pub struct Source {
-    /// Relative to the package, with `/`.
+    /// Relative to the workspace, with `/`.
     pub path: String,
-    /// Its module path: `src/db/tasks.rs` is `["db", "tasks"]`, `src/lib.rs` is empty.
+    /// Its module path in its package: `src/web/tasks.rs` is `["web", "tasks"]`, `src/lib.rs` is empty.
     pub module: Vec<String>,
     /// As written.
     pub text: String,
@@ -43,8 +43,11 @@ impl Source {
         }
     }
 
-    /// The module of the package's root it belongs to; `main`, `lib` and `arguments` are their own.
+    /// The crate it belongs to, or the module of the root package; `main`, `lib` and `arguments` are their own.
     pub fn room(&self) -> &str {
+        if let Some(rest) = self.path.strip_prefix("crates/") {
+            return rest.split('/').next().unwrap();
+        }
         let file = self.path.trim_start_matches("src/").trim_end_matches(".rs");
         self.module.first().map_or(file, String::as_str)
     }
@@ -81,10 +84,14 @@ impl Source {
         found
     }
 
-    /// Every path head in product code that is one of `crates`.
+    /// Every path head in product code that is one of `crates`, and no module which this file declares.
     pub fn crates_named(&self, crates: &BTreeSet<String>) -> Vec<Mention> {
         let heads = path_heads(&self.product).into_iter();
-        let named = heads.filter(|(_, head)| crates.contains(*head));
+        let named = heads.filter(|(at, head)| {
+            let is_own =
+                !self.product[..*at].ends_with("::") && self.product.contains(&format!("mod {head};"));
+            crates.contains(*head) && !is_own
+        });
         named.map(|(at, head)| Mention { name: head.to_owned(), line: line_of(&self.product, at) }).collect()
     }
 
@@ -156,7 +163,8 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
 }
 
 fn module_of(path: &str) -> Vec<String> {
-    let path = path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
+    let path = path.split_once("src/").map_or(path, |(_, path)| path);
+    let path = path.trim_end_matches(".rs").trim_end_matches("/mod");
     match path {
         "lib" | "main" | "arguments" => Vec::new(),
         path => path.split('/').map(str::to_owned).collect(),
@@ -180,7 +188,7 @@ fn path_heads(code: &str) -> Vec<(usize, &str)> {
         .filter_map(|(end, _)| {
             let start = code[..end].rfind(|letter| !is_part(letter)).map_or(0, |at| at + 1);
             let before = code[..start].trim_end();
-            let outer = before.strip_suffix("::").map(str::trim_end);
+            let outer = before.strip_suffix("::");
             let is_inner =
                 outer.is_some_and(|outer| outer.ends_with(|letter| is_part(letter) || letter == '>'));
             (start < end && !is_inner).then(|| (start, &code[start..end]))

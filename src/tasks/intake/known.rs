@@ -5,11 +5,11 @@
 use std::collections::{HashMap, HashSet};
 
 use super::reading::{Arrival, Asked, Said, Spoken};
-use crate::db::tasks::Active;
-use crate::db::users::Person;
-use crate::db::{self, Connection};
-use crate::domain::settings::Settings;
-use crate::domain::task::Task;
+use db::Connection;
+use db::tasks::Active;
+use db::users::Person;
+use domain::settings::Settings;
+use domain::task::Task;
 
 /// Kept up to date while the batch is decided, so that its deliveries see each other.
 pub(super) struct Known {

@@ -2,12 +2,12 @@
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::db::installations::Installation;
-use crate::domain::command::{self, Command, Invalid, Run};
-use crate::domain::job::{Control, Mention};
-use crate::domain::task::{Issue, Repository, Request, Requester};
-use crate::github::webhook;
 use crate::tasks::Policy;
+use db::installations::Installation;
+use domain::command::{self, Command, Invalid, Run};
+use domain::job::{Control, Mention};
+use domain::task::{Issue, Repository, Request, Requester};
+use github::webhook;
 
 /// A verified delivery that was read.
 #[derive(Debug)]

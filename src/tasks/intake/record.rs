@@ -5,13 +5,13 @@ use chrono::{DateTime, Utc};
 use super::Answer;
 use super::known::Known;
 use super::reading::{Arrival, Asked, Said, Spoken};
-use crate::db::deliveries::Delivery;
-use crate::db::{self, Connection};
-use crate::domain::comment::Refusal;
-use crate::domain::job::{Control, Job, Reply};
-use crate::domain::task::{Effect, Event, Task, TaskId};
 use crate::tasks::decision::{Facts, decide, may_ask, may_wait};
 use crate::tasks::{Context, Error, apply, enqueue, record_status};
+use db::Connection;
+use db::deliveries::Delivery;
+use domain::comment::Refusal;
+use domain::job::{Control, Job, Reply};
+use domain::task::{Effect, Event, Task, TaskId};
 
 /// The reason that is remembered when the person was invited to sign in within the day before: only an
 /// invitation that was given keeps the next one back.

@@ -8,14 +8,14 @@ use sha2::{Digest, Sha256};
 
 use super::described;
 use super::json::TaskJson;
-use crate::domain::agent::is_model_name;
-use crate::domain::branch::is_branch_name;
-use crate::domain::command::Run;
-use crate::domain::comment::Refusal;
-use crate::domain::task::Priority;
 use crate::tasks::create::{self, Failure, Wanted};
 use crate::web::session::SignedInUser;
 use crate::web::{Error, Service};
+use domain::agent::is_model_name;
+use domain::branch::is_branch_name;
+use domain::command::Run;
+use domain::comment::Refusal;
+use domain::task::Priority;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

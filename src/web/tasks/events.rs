@@ -17,11 +17,10 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::json::rfc3339;
 use super::load_own;
-use crate::db;
-use crate::domain::task::TaskId;
 use crate::tasks::Context;
 use crate::web::session::SignedInUser;
 use crate::web::{Error, Service};
+use domain::task::TaskId;
 
 /// How many events are read at once.
 const AT_ONCE: i64 = 200;

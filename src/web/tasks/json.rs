@@ -3,8 +3,8 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use crate::domain::report::{FailureStage, Usage};
-use crate::domain::task::{Status, Task};
+use domain::report::{FailureStage, Usage};
+use domain::task::{Status, Task};
 
 /// A task on the wire.
 #[derive(Clone, Debug, Serialize)]

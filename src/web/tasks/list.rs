@@ -8,12 +8,11 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 
 use super::json::TaskJson;
-use crate::db;
-use crate::db::task_lists::{Cursor, Filter};
-use crate::domain::agent::Agent;
-use crate::domain::task::Status;
 use crate::web::session::SignedInUser;
 use crate::web::{Error, Service};
+use db::task_lists::{Cursor, Filter};
+use domain::agent::Agent;
+use domain::task::Status;
 
 /// How many tasks a page has when nothing is said.
 const USUAL: u32 = 50;

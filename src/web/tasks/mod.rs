@@ -12,10 +12,9 @@ use serde_json::{Value, json};
 
 use super::session::SignedInUser;
 use super::{Error, Service};
-use crate::db;
-use crate::db::users::User;
-use crate::domain::task::{Status, Task, TaskId};
 use crate::tasks::control;
+use db::users::User;
+use domain::task::{Status, Task, TaskId};
 use json::TaskJson;
 
 /// `GET /api/tasks/:id`.

@@ -1,0 +1,120 @@
+//! Whose turn it is. The order is priority, then age, with a waiting task rising one class every ten
+//! minutes (contract §6); a person at their limit is passed over, so that nobody waits behind them.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+
+use super::{Connection, Error, millis, parsed};
+use domain::task::{Task, TaskId};
+
+/// How many tasks may run at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Caps {
+    /// Of one person.
+    pub per_user: u32,
+    /// Of everyone.
+    pub overall: u32,
+}
+
+/// The task to admit next, unless everyone who waits, or Porter itself, is at the limit.
+///
+/// The first step walks the index from person to person, so the cost grows with the people who wait, not
+/// with their tasks.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn find_next(
+    connection: &mut Connection,
+    caps: Caps,
+    now: DateTime<Utc>,
+) -> Result<Option<TaskId>, Error> {
+    let now = millis(now);
+    let id = sqlx::query_scalar!(
+        r#"WITH RECURSIVE people(id) AS (
+             SELECT min(requester_id) FROM tasks WHERE status = 'queued'
+             UNION ALL
+             SELECT (SELECT min(requester_id) FROM tasks WHERE status = 'queued' AND requester_id > people.id)
+             FROM people WHERE people.id IS NOT NULL
+           ),
+           classes(priority) AS (VALUES (1), (2), (3)),
+           first_of_class(id) AS (
+             SELECT (SELECT id FROM tasks WHERE status = 'queued' AND requester_id = people.id
+                       AND priority = classes.priority ORDER BY queued_at, id LIMIT 1)
+             FROM people, classes
+             WHERE people.id IS NOT NULL
+               AND (SELECT count(*) FROM tasks WHERE status = 'running' AND requester_id = people.id) < ?1
+           )
+           SELECT tasks.id AS "id!: String" FROM first_of_class JOIN tasks ON tasks.id = first_of_class.id
+           WHERE (SELECT count(*) FROM tasks WHERE status = 'running') < ?2
+           ORDER BY min(3, priority + (?3 - queued_at) / 600000) DESC, queued_at, tasks.id
+           LIMIT 1"#,
+        caps.per_user,
+        caps.overall,
+        now,
+    )
+    .fetch_optional(connection)
+    .await?;
+    id.map(|id| parsed("task id", &id, TaskId::parse)).transpose()
+}
+
+/// Where a queued task stands in the line, from 1.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn position(connection: &mut Connection, task: &Task, now: DateTime<Utc>) -> Result<u32, Error> {
+    let (id, priority) = (task.id.as_str(), task.priority.number());
+    let (now, queued_at) = (millis(now), millis(task.queued_at));
+    let ahead = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!: i64" FROM tasks
+           WHERE status = 'queued' AND id <> ?1
+             AND (-min(3, priority + (?2 - queued_at) / 600000), queued_at, id)
+               < (-min(3, ?3 + (?2 - ?4) / 600000), ?4, ?1)"#,
+        id,
+        now,
+        priority,
+        queued_at,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(u32::try_from(ahead).unwrap_or(u32::MAX).saturating_add(1))
+}
+
+/// Where these queued tasks stand in the line, from 1, by their ids.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn positions(
+    connection: &mut Connection,
+    ids: &[&str],
+    now: DateTime<Utc>,
+) -> Result<HashMap<String, u32>, Error> {
+    let ids = serde_json::Value::from(ids).to_string();
+    let now = millis(now);
+    let rows = sqlx::query!(
+        r#"SELECT id AS "id!: String", place AS "place!: i64"
+           FROM (SELECT id, row_number() OVER
+                   (ORDER BY min(3, priority + (?1 - queued_at) / 600000) DESC, queued_at, id) AS place
+                 FROM tasks WHERE status = 'queued')
+           WHERE id IN (SELECT value FROM json_each(?2))"#,
+        now,
+        ids
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, u32::try_from(row.place).unwrap_or(u32::MAX))).collect())
+}
+
+/// How many tasks of a person wait.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn count_waiting(connection: &mut Connection, requester_id: i64) -> Result<u32, Error> {
+    let count = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!: i64" FROM tasks WHERE status = 'queued' AND requester_id = ?"#,
+        requester_id
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}

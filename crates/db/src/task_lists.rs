@@ -1,0 +1,116 @@
+//! Pages of a person's tasks, for the API and the pages.
+
+use sqlx::Connection as _;
+
+use super::tasks::{select_tasks, tasks};
+use super::{Connection, Error};
+use domain::task::{Status, Task, TaskId};
+
+/// Which tasks are wanted; what is nothing is not asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of this status.
+    pub status: Option<Status>,
+    /// Of this agent.
+    pub agent: Option<String>,
+    /// Of this repository, `owner/name`.
+    pub repository: Option<String>,
+    /// With this text in the issue's title or the repository's name, in any case.
+    pub text: Option<String>,
+    /// Only those that have ended.
+    pub ended: bool,
+}
+
+/// Where a page begins: after this task. Active tasks come before ended ones, newer before older.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The last task was queued or running.
+    pub active: bool,
+    /// The last task.
+    pub id: TaskId,
+}
+
+impl Cursor {
+    /// The cursor that begins after `task`.
+    pub fn after(task: &Task) -> Self {
+        Self { active: !task.status.is_terminal(), id: task.id.clone() }
+    }
+
+    /// As it stands in a URL.
+    pub fn to_text(&self) -> String {
+        format!("{}{}", if self.active { 'a' } else { 'e' }, self.id)
+    }
+
+    /// Read back; nothing when it is not one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let active = match text.get(..1)? {
+            "a" => true,
+            "e" => false,
+            _ => return None,
+        };
+        Some(Self { active, id: TaskId::parse(text.get(1..)?)? })
+    }
+}
+
+/// The first of a person's tasks of one kind that pass the filter, newest first.
+macro_rules! newest {
+    ($connection:expr, $kind:tt, $requester_id:expr, $filter:expr, $before:expr, $limit:expr) => {{
+        let status = $filter.status.map(Status::as_str);
+        let rows = select_tasks!(
+            "WHERE requester_id = ?1 AND "
+                + $kind
+                + " AND (?2 IS NULL OR status = ?2)
+                    AND (?3 IS NULL OR agent = ?3)
+                    AND (?4 IS NULL OR lower(repo_owner || '/' || repo_name) = lower(?4))
+                    AND (?5 IS NULL
+                      OR instr(lower(issue_title || ' ' || repo_owner || '/' || repo_name), lower(?5)) > 0)
+                    AND id < ?6
+                  ORDER BY id DESC LIMIT ?7",
+            $requester_id,
+            status,
+            $filter.agent,
+            $filter.repository,
+            $filter.text,
+            $before,
+            $limit
+        )
+        .fetch_all(&mut *$connection)
+        .await?;
+        tasks(rows)?
+    }};
+}
+
+/// The person's tasks that pass the filter, active ones first, newest first, at most `limit` after `cursor`.
+///
+/// # Errors
+/// [`Error::Unavailable`], [`Error::Corrupt`].
+pub async fn page(
+    connection: &mut Connection,
+    requester_id: i64,
+    filter: &Filter,
+    cursor: Option<&Cursor>,
+    limit: u32,
+) -> Result<Vec<Task>, Error> {
+    // One look at both kinds: a task that ends meanwhile is neither twice on the page nor missing.
+    let mut look = connection.begin().await?;
+    let mut page = Vec::new();
+    let of_status = |ended: bool| filter.status.is_none_or(|status| status.is_terminal() == ended);
+    if of_status(false) && !filter.ended && cursor.is_none_or(|cursor| cursor.active) {
+        let before = before(cursor);
+        page =
+            newest!(look, "(status = 'queued' OR status = 'running')", requester_id, filter, before, limit);
+    }
+    let left = limit.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
+    if of_status(true) && left > 0 {
+        let before = before(cursor.filter(|cursor| !cursor.active));
+        let mut ended = newest!(look, "completed_at IS NOT NULL", requester_id, filter, before, left);
+        page.append(&mut ended);
+    }
+    look.commit().await?;
+    Ok(page)
+}
+
+/// The id that those wanted come before: without a cursor one that is greater than any.
+fn before(cursor: Option<&Cursor>) -> &str {
+    cursor.map_or("~", |cursor| cursor.id.as_str())
+}

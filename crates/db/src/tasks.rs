@@ -1,0 +1,493 @@
+//! `tasks`: one row per request. Every change of a row goes through [`store`], which is guarded by what the
+//! decider saw; [`heard`] alone writes beside it, and only what no decision depends on.
+
+use serde::Serialize;
+
+use super::{Connection, Error, instant, json_rows, millis, narrow, parsed};
+use domain::report::{FailureStage, Usage};
+use domain::task::{Issue, Phase, Priority, Repository, Requester, Status, Task, TaskId};
+
+/// A row as sqlx reads it.
+pub(super) struct Row {
+    pub(super) id: String,
+    pub(super) revision: i64,
+    pub(super) status: String,
+    pub(super) phase: Option<String>,
+    pub(super) attempt: i64,
+    pub(super) priority: i64,
+    pub(super) agent: String,
+    pub(super) model: Option<String>,
+    pub(super) base_branch: Option<String>,
+    pub(super) base_settled: i64,
+    pub(super) repo_id: i64,
+    pub(super) repo_owner: String,
+    pub(super) repo_name: String,
+    pub(super) default_branch: String,
+    pub(super) installation_id: i64,
+    pub(super) issue_number: i64,
+    pub(super) issue_title: String,
+    pub(super) issue_body: String,
+    pub(super) issue_url: String,
+    pub(super) is_pull_request: i64,
+    pub(super) comment_id: Option<i64>,
+    pub(super) instructions: String,
+    pub(super) requester_id: i64,
+    pub(super) requester_login: String,
+    pub(super) progress: i64,
+    pub(super) activity: Option<String>,
+    pub(super) created_at: i64,
+    pub(super) queued_at: i64,
+    pub(super) started_at: Option<i64>,
+    pub(super) completed_at: Option<i64>,
+    pub(super) updated_at: i64,
+    pub(super) deadline_at: Option<i64>,
+    pub(super) seen_at: Option<i64>,
+    pub(super) machine_id: Option<String>,
+    pub(super) branch: Option<String>,
+    pub(super) commit_sha: Option<String>,
+    pub(super) pr_url: Option<String>,
+    pub(super) pr_number: Option<i64>,
+    pub(super) summary: Option<String>,
+    pub(super) error_message: Option<String>,
+    pub(super) failure_stage: Option<String>,
+    pub(super) input_tokens: Option<i64>,
+    pub(super) output_tokens: Option<i64>,
+    pub(super) cost_usd: Option<f64>,
+    pub(super) callback_attempts: Option<i64>,
+    pub(super) callback_max_attempts: Option<i64>,
+    pub(super) callback_last_http_code: Option<i64>,
+    pub(super) status_comment_id: Option<i64>,
+}
+
+impl TryFrom<Row> for Task {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self, Error> {
+        Ok(Self {
+            id: parsed("task id", &row.id, TaskId::parse)?,
+            revision: row.revision,
+            status: parsed("status", &row.status, Status::parse)?,
+            phase: row.phase.map(|phase| parsed("phase", &phase, Phase::parse)).transpose()?,
+            attempt: narrow("attempt", row.attempt)?,
+            priority: Priority::from_number(row.priority)
+                .ok_or_else(|| Error::Corrupt { what: format!("priority {}", row.priority) })?,
+            agent: row.agent,
+            model: row.model,
+            base_branch: row.base_branch,
+            base_settled: row.base_settled != 0,
+            repository: Repository {
+                id: row.repo_id,
+                owner: row.repo_owner,
+                name: row.repo_name,
+                default_branch: row.default_branch,
+                installation_id: row.installation_id,
+            },
+            issue: Issue {
+                number: row.issue_number,
+                title: row.issue_title,
+                body: row.issue_body,
+                url: row.issue_url,
+                is_pull_request: row.is_pull_request != 0,
+            },
+            comment_id: row.comment_id,
+            instructions: row.instructions,
+            requester: Requester { id: row.requester_id, login: row.requester_login },
+            progress: narrow("progress", row.progress)?,
+            activity: row.activity,
+            created_at: instant(row.created_at)?,
+            queued_at: instant(row.queued_at)?,
+            started_at: row.started_at.map(instant).transpose()?,
+            completed_at: row.completed_at.map(instant).transpose()?,
+            updated_at: instant(row.updated_at)?,
+            deadline_at: row.deadline_at.map(instant).transpose()?,
+            seen_at: row.seen_at.map(instant).transpose()?,
+            machine_id: row.machine_id,
+            branch: row.branch,
+            commit_sha: row.commit_sha,
+            pr_url: row.pr_url,
+            pr_number: row.pr_number,
+            summary: row.summary,
+            error_message: row.error_message,
+            failure_stage: row
+                .failure_stage
+                .map(|stage| parsed("failure stage", &stage, FailureStage::parse))
+                .transpose()?,
+            usage: Usage {
+                input_tokens: row.input_tokens.map(|n| narrow("input tokens", n)).transpose()?,
+                output_tokens: row.output_tokens.map(|n| narrow("output tokens", n)).transpose()?,
+                cost_usd: row.cost_usd,
+            },
+            callback_attempts: row.callback_attempts.map(|n| narrow("callback attempts", n)).transpose()?,
+            callback_max_attempts: row
+                .callback_max_attempts
+                .map(|n| narrow("callback max attempts", n))
+                .transpose()?,
+            callback_last_http_code: row
+                .callback_last_http_code
+                .map(|n| narrow("callback http code", n))
+                .transpose()?,
+            status_comment_id: row.status_comment_id,
+        })
+    }
+}
+
+/// `SELECT` of whole tasks; the first argument is what follows `FROM tasks`.
+macro_rules! select_tasks {
+    ($tail:tt $(+ $more:tt)* $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            $crate::tasks::Row,
+            "SELECT id, revision, status, phase, attempt, priority, agent, model, base_branch, base_settled, repo_id,
+               repo_owner, repo_name, default_branch, installation_id, issue_number, issue_title, issue_body,
+               issue_url, is_pull_request, comment_id, instructions, requester_id, requester_login, progress,
+               activity, created_at, queued_at, started_at, completed_at, updated_at, deadline_at, seen_at,
+               machine_id, branch, commit_sha, pr_url, pr_number, summary, error_message, failure_stage,
+               input_tokens, output_tokens, cost_usd, callback_attempts, callback_max_attempts,
+               callback_last_http_code, status_comment_id
+             FROM tasks "
+                + $tail $(+ $more)*
+            $(, $argument)*
+        )
+    };
+}
+pub(super) use select_tasks;
+
+/// Rows as tasks.
+pub(super) fn tasks(rows: Vec<Row>) -> Result<Vec<Task>, Error> {
+    rows.into_iter().map(Task::try_from).collect()
+}
+
+/// A new task as the database is told of it; the columns that are not here begin empty.
+#[derive(Serialize)]
+struct NewRow<'a> {
+    id: &'a str,
+    revision: i64,
+    status: &'a str,
+    attempt: u32,
+    priority: i64,
+    agent: &'a str,
+    model: Option<&'a str>,
+    base_branch: Option<&'a str>,
+    repo_id: i64,
+    repo_owner: &'a str,
+    repo_name: &'a str,
+    default_branch: &'a str,
+    installation_id: i64,
+    issue_number: i64,
+    issue_title: &'a str,
+    issue_body: &'a str,
+    issue_url: &'a str,
+    is_pull_request: bool,
+    comment_id: Option<i64>,
+    instructions: &'a str,
+    requester_id: i64,
+    requester_login: &'a str,
+    created_at: i64,
+    queued_at: i64,
+}
+
+impl<'a> From<&'a Task> for NewRow<'a> {
+    fn from(task: &'a Task) -> Self {
+        Self {
+            id: task.id.as_str(),
+            revision: task.revision,
+            status: task.status.as_str(),
+            attempt: task.attempt,
+            priority: task.priority.number(),
+            agent: &task.agent,
+            model: task.model.as_deref(),
+            base_branch: task.base_branch.as_deref(),
+            repo_id: task.repository.id,
+            repo_owner: &task.repository.owner,
+            repo_name: &task.repository.name,
+            default_branch: &task.repository.default_branch,
+            installation_id: task.repository.installation_id,
+            issue_number: task.issue.number,
+            issue_title: &task.issue.title,
+            issue_body: &task.issue.body,
+            issue_url: &task.issue.url,
+            is_pull_request: task.issue.is_pull_request,
+            comment_id: task.comment_id,
+            instructions: &task.instructions,
+            requester_id: task.requester.id,
+            requester_login: &task.requester.login,
+            created_at: millis(task.created_at),
+            queued_at: millis(task.queued_at),
+        }
+    }
+}
+
+/// Stores new tasks, all in one statement.
+///
+/// # Errors
+/// [`Error::Conflict`] when an issue already has an active task of that agent; then none is stored.
+pub async fn insert(connection: &mut Connection, tasks: &[Task]) -> Result<(), Error> {
+    let rows: Vec<NewRow<'_>> = tasks.iter().map(NewRow::from).collect();
+    let rows = json_rows("a task", &rows)?;
+    sqlx::query!(
+        "INSERT INTO tasks (id, revision, status, attempt, priority, agent, model, base_branch, repo_id,
+           repo_owner, repo_name, default_branch, installation_id, issue_number, issue_title, issue_body,
+           issue_url, is_pull_request, comment_id, instructions, requester_id, requester_login, created_at,
+           queued_at, updated_at)
+         SELECT value ->> 'id', value ->> 'revision', value ->> 'status', value ->> 'attempt',
+           value ->> 'priority', value ->> 'agent', value ->> 'model', value ->> 'base_branch',
+           value ->> 'repo_id', value ->> 'repo_owner', value ->> 'repo_name', value ->> 'default_branch',
+           value ->> 'installation_id', value ->> 'issue_number', value ->> 'issue_title',
+           value ->> 'issue_body', value ->> 'issue_url', value ->> 'is_pull_request',
+           value ->> 'comment_id', value ->> 'instructions', value ->> 'requester_id',
+           value ->> 'requester_login', value ->> 'created_at', value ->> 'queued_at', value ->> 'created_at'
+         FROM json_each(?)",
+        rows
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Stores `after` where the row still is what `before` says; `false` when somebody was quicker.
+///
+/// # Errors
+/// [`Error::Conflict`] when a retry would make a second active task of its issue and agent.
+pub async fn store(connection: &mut Connection, before: &Task, after: &Task) -> Result<bool, Error> {
+    let id = before.id.as_str();
+    let (was, status) = (before.status.as_str(), after.status.as_str());
+    let phase = after.phase.map(Phase::as_str);
+    let stage = after.failure_stage.map(FailureStage::as_str);
+    let (queued_at, updated_at) = (millis(after.queued_at), millis(after.updated_at));
+    let (started_at, completed_at) = (after.started_at.map(millis), after.completed_at.map(millis));
+    let (deadline_at, seen_at) = (after.deadline_at.map(millis), after.seen_at.map(millis));
+    let input_tokens = after.usage.input_tokens.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+    let output_tokens = after.usage.output_tokens.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+    let done = sqlx::query!(
+        "UPDATE tasks SET revision = ?, status = ?, phase = ?, attempt = ?, base_branch = ?, base_settled = ?,
+           progress = ?, activity = ?, queued_at = ?, started_at = ?, completed_at = ?, updated_at = ?, deadline_at = ?,
+           seen_at = ?, machine_id = ?, branch = ?, commit_sha = ?, pr_url = ?, pr_number = ?, summary = ?,
+           error_message = ?, failure_stage = ?, input_tokens = ?, output_tokens = ?, cost_usd = ?,
+           callback_attempts = ?, callback_max_attempts = ?, callback_last_http_code = ?
+         WHERE id = ? AND status = ? AND attempt = ? AND revision = ?",
+        after.revision,
+        status,
+        phase,
+        after.attempt,
+        after.base_branch,
+        after.base_settled,
+        after.progress,
+        after.activity,
+        queued_at,
+        started_at,
+        completed_at,
+        updated_at,
+        deadline_at,
+        seen_at,
+        after.machine_id,
+        after.branch,
+        after.commit_sha,
+        after.pr_url,
+        after.pr_number,
+        after.summary,
+        after.error_message,
+        stage,
+        input_tokens,
+        output_tokens,
+        after.usage.cost_usd,
+        after.callback_attempts,
+        after.callback_max_attempts,
+        after.callback_last_http_code,
+        id,
+        was,
+        before.attempt,
+        before.revision,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Records that the attempt's worker was heard, and what it said it is doing.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn heard(
+    connection: &mut Connection,
+    task: &Task,
+    progress: Option<u8>,
+    activity: Option<&str>,
+    usage: Option<&Usage>,
+    at: chrono::DateTime<chrono::Utc>,
+) -> Result<(), Error> {
+    let (id, at) = (task.id.as_str(), millis(at));
+    let input_tokens = usage.and_then(|usage| usage.input_tokens).and_then(|n| i64::try_from(n).ok());
+    let output_tokens = usage.and_then(|usage| usage.output_tokens).and_then(|n| i64::try_from(n).ok());
+    let cost_usd = usage.and_then(|usage| usage.cost_usd);
+    sqlx::query!(
+        "UPDATE tasks SET seen_at = ?1, updated_at = ?1, progress = max(progress, coalesce(?2, 0)),
+           activity = coalesce(?3, activity), input_tokens = coalesce(?4, input_tokens),
+           output_tokens = coalesce(?5, output_tokens), cost_usd = coalesce(?6, cost_usd)
+         WHERE id = ?7 AND status = 'running' AND attempt = ?8",
+        at,
+        progress,
+        activity,
+        input_tokens,
+        output_tokens,
+        cost_usd,
+        id,
+        task.attempt,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Remembers the one status comment; the first that is remembered stays.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn remember_status_comment(
+    connection: &mut Connection,
+    task: &TaskId,
+    comment_id: i64,
+) -> Result<(), Error> {
+    let id = task.as_str();
+    sqlx::query!(
+        "UPDATE tasks SET status_comment_id = ? WHERE id = ? AND status_comment_id IS NULL",
+        comment_id,
+        id
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The task with this id.
+///
+/// # Errors
+/// [`Error::Unavailable`], [`Error::Corrupt`].
+pub async fn find(connection: &mut Connection, id: &TaskId) -> Result<Option<Task>, Error> {
+    let id = id.as_str();
+    select_tasks!("WHERE id = ?", id).fetch_optional(connection).await?.map(Task::try_from).transpose()
+}
+
+/// The queued and running tasks of an issue, oldest first.
+///
+/// # Errors
+/// [`Error::Unavailable`], [`Error::Corrupt`].
+pub async fn list_active_on_issue(
+    connection: &mut Connection,
+    repo_id: i64,
+    issue_number: i64,
+) -> Result<Vec<Task>, Error> {
+    tasks(
+        select_tasks!(
+            "WHERE repo_id = ? AND issue_number = ? AND status IN ('queued', 'running') ORDER BY id",
+            repo_id,
+            issue_number
+        )
+        .fetch_all(connection)
+        .await?,
+    )
+}
+
+/// An active task, as far as it stands in the way of another.
+#[derive(Clone, Debug)]
+pub struct Active {
+    /// Its name.
+    pub id: TaskId,
+    /// The repository's number.
+    pub repo_id: i64,
+    /// The issue's number.
+    pub issue_number: i64,
+    /// Which agent.
+    pub agent: String,
+    /// Queued or running.
+    pub status: Status,
+}
+
+impl From<&Task> for Active {
+    fn from(task: &Task) -> Self {
+        Self {
+            id: task.id.clone(),
+            repo_id: task.repository.id,
+            issue_number: task.issue.number,
+            agent: task.agent.clone(),
+            status: task.status,
+        }
+    }
+}
+
+/// The queued and running tasks of these issues, each a repository's number and an issue's.
+///
+/// # Errors
+/// [`Error::Unavailable`], [`Error::Corrupt`].
+pub async fn list_active_on_issues(
+    connection: &mut Connection,
+    issues: &[(i64, i64)],
+) -> Result<Vec<Active>, Error> {
+    let issues = json_rows("an issue's number", issues)?;
+    let rows = sqlx::query!(
+        "SELECT tasks.id, repo_id, issue_number, agent, status FROM json_each(?) AS asked
+           CROSS JOIN tasks ON repo_id = asked.value ->> 0 AND issue_number = asked.value ->> 1
+             AND status IN ('queued', 'running')",
+        issues
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Active {
+                id: parsed("task id", &row.id, TaskId::parse)?,
+                repo_id: row.repo_id,
+                issue_number: row.issue_number,
+                agent: row.agent,
+                status: parsed("status", &row.status, Status::parse)?,
+            })
+        })
+        .collect()
+}
+
+/// The newest task of an issue that a person's `retry` or `status` means.
+///
+/// # Errors
+/// [`Error::Unavailable`], [`Error::Corrupt`].
+pub async fn find_latest_on_issue(
+    connection: &mut Connection,
+    repo_id: i64,
+    issue_number: i64,
+) -> Result<Option<Task>, Error> {
+    select_tasks!(
+        "WHERE id = (SELECT max(id) FROM (
+             SELECT id FROM tasks WHERE repo_id = ?1 AND issue_number = ?2 AND status IN ('queued', 'running')
+             UNION ALL
+             SELECT max(id) FROM tasks
+               WHERE repo_id = ?1 AND issue_number = ?2 AND completed_at IS NOT NULL))",
+        repo_id,
+        issue_number
+    )
+    .fetch_optional(connection)
+    .await?
+    .map(Task::try_from)
+    .transpose()
+}
+
+/// Every running task, in no order: asked for one, SQLite would walk all tasks there ever were.
+///
+/// # Errors
+/// [`Error::Unavailable`], [`Error::Corrupt`].
+pub async fn list_running(connection: &mut Connection) -> Result<Vec<Task>, Error> {
+    tasks(select_tasks!("WHERE status = 'running'").fetch_all(connection).await?)
+}
+
+/// The people whose tasks changed since then.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn list_requesters_since(
+    connection: &mut Connection,
+    since: chrono::DateTime<chrono::Utc>,
+) -> Result<Vec<i64>, Error> {
+    let since = millis(since);
+    Ok(sqlx::query_scalar!(
+        "SELECT DISTINCT requester_id FROM tasks INDEXED BY tasks_by_change WHERE updated_at > ?",
+        since
+    )
+    .fetch_all(connection)
+    .await?)
+}

@@ -1,0 +1,83 @@
+//! Where Porter is mentioned. First the raw lines (cheap, and enough for nearly every comment), then what
+//! the Markdown makes of them.
+
+use std::ops::Range;
+
+use crate::markdown::{Piece, walk};
+
+const NAME: &str = "@porter";
+
+/// A mention that counts.
+pub(super) struct Mention {
+    /// Where the command begins: behind the name and a punctuation mark glued to it.
+    pub end: usize,
+    /// What comes after it and is code, quote or HTML; in order, not overlapping.
+    literal: Vec<Range<usize>>,
+}
+
+impl Mention {
+    /// Whether the source at `position` is code, quote or HTML.
+    pub fn is_literal(&self, position: usize) -> bool {
+        let index = self.literal.partition_point(|range| range.end <= position);
+        self.literal.get(index).is_some_and(|range| range.contains(&position))
+    }
+}
+
+/// Whether some line begins with the name. False for almost every comment there is; allocates nothing.
+pub(super) fn is_possible(comment: &str) -> bool {
+    candidates(comment).next().is_some()
+}
+
+/// The first mention in `comment` that its author says in plain sight.
+pub(super) fn find(comment: &str) -> Option<Mention> {
+    let mut candidates = candidates(comment).peekable();
+    let mut found: Option<Mention> = None;
+    walk(comment, |piece, range| match (&mut found, piece) {
+        (None, Piece::Text) => {
+            while candidates.next_if(|candidate| candidate.start < range.start).is_some() {}
+            if let Some(candidate) = candidates.next_if(|candidate| candidate.start < range.end) {
+                found = Some(Mention { end: candidate.end, literal: Vec::new() });
+            }
+        }
+        (Some(mention), Piece::Literal) if range.start >= mention.end => match mention.literal.last_mut() {
+            Some(last) if range.start < last.end => last.end = last.end.max(range.end),
+            _ => mention.literal.push(range),
+        },
+        _ => {}
+    });
+    found
+}
+
+/// Where a line begins with the name, blanks aside, and what follows cannot be more of a name.
+fn candidates(comment: &str) -> impl Iterator<Item = Range<usize>> {
+    let bytes = comment.as_bytes();
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        while let Some(found) = bytes[from..].iter().position(|&byte| byte == b'@') {
+            let start = from + found;
+            let end = start + NAME.len();
+            from = start + 1;
+            let named = bytes.get(start..end).is_some_and(|name| name.eq_ignore_ascii_case(NAME.as_bytes()));
+            if named
+                && begins_line(&comment[..start])
+                && let Some(punctuation) = ends_name(&comment[end..])
+            {
+                return Some(start..end + punctuation);
+            }
+        }
+        None
+    })
+}
+
+fn begins_line(before: &str) -> bool {
+    let unspaced = before.trim_end_matches(|c: char| c.is_whitespace() && c != '\n' && c != '\r');
+    unspaced.is_empty() || unspaced.ends_with(['\n', '\r'])
+}
+
+/// How many bytes of punctuation follow the name (`@porter, please…`), when a blank or nothing comes then.
+/// Anything else makes it another name or another thing: `@porter-bot`, `@porter/team`, `@porter.dev`.
+fn ends_name(after: &str) -> Option<usize> {
+    let punctuation = usize::from(after.starts_with([',', ':', ';', '.', '!', '?']));
+    let rest = &after[punctuation..];
+    (rest.is_empty() || rest.starts_with(char::is_whitespace)).then_some(punctuation)
+}

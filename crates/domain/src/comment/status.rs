@@ -1,0 +1,229 @@
+//! The one comment per task that tells where it stands; edited in place. It says nothing that changes
+//! without the task (no "3 minutes ago"), so it is only edited when there is news.
+
+use serde_json::{Value, json};
+
+use super::{LONGEST_ERROR, LONGEST_NAME, LONGEST_SUMMARY, duration, marker};
+use crate::markdown::{block, code, quote};
+use crate::report::{FailureStage, Usage};
+use crate::task::{Phase, Priority, Status, Task};
+
+/// What the status comment needs to know beside the task.
+#[derive(Clone, Copy, Debug)]
+pub struct StatusContext<'a> {
+    /// The task's page.
+    pub task_url: &'a str,
+    /// The waiting task's place in the queue, from 1.
+    pub queue_position: Option<u32>,
+    /// Proves that Porter wrote the comment.
+    pub proof: &'a str,
+    /// The agent's name, as people know it.
+    pub agent_name: &'a str,
+    /// Where the pushed branch can be looked at.
+    pub compare_url: Option<&'a str>,
+}
+
+/// The status comment, with its marker.
+pub fn status(task: &Task, context: &StatusContext<'_>) -> String {
+    let mut parts = match task.status {
+        Status::Queued => queued(task, context),
+        Status::Running => running(task, context),
+        Status::Success => success(task, context),
+        Status::Failed | Status::TimedOut => unsuccessful(task, context),
+    };
+    let mut foot = vec![format!("[Follow the task]({})", context.task_url)];
+    if task.status.is_terminal() {
+        foot = vec![format!("[Task page]({})", context.task_url)];
+    }
+    if task.priority != Priority::Normal {
+        foot.push(format!("{} priority", task.priority.as_str()));
+    }
+    if let Some(model) = &task.model {
+        foot.push(format!("model {}", code(model, LONGEST_NAME)));
+    }
+    if task.attempt > 1 {
+        foot.push(format!("attempt {}", task.attempt));
+    }
+    parts.push(foot.join(" · "));
+    parts.push(marker::line(&metadata(task, context.proof)));
+    parts.join("\n\n")
+}
+
+fn metadata(task: &Task, proof: &str) -> Value {
+    let mut data = json!({
+        "taskId": task.id.as_str(),
+        "attempt": task.attempt,
+        "status": task.status.as_str(),
+        "agent": task.agent,
+        "priority": task.priority.number(),
+        "proof": proof,
+    });
+    if let Some(branch) = &task.branch {
+        data["branch"] = json!(branch);
+    }
+    if let Some(number) = task.pr_number {
+        data["prNumber"] = json!(number);
+    }
+    data
+}
+
+fn queued(task: &Task, context: &StatusContext<'_>) -> Vec<String> {
+    let again = if task.attempt > 1 { " again" } else { "" };
+    let place = match context.queue_position {
+        None | Some(0) => "It starts as soon as there is room.".to_owned(),
+        Some(1) => "It is next in line.".to_owned(),
+        Some(position) => format!("It is number {position} in line."),
+    };
+    vec![format!("⏳ **Queued{again}** for {}. {place}", context.agent_name)]
+}
+
+fn running(task: &Task, context: &StatusContext<'_>) -> Vec<String> {
+    let name = context.agent_name;
+    let mut head = match task.phase {
+        Some(Phase::Publishing) => format!("📤 **{name} is done.** Opening the pull request."),
+        Some(Phase::Working) => format!("🔧 **{name} is working on this.**"),
+        Some(Phase::Launching) | None => format!("🚀 **Starting {name}.** Getting a machine ready."),
+    };
+    if task.phase == Some(Phase::Working) && task.progress > 0 {
+        head.push_str(&format!(" {} %", task.progress.min(100)));
+    }
+    let mut parts = vec![head];
+    if let (Some(Phase::Working), Some(activity)) = (task.phase, said(&task.activity)) {
+        parts.push(format!("Now: {}", code(activity, LONGEST_NAME)));
+    }
+    parts.push("To end it, comment `@porter stop`.".to_owned());
+    parts
+}
+
+fn success(task: &Task, context: &StatusContext<'_>) -> Vec<String> {
+    let name = context.agent_name;
+    let head = match (task.pr_number, &task.pr_url) {
+        (Some(number), Some(url)) => {
+            format!("✅ **{name} is done:** [pull request #{number}]({url}) is ready for review.")
+        }
+        _ => format!("✅ **{name} is done.**"),
+    };
+    let mut parts = vec![head];
+    parts.extend(summary(task));
+    parts.push(facts(task, context));
+    parts
+}
+
+fn unsuccessful(task: &Task, context: &StatusContext<'_>) -> Vec<String> {
+    let name = context.agent_name;
+    let stopped = task.status == Status::Failed && task.failure_stage.is_none();
+    let unchanged = task.summary.as_ref().is_some_and(|summary| summary.starts_with("no changes"));
+    let mut parts = vec![if stopped {
+        format!("⏹️ **{name} was stopped.**")
+    } else if task.status == Status::TimedOut {
+        format!("⌛ **{name} ran out of time.**")
+    } else if unchanged {
+        format!("❌ **{name} changed nothing,** so there is no pull request.")
+    } else {
+        format!("❌ **{name} did not finish:** {}.", failure(task.failure_stage))
+    }];
+    if let Some(message) = said(&task.error_message).filter(|_| !unchanged) {
+        parts.push(if stopped { quote(message, LONGEST_ERROR) } else { block(message, LONGEST_ERROR) });
+    }
+    if let Some(summary) = summary(task) {
+        parts.push(format!("{name} said:\n\n{summary}"));
+    }
+    parts.push(format!("**What next?** {}", advice(task)));
+    let facts = facts(task, context);
+    if !facts.is_empty() {
+        parts.push(facts);
+    }
+    parts
+}
+
+fn failure(stage: Option<FailureStage>) -> &'static str {
+    match stage {
+        Some(FailureStage::Preflight) => "something is missing to start it",
+        Some(FailureStage::Launch) => "its machine could not be started, or was lost",
+        Some(FailureStage::Clone) => "the repository could not be cloned",
+        Some(FailureStage::Setup) => "the agent could not be started",
+        Some(FailureStage::Agent) | None => "the agent gave up",
+        Some(FailureStage::Push) => "its branch could not be pushed",
+        Some(FailureStage::Pr) => "the pull request could not be opened",
+        Some(FailureStage::Callback) => "its report never arrived",
+    }
+}
+
+fn advice(task: &Task) -> &'static str {
+    match (task.status, task.failure_stage) {
+        (Status::TimedOut, _) => {
+            "Comment `@porter retry` to try again, or ask for a smaller step: a new `@porter` comment that says which."
+        }
+        (_, Some(FailureStage::Preflight | FailureStage::Setup)) => {
+            "Put right what the message names, then comment `@porter retry`."
+        }
+        (_, Some(FailureStage::Agent)) => {
+            "Comment `@porter retry` to try again, or say more about what you want in a new `@porter` comment."
+        }
+        _ => "Comment `@porter retry` to try again.",
+    }
+}
+
+fn summary(task: &Task) -> Option<String> {
+    said(&task.summary).map(|summary| quote(summary, LONGEST_SUMMARY))
+}
+
+/// The text, unless there is nothing in it.
+fn said(text: &Option<String>) -> Option<&str> {
+    text.as_deref().filter(|text| !text.trim().is_empty())
+}
+
+/// What is known about the attempt, a line each.
+fn facts(task: &Task, context: &StatusContext<'_>) -> String {
+    let mut lines = Vec::new();
+    if let Some(branch) = &task.branch {
+        let name = code(branch, LONGEST_NAME);
+        lines.push(match context.compare_url {
+            Some(url) => format!("- Branch: {name} ([compare]({url}))"),
+            None => format!("- Branch: {name}"),
+        });
+    }
+    if let Some(commit) = &task.commit_sha {
+        lines.push(format!("- Commit: {}", code(commit.get(..10).unwrap_or(commit), LONGEST_NAME)));
+    }
+    if let (Some(start), Some(end)) = (task.started_at, task.completed_at)
+        && end > start
+    {
+        lines.push(format!("- Time: {}", duration(end - start)));
+    }
+    lines.extend(tokens(&task.usage));
+    if let Some(cost) = task.usage.cost_usd.and_then(cost) {
+        lines.push(format!("- Cost: {cost}"));
+    }
+    lines.join("\n")
+}
+
+fn tokens(usage: &Usage) -> Option<String> {
+    let parts: Vec<_> = [(usage.input_tokens, "in"), (usage.output_tokens, "out")]
+        .into_iter()
+        .filter_map(|(count, way)| count.map(|count| format!("{} {way}", thousands(count))))
+        .collect();
+    (!parts.is_empty()).then(|| format!("- Tokens: {}", parts.join(", ")))
+}
+
+/// US dollars; nothing when the number cannot be a price.
+fn cost(dollars: f64) -> Option<String> {
+    match dollars {
+        0.0 => Some("$0".to_owned()),
+        0.0..0.01 => Some("less than $0.01".to_owned()),
+        0.01..1_000_000.0 => Some(format!("${dollars:.2}")),
+        _ => None,
+    }
+}
+
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}

@@ -1,0 +1,361 @@
+//! Status comments, as people read them.
+
+use chrono::{DateTime, Utc};
+use insta::assert_snapshot;
+use proptest::prelude::*;
+
+use super::marker::{has_answer_marker, has_marker};
+use super::*;
+use crate::command::Run;
+use crate::report::{FailureStage, Usage};
+use crate::task::{Phase, Priority, Status, Task, TaskId, sample};
+
+mod answers;
+mod pull_requests;
+mod secrets;
+
+const HOSTILE: &str = "Done, @octocat!\nCloses #1, see https://evil.example\n![x](https://evil.example/p.png)\n\
+                       <!-- porter:{\"taskId\":\"task_2\"} -->\n```\n</details><script>";
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_795_000_000 + seconds, 0).unwrap()
+}
+
+fn task(status: Status) -> Task {
+    Task {
+        id: TaskId::parse("task_0193").unwrap(),
+        status,
+        phase: (status == Status::Running).then_some(Phase::Working),
+        base_branch: Some("main".into()),
+        base_settled: true,
+        progress: 40,
+        activity: Some("Running the tests".into()),
+        started_at: (status != Status::Queued).then(|| at(10)),
+        completed_at: status.is_terminal().then(|| at(262)),
+        updated_at: at(262),
+        ..Task::new(sample::request(), "claude-code", Priority::Normal, &Run::default(), at(0))
+    }
+}
+
+fn succeeded() -> Task {
+    Task {
+        branch: Some("porter/task_0193".into()),
+        commit_sha: Some("0123456789abcdef0123456789abcdef01234567".into()),
+        pr_url: Some("https://github.com/acme/shop/pull/43".into()),
+        pr_number: Some(43),
+        summary: Some(
+            "Fixed the session check.\n\n- `login.rs`: compare *after* trimming\n- a test for it".into(),
+        ),
+        usage: Usage { input_tokens: Some(1_234_567), output_tokens: Some(890), cost_usd: Some(0.4242) },
+        ..task(Status::Success)
+    }
+}
+
+fn failed(stage: FailureStage, message: &str) -> Task {
+    Task { failure_stage: Some(stage), error_message: Some(message.into()), ..task(Status::Failed) }
+}
+
+const CONTEXT: StatusContext<'_> = StatusContext {
+    task_url: "https://porter.example/tasks/task_0193",
+    queue_position: None,
+    proof: "p00f",
+    agent_name: "Claude Code",
+    compare_url: None,
+};
+
+fn shown(task: &Task) -> String {
+    status(task, &CONTEXT)
+}
+
+#[test]
+fn a_waiting_task_tells_its_place() {
+    assert_snapshot!(status(&task(Status::Queued), &StatusContext { queue_position: Some(3), ..CONTEXT }), @r#"
+    ⏳ **Queued** for Claude Code. It is number 3 in line.
+
+    [Follow the task](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"queued","taskId":"task_0193"} -->
+    "#);
+    let again =
+        Task { attempt: 2, priority: Priority::High, model: Some("opus".into()), ..task(Status::Queued) };
+    assert_snapshot!(status(&again, &StatusContext { queue_position: Some(1), ..CONTEXT }), @r#"
+    ⏳ **Queued again** for Claude Code. It is next in line.
+
+    [Follow the task](https://porter.example/tasks/task_0193) · high priority · model `opus` · attempt 2
+
+    <!-- porter:{"agent":"claude-code","attempt":2,"priority":3,"proof":"p00f","status":"queued","taskId":"task_0193"} -->
+    "#);
+}
+
+#[test]
+fn a_running_task_tells_what_it_does() {
+    assert_snapshot!(shown(&task(Status::Running)), @r#"
+    🔧 **Claude Code is working on this.** 40 %
+
+    Now: `Running the tests`
+
+    To end it, comment `@porter stop`.
+
+    [Follow the task](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"running","taskId":"task_0193"} -->
+    "#);
+    assert_snapshot!(shown(&Task { phase: Some(Phase::Launching), ..task(Status::Running) }), @r#"
+    🚀 **Starting Claude Code.** Getting a machine ready.
+
+    To end it, comment `@porter stop`.
+
+    [Follow the task](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"running","taskId":"task_0193"} -->
+    "#);
+    assert_snapshot!(shown(&Task { phase: Some(Phase::Publishing), ..task(Status::Running) }), @r#"
+    📤 **Claude Code is done.** Opening the pull request.
+
+    To end it, comment `@porter stop`.
+
+    [Follow the task](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"running","taskId":"task_0193"} -->
+    "#);
+}
+
+#[test]
+fn a_successful_task_tells_everything_that_is_known() {
+    let compare_url = Some("https://github.com/acme/shop/compare/main...porter/task_0193");
+    assert_snapshot!(status(&succeeded(), &StatusContext { compare_url, ..CONTEXT }), @r#"
+    ✅ **Claude Code is done:** [pull request #43](https://github.com/acme/shop/pull/43) is ready for review.
+
+    > Fixed the session check.
+    >
+    > - `login.rs`: compare *after* trimming
+    > - a test for it
+
+    - Branch: `porter/task_0193` ([compare](https://github.com/acme/shop/compare/main...porter/task_0193))
+    - Commit: `0123456789`
+    - Time: 4 min 12 s
+    - Tokens: 1,234,567 in, 890 out
+    - Cost: $0.42
+
+    [Task page](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"branch":"porter/task_0193","prNumber":43,"priority":2,"proof":"p00f","status":"success","taskId":"task_0193"} -->
+    "#);
+}
+
+#[test]
+fn a_task_that_failed_tells_why_and_what_next() {
+    assert_snapshot!(shown(&failed(FailureStage::Clone, "fatal: could not read from remote\nexit 128")), @r#"
+    ❌ **Claude Code did not finish:** the repository could not be cloned.
+
+    ```text
+    fatal: could not read from remote
+    exit 128
+    ```
+
+    **What next?** Comment `@porter retry` to try again.
+
+    - Time: 4 min 12 s
+
+    [Task page](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"failed","taskId":"task_0193"} -->
+    "#);
+    assert_snapshot!(shown(&failed(FailureStage::Preflight, "ANTHROPIC_API_KEY is missing")), @r#"
+    ❌ **Claude Code did not finish:** something is missing to start it.
+
+    ```text
+    ANTHROPIC_API_KEY is missing
+    ```
+
+    **What next?** Put right what the message names, then comment `@porter retry`.
+
+    - Time: 4 min 12 s
+
+    [Task page](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"failed","taskId":"task_0193"} -->
+    "#);
+    let unchanged = Task {
+        summary: Some("no changes\n\nIt already works.".into()),
+        ..failed(FailureStage::Agent, "The agent finished without changing anything (no changes).")
+    };
+    assert_snapshot!(shown(&unchanged), @r#"
+    ❌ **Claude Code changed nothing,** so there is no pull request.
+
+    Claude Code said:
+
+    > no changes
+    >
+    > It already works.
+
+    **What next?** Comment `@porter retry` to try again, or say more about what you want in a new `@porter` comment.
+
+    - Time: 4 min 12 s
+
+    [Task page](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"failed","taskId":"task_0193"} -->
+    "#);
+    let stopped = Task { error_message: Some("Stopped by @ada.".into()), ..task(Status::Failed) };
+    assert_snapshot!(shown(&stopped), @r#"
+    ⏹️ **Claude Code was stopped.**
+
+    > Stopped by `@ada`.
+
+    **What next?** Comment `@porter retry` to try again.
+
+    - Time: 4 min 12 s
+
+    [Task page](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"failed","taskId":"task_0193"} -->
+    "#);
+}
+
+#[test]
+fn a_task_that_ran_out_of_time_tells_where_its_work_is() {
+    let task = Task {
+        branch: Some("porter/task_0193".into()),
+        commit_sha: Some("0123456789abcdef".into()),
+        error_message: Some("It took longer than 10 minutes.".into()),
+        failure_stage: Some(FailureStage::Agent),
+        ..task(Status::TimedOut)
+    };
+    assert_snapshot!(status(&task, &StatusContext { compare_url: Some("https://github.com/c"), ..CONTEXT }), @r#"
+    ⌛ **Claude Code ran out of time.**
+
+    ```text
+    It took longer than 10 minutes.
+    ```
+
+    **What next?** Comment `@porter retry` to try again, or ask for a smaller step: a new `@porter` comment that says which.
+
+    - Branch: `porter/task_0193` ([compare](https://github.com/c))
+    - Commit: `0123456789`
+    - Time: 4 min 12 s
+
+    [Task page](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"branch":"porter/task_0193","priority":2,"proof":"p00f","status":"timed_out","taskId":"task_0193"} -->
+    "#);
+}
+
+#[test]
+fn what_an_agent_says_is_shown_and_does_nothing() {
+    assert_snapshot!(shown(&Task { summary: Some(HOSTILE.into()), ..succeeded() }), @r#"
+    ✅ **Claude Code is done:** [pull request #43](https://github.com/acme/shop/pull/43) is ready for review.
+
+    > Done, `@octocat`\!
+    > Closes `#1`, see `https://evil.example`
+    > x
+    >
+    > ```text
+    > </details><script>
+    > ```
+
+    - Branch: `porter/task_0193`
+    - Commit: `0123456789`
+    - Time: 4 min 12 s
+    - Tokens: 1,234,567 in, 890 out
+    - Cost: $0.42
+
+    [Task page](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"branch":"porter/task_0193","prNumber":43,"priority":2,"proof":"p00f","status":"success","taskId":"task_0193"} -->
+    "#);
+    assert_snapshot!(shown(&failed(FailureStage::Agent, HOSTILE)), @r#"
+    ❌ **Claude Code did not finish:** the agent gave up.
+
+    ````text
+    Done, @octocat!
+    Closes #1, see https://evil.example
+    ![x](https://evil.example/p.png)
+
+    ```
+    </details><script>
+    ````
+
+    **What next?** Comment `@porter retry` to try again, or say more about what you want in a new `@porter` comment.
+
+    - Time: 4 min 12 s
+
+    [Task page](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"failed","taskId":"task_0193"} -->
+    "#);
+    assert_snapshot!(shown(&Task { activity: Some(HOSTILE.into()), ..task(Status::Running) }), @r#"
+    🔧 **Claude Code is working on this.** 40 %
+
+    Now: ````Done, @octocat! Closes #1, see https://evil.example ![x](https://evil.example/p.png) ``` </details><script>````
+
+    To end it, comment `@porter stop`.
+
+    [Follow the task](https://porter.example/tasks/task_0193)
+
+    <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"running","taskId":"task_0193"} -->
+    "#);
+}
+
+#[test]
+fn a_price_that_cannot_be_one_is_not_shown() {
+    for (dollars, expected) in [
+        (0.0, Some("- Cost: $0")),
+        (0.004, Some("- Cost: less than $0.01")),
+        (12.345, Some("- Cost: $12.35")),
+        (-1.0, None),
+        (1e300, None),
+        (f64::NAN, None),
+    ] {
+        let task = Task { usage: Usage { cost_usd: Some(dollars), ..Usage::default() }, ..succeeded() };
+        let text = shown(&task);
+        assert_eq!(text.lines().find(|line| line.contains("Cost")), expected, "{dollars}");
+    }
+}
+
+#[test]
+fn durations_read_as_people_say_them() {
+    for (seconds, expected) in
+        [(-5, "0 s"), (58, "58 s"), (60, "1 min"), (252, "4 min 12 s"), (3600, "1 h"), (3_800, "1 h 3 min")]
+    {
+        assert_eq!(duration(TimeDelta::seconds(seconds)), expected);
+    }
+}
+
+#[test]
+fn no_text_makes_a_comment_too_long() {
+    for piece in ["*\n", "`@", "@ ", "1. ", "a", "`", "<!--\n", "\n  é", "#1\n", "&", "     \nx"] {
+        let text = piece.repeat(100_000);
+        let long = Task {
+            summary: Some(text.clone()),
+            error_message: Some(text.clone()),
+            activity: Some(text.clone()),
+            model: Some(text.clone()),
+            ..succeeded()
+        };
+        for status in Status::ALL {
+            let body = shown(&Task { status, failure_stage: Some(FailureStage::Agent), ..long.clone() });
+            assert!(body.chars().count() <= LONGEST, "{} characters of {piece:?}", body.chars().count());
+            assert!(has_marker(&body, "task_0193", "p00f"));
+        }
+        assert!(pull_body(&long, &pull_requests::PULL).chars().count() <= LONGEST);
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_comment_says_what_it_is_about_whatever_the_agent_says(text in r"(<!--|-->| porter:\{\}|`{1,4}|\n|> |@ada|</?details>|\PC){0,30}") {
+        let task = Task { summary: Some(text.clone()), ..failed(FailureStage::Agent, &text) };
+        let body = shown(&task);
+        prop_assert!(has_marker(&body, "task_0193", "p00f"), "{}", body);
+        // The marker is still an HTML comment: nothing before it has swallowed it.
+        let mut hidden = Vec::new();
+        crate::markdown::walk(&body, |piece, range| {
+            if piece == crate::markdown::Piece::Comment {
+                hidden.push(range);
+            }
+        });
+        let marker = body.rfind("<!-- porter:").unwrap();
+        prop_assert_eq!(hidden, vec![marker..body.len()], "{}", body);
+    }
+}

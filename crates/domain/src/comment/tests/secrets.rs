@@ -1,0 +1,61 @@
+//! No secret of an attempt is in what people read, however the agent writes it.
+
+use proptest::prelude::*;
+use pulldown_cmark::{Event, Parser};
+
+use super::pull_requests::PULL;
+use super::*;
+use crate::redact::Redactor;
+use crate::text::visible;
+
+const SECRET: &str = "ghs_12345_eyJhbGciOi+JIUzI1NiJ9/x.y==";
+
+/// What a browser shows of this Markdown, without what nobody sees.
+fn rendered(markdown: &str) -> String {
+    let mut shown = String::new();
+    for event in Parser::new(markdown) {
+        match event {
+            Event::Text(text) | Event::Code(text) | Event::InlineHtml(text) | Event::Html(text) => {
+                shown.push_str(&text);
+            }
+            Event::SoftBreak | Event::HardBreak | Event::End(_) => shown.push('\n'),
+            _ => {}
+        }
+    }
+    visible(&shown)
+}
+
+proptest! {
+    /// The path of an agent's text: the worker cleans and cuts, the server cleans again, writes its Markdown,
+    /// and redacts the whole once more.
+    #[test]
+    fn whatever_is_reported_what_is_emitted_holds_no_secret(
+        pieces in proptest::collection::vec(
+            r"(\x{200b}|\x{7}|\x{1b}\[0m|\x{1b}|\\|\*\*|`|_|<!--|-->|&#8203;|&shy;|\n|> | |\[|\]\(x\)|\p{Cf}|\p{Cc}|\PC)?",
+            SECRET.len(),
+        ),
+        entity in any::<bool>(),
+        before in r"(<!--|`{1,3}|\n|\PC){0,10}",
+        cut in 0..200_usize,
+    ) {
+        let redactor = Redactor::new([SECRET]);
+        let mut text = before;
+        for (c, piece) in SECRET.chars().zip(&pieces) {
+            if entity { text.push_str(&format!("&#{};", u32::from(c))) } else { text.push(c) }
+            text.push_str(piece);
+        }
+        let reported = redactor.clean(&text);
+        let stored = redactor.clean(&reported[..reported.floor_char_boundary(cut.max(60))]);
+        let task = Task {
+            summary: Some(stored.clone()),
+            activity: Some(stored.clone()),
+            ..failed(FailureStage::Agent, &stored)
+        };
+        for body in [shown(&task), pull_body(&task, &PULL)] {
+            let emitted = redactor.redact(&body);
+            for seen in [emitted.clone(), visible(&emitted), rendered(&emitted)] {
+                prop_assert!(!seen.contains(SECRET), "the secret stands in {:?}", emitted);
+            }
+        }
+    }
+}

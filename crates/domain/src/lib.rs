@@ -1,0 +1,24 @@
+//! The rules of Porter, as pure functions over plain values: no clock, no network, no database.
+//!
+//! [`task`] is the state machine, [`command`] reads a mention, [`prompt`] writes what the agent is asked,
+//! [`comment`] writes what people read on the issue, [`agent`] is the registry, [`settings`] is what a person
+//! has chosen, [`job`] is every effect that can be owed, [`assignment`] is what a worker is told and
+//! [`report`] what it says; [`branch`] is what a branch may be called.
+//! [`text`] and [`redact`] make other people's text fit to be shown.
+
+pub mod agent;
+pub mod assignment;
+pub mod branch;
+pub mod clock;
+pub mod command;
+pub mod comment;
+pub mod job;
+mod markdown;
+pub mod priority;
+pub mod prompt;
+pub mod redact;
+pub mod report;
+pub mod sealed;
+pub mod settings;
+pub mod task;
+pub mod text;

@@ -1,0 +1,209 @@
+//! A task: what a person asked for, and where it stands (contract §6). Its name is in [`id`], its statuses in
+//! [`states`], how it moves from one to the next in [`machine`].
+
+mod id;
+mod machine;
+mod states;
+
+use chrono::{DateTime, Utc};
+
+use super::agent::Agent;
+use super::command::Run;
+use super::report::{FailureStage, Usage};
+
+pub use super::priority::Priority;
+pub use id::TaskId;
+pub use machine::{Effect, Event, InvalidState, decide};
+pub use states::{Phase, Status};
+
+/// The repository a task is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repository {
+    /// GitHub's number for it.
+    pub id: i64,
+    /// The account it belongs to.
+    pub owner: String,
+    /// Its name.
+    pub name: String,
+    /// The branch that pull requests go to unless the person names another.
+    pub default_branch: String,
+    /// The installation through which Porter reaches it.
+    pub installation_id: i64,
+}
+
+impl Repository {
+    /// `owner/name`.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.owner, self.name)
+    }
+}
+
+/// The issue (or pull request) a task is about, as it was when the person asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issue {
+    /// Its number in the repository.
+    pub number: i64,
+    /// Its title.
+    pub title: String,
+    /// Its text.
+    pub body: String,
+    /// Where people read it.
+    pub url: String,
+    /// The comment was made on a pull request.
+    pub is_pull_request: bool,
+}
+
+/// Who asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Requester {
+    /// GitHub's number for the person.
+    pub id: i64,
+    /// The login, as GitHub writes it.
+    pub login: String,
+}
+
+/// Who asks, where, and about what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Where.
+    pub repository: Repository,
+    /// About what.
+    pub issue: Issue,
+    /// By whom.
+    pub requester: Requester,
+    /// The comment that asks, unless the API does.
+    pub comment_id: Option<i64>,
+}
+
+/// A person's request and where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// Its name.
+    pub id: TaskId,
+    /// Counts stored changes; guards every write.
+    pub revision: i64,
+    /// Where it stands.
+    pub status: Status,
+    /// What a running attempt is doing; nothing otherwise.
+    pub phase: Option<Phase>,
+    /// Which run of the task this is, from 1.
+    pub attempt: u32,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Which agent, by its id in the registry.
+    pub agent: String,
+    /// Which model, when the person chose one.
+    pub model: Option<String>,
+    /// Which branch to start from: what the person named, then what the preflight settled.
+    pub base_branch: Option<String>,
+    /// The preflight settled it: the person had named none.
+    pub base_settled: bool,
+    /// Where.
+    pub repository: Repository,
+    /// About what.
+    pub issue: Issue,
+    /// The comment that asked, unless the task came from the API.
+    pub comment_id: Option<i64>,
+    /// What else the person wrote after the command.
+    pub instructions: String,
+    /// Who asked.
+    pub requester: Requester,
+    /// Percent, 0 to 100.
+    pub progress: u8,
+    /// The latest line of progress.
+    pub activity: Option<String>,
+    /// When it was asked.
+    pub created_at: DateTime<Utc>,
+    /// When it (last) began to wait.
+    pub queued_at: DateTime<Utc>,
+    /// When the attempt was admitted.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub completed_at: Option<DateTime<Utc>>,
+    /// When anything about it last changed.
+    pub updated_at: DateTime<Utc>,
+    /// When a running attempt is given up.
+    pub deadline_at: Option<DateTime<Utc>>,
+    /// When the attempt's worker was last heard, or its machine made.
+    pub seen_at: Option<DateTime<Utc>>,
+    /// The attempt's machine.
+    pub machine_id: Option<String>,
+    /// The branch that was pushed.
+    pub branch: Option<String>,
+    /// Its head.
+    pub commit_sha: Option<String>,
+    /// The pull request's page.
+    pub pr_url: Option<String>,
+    /// The pull request's number.
+    pub pr_number: Option<i64>,
+    /// The agent's closing words.
+    pub summary: Option<String>,
+    /// Why it did not succeed, for a person.
+    pub error_message: Option<String>,
+    /// Where it did not.
+    pub failure_stage: Option<FailureStage>,
+    /// What the agent used.
+    pub usage: Usage,
+    /// Which try of the worker's report arrived.
+    pub callback_attempts: Option<u32>,
+    /// How many it would have made.
+    pub callback_max_attempts: Option<u32>,
+    /// What its try before was answered with.
+    pub callback_last_http_code: Option<u16>,
+    /// The one status comment, once it is there.
+    pub status_comment_id: Option<i64>,
+}
+
+impl Task {
+    /// A task as it begins: queued at `now`, for `agent` by its id.
+    pub fn new(request: Request, agent: &str, priority: Priority, run: &Run, now: DateTime<Utc>) -> Self {
+        Self {
+            id: TaskId::new(now),
+            revision: 1,
+            status: Status::Queued,
+            phase: None,
+            attempt: 1,
+            priority,
+            agent: agent.to_owned(),
+            model: run.model.clone(),
+            base_branch: run.base_branch.clone(),
+            base_settled: false,
+            repository: request.repository,
+            issue: request.issue,
+            comment_id: request.comment_id,
+            instructions: run.instructions.clone(),
+            requester: request.requester,
+            progress: 0,
+            activity: None,
+            created_at: now,
+            queued_at: now,
+            started_at: None,
+            completed_at: None,
+            updated_at: now,
+            deadline_at: None,
+            seen_at: None,
+            machine_id: None,
+            branch: None,
+            commit_sha: None,
+            pr_url: None,
+            pr_number: None,
+            summary: None,
+            error_message: None,
+            failure_stage: None,
+            usage: Usage::default(),
+            callback_attempts: None,
+            callback_max_attempts: None,
+            callback_last_http_code: None,
+            status_comment_id: None,
+        }
+    }
+    /// What people call its agent; its id when the registry does not know it (any more).
+    pub fn agent_name(&self) -> &str {
+        Agent::find(&self.agent).map_or(self.agent.as_str(), |agent| agent.name)
+    }
+}
+
+#[cfg(any(test, feature = "sample"))]
+pub mod sample;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! The state machine, edge by edge and at random.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
+
+use super::*;
+use crate::report::{Completion, Outcome};
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_790_000_000, 0).unwrap()
+}
+
+fn queued() -> Task {
+    Task::new(sample::request(), "mock", Priority::Normal, &Run::default(), now())
+}
+
+fn report(status: Outcome, commit: Option<&str>, timed_out: bool) -> Event {
+    Event::Reported(Box::new(Completion {
+        task_id: String::new(),
+        execution_id: String::new(),
+        attempt: 1,
+        status,
+        summary: Some("I did it.".to_owned()),
+        error: Some("it broke".to_owned()),
+        failure_stage: None,
+        timed_out,
+        branch_name: Some("main".to_owned()),
+        base_branch: None,
+        commit_hash: commit.map(str::to_owned),
+        usage: None,
+        callback_attempt: Some(1),
+        callback_max_attempts: None,
+        callback_last_http_code: None,
+        callback_token: None,
+    }))
+}
+
+/// Every kind of event, each with its name.
+fn events() -> Vec<(&'static str, Event)> {
+    let deadline = now() + TimeDelta::hours(1);
+    let text = |text: &str| text.to_owned();
+    vec![
+        ("admitted", Event::Admitted { deadline }),
+        ("launched", Event::Launched { machine_id: text("m"), base_branch: text("main"), deadline }),
+        ("reported success", report(Outcome::Success, Some("abc"), false)),
+        ("reported no changes", report(Outcome::Success, None, false)),
+        ("reported failure", report(Outcome::Failed, None, false)),
+        ("reported timeout", report(Outcome::Failed, Some("abc"), true)),
+        ("branch found", Event::BranchFound { commit_sha: text("abc") }),
+        ("published", Event::Published { number: 2, url: text("https://github.example/2") }),
+        ("failed", Event::Failed { stage: FailureStage::Launch, message: text("no room") }),
+        ("timed out", Event::TimedOut { message: text("late") }),
+        ("stopped", Event::Stopped { message: text("Stopped by ada.") }),
+        ("retried", Event::Retried),
+    ]
+}
+
+/// A task in this state.
+fn at(status: Status, phase: Option<Phase>) -> Task {
+    Task { status, phase, completed_at: status.is_terminal().then(now), ..queued() }
+}
+
+/// The event's name, with where it leads and what follows, for each event that the state allows.
+fn edges(status: Status, phase: Option<Phase>) -> Vec<String> {
+    let task = at(status, phase);
+    let edge = |(name, event): (&str, Event)| {
+        let (next, effects) = decide(&task, event, now()).ok()?;
+        let phase = next.phase.map(|phase| format!("/{}", phase.as_str())).unwrap_or_default();
+        Some(format!("{name} -> {}{phase} {effects:?}", next.status.as_str()))
+    };
+    events().into_iter().filter_map(edge).collect()
+}
+
+#[test]
+fn a_queued_task_is_admitted_or_stopped() {
+    assert_eq!(
+        edges(Status::Queued, None),
+        ["admitted -> running/launching [Launch, Reflect]", "stopped -> failed [Reflect, CleanUp]"]
+    );
+}
+
+#[test]
+fn a_launching_task_gets_its_machine_or_ends() {
+    assert_eq!(
+        edges(Status::Running, Some(Phase::Launching)),
+        [
+            "launched -> running/working [Reflect]",
+            "reported success -> running/publishing [Publish, Reflect]",
+            "reported no changes -> failed [Reflect, CleanUp]",
+            "reported failure -> failed [Reflect, CleanUp]",
+            "reported timeout -> timed_out [Reflect, CleanUp]",
+            "branch found -> running/publishing [Publish, Reflect]",
+            "failed -> failed [Reflect, CleanUp]",
+            "timed out -> timed_out [Reflect, CleanUp]",
+            "stopped -> failed [Reflect, CleanUp]",
+        ]
+    );
+}
+
+#[test]
+fn a_publishing_task_hears_no_more_reports() {
+    assert_eq!(
+        edges(Status::Running, Some(Phase::Publishing)),
+        [
+            "published -> success [Reflect, CleanUp]",
+            "failed -> failed [Reflect, CleanUp]",
+            "timed out -> timed_out [Reflect, CleanUp]",
+            "stopped -> failed [Reflect, CleanUp]",
+        ]
+    );
+}
+
+#[test]
+fn only_a_task_that_did_not_succeed_can_be_retried() {
+    assert_eq!(edges(Status::Failed, None), ["retried -> queued [Reflect]"]);
+    assert_eq!(edges(Status::TimedOut, None), ["retried -> queued [Reflect]"]);
+    assert_eq!(edges(Status::Success, None), [""; 0]);
+}
+
+#[test]
+fn a_retry_begins_from_nothing_with_one_attempt_more() {
+    let ended = Task {
+        pr_url: Some("https://github.example/2".to_owned()),
+        machine_id: Some("m".to_owned()),
+        commit_sha: Some("abc".to_owned()),
+        error_message: Some("it broke".to_owned()),
+        status_comment_id: Some(8),
+        ..at(Status::Failed, None)
+    };
+    let (next, _) = decide(&ended, Event::Retried, now()).unwrap();
+    assert_eq!((next.attempt, next.machine_id, next.commit_sha, next.error_message), (2, None, None, None));
+    assert_eq!(next.status_comment_id, Some(8), "the one status comment stays");
+}
+
+#[test]
+fn a_report_cannot_name_another_branch() {
+    let task = at(Status::Running, Some(Phase::Working));
+    let (next, _) = decide(&task, report(Outcome::Success, Some("abc"), false), now()).unwrap();
+    assert_eq!(next.branch, Some(format!("porter/{}", task.id)));
+}
+
+#[test]
+fn ids_sort_by_age_and_survive_being_written_down() {
+    let (older, newer) = (TaskId::new(now()), TaskId::new(now() + TimeDelta::milliseconds(2)));
+    assert!(older < newer, "{older} {newer}");
+    assert_eq!(TaskId::parse(older.as_str()), Some(older));
+    for text in ["", "task_", "task_../x", "task_a b", "tusk_1", "task_ü"] {
+        assert_eq!(TaskId::parse(text), None, "{text:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_other_edge_exists(picks in prop::collection::vec(0_usize..12, 1..60)) {
+        use Status::{Failed, Queued, Running, Success, TimedOut};
+        let mut task = queued();
+        for pick in picks {
+            let (name, event) = events().swap_remove(pick);
+            let Ok((next, effects)) = decide(&task, event, now()) else { continue };
+            let edge = (task.status, next.status);
+            let allowed = matches!(
+                edge,
+                (Queued, Running) | (Running, Running | Success | Failed | TimedOut) | (Failed | TimedOut, Queued)
+            );
+            // Stopping a task that waits is both of its edges in one write.
+            let both = edge == (Queued, Failed) && name == "stopped" && next.started_at.is_some();
+            prop_assert!(allowed || both, "{name}: {edge:?}");
+            prop_assert_eq!(next.revision, task.revision + 1);
+            prop_assert_eq!(next.attempt, task.attempt + u32::from(next.status == Queued));
+            prop_assert_eq!(next.phase.is_some(), next.status == Running);
+            prop_assert_eq!(next.completed_at.is_some(), next.status.is_terminal());
+            prop_assert_eq!(effects.contains(&Effect::CleanUp), next.status.is_terminal());
+            if next.status == Success {
+                prop_assert!(next.pr_url.is_some());
+            }
+            task = next;
+        }
+    }
+}
+
+#[test]
+fn a_retry_keeps_the_base_branch_that_was_named_and_forgets_the_one_that_was_settled() {
+    let deadline = now() + TimeDelta::hours(1);
+    for named in [None, Some("next".to_owned())] {
+        let mut task = Task { base_branch: named.clone(), ..queued() };
+        for event in [
+            Event::Admitted { deadline },
+            Event::Launched { machine_id: "m".to_owned(), base_branch: "next".to_owned(), deadline },
+            Event::Stopped { message: "Stopped by ada.".to_owned() },
+        ] {
+            task = decide(&task, event, now()).unwrap().0;
+        }
+        assert_eq!(task.base_branch.as_deref(), Some("next"));
+        let (task, _) = decide(&task, Event::Retried, now()).unwrap();
+        assert_eq!(task.base_branch, named);
+    }
+}

@@ -1,0 +1,126 @@
+//! Porter frozen at one chosen line, killed there, and started again: the remote side did what it was asked, and
+//! Porter never learned of it. It must end as if nothing had happened.
+
+use axum::http::Method;
+use standin::{Effect, Fault, World};
+
+use super::machines::Conduct;
+use super::stage::Stage;
+use super::verdict::Asked;
+use super::{LIMIT, porter::eventually};
+use crate::fake_fly::{Call, Fault as FlyFault};
+
+/// Kills Porter while it waits for the answer to such a call, of which `passed` go well first. The call has had its
+/// effect once `done` says so.
+async fn killed_after(
+    method: Method,
+    path: impl Fn(&Asked) -> String,
+    passed: u32,
+    done: impl Fn(&World, &Asked) -> bool,
+) {
+    let (stage, asked) = Stage::small(Conduct::Reports).await;
+    let path = path(&asked);
+    stage.github.inject(Fault::after(method.clone(), path.as_str(), Effect::Hang).skipping(passed));
+    let mut porter = stage.porter.start_ready().await;
+    stage.speak(&asked).await;
+    let frozen = |world: &World| {
+        let hangs = world.requests().iter().any(|request| {
+            request.method == method.as_str() && request.path.starts_with(&path) && request.status.is_none()
+        });
+        hangs && done(world, &asked)
+    };
+    stage.github.wait_until(frozen, LIMIT).await.expect("Porter waits for the answer");
+    porter.kill();
+    stage.github.clear_faults();
+    let porter = stage.porter.start_ready().await;
+    stage.settle(&porter, std::slice::from_ref(&asked)).await;
+    stage.close(porter, &[asked]).await;
+}
+
+fn issue(asked: &Asked, what: &str) -> String {
+    format!("/repos/{}/issues/{}/{what}", asked.repository, asked.issue)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_comment_that_was_written_before_a_crash_stays_the_only_one() {
+    let done = |world: &World, asked: &Asked| world.comments(&asked.repository, asked.issue).len() == 2;
+    killed_after(Method::POST, |asked| issue(asked, "comments"), 0, done).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_request_that_was_opened_before_a_crash_stays_the_only_one() {
+    let done = |world: &World, asked: &Asked| !world.pull_requests(&asked.repository).is_empty();
+    killed_after(Method::POST, |asked| format!("/repos/{}/pulls", asked.repository), 0, done).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_that_were_put_on_before_a_crash_end_as_they_must() {
+    let done = |world: &World, asked: &Asked| {
+        world.labels(&asked.repository, asked.issue).iter().any(|label| label.starts_with("porter:"))
+    };
+    killed_after(Method::POST, |asked| issue(asked, "labels"), 0, done).await;
+    killed_after(Method::POST, |asked| issue(asked, "labels"), 1, done).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_review_that_was_asked_for_before_a_crash_does_not_hold_the_task() {
+    let done = |world: &World, asked: &Asked| {
+        world.pull_requests(&asked.repository).iter().any(|pull| !pull.reviewers.is_empty())
+    };
+    killed_after(Method::POST, |asked| format!("/repos/{}/pulls/", asked.repository), 0, done).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_was_taken_back_before_a_crash_does_not_hold_the_clean_up() {
+    killed_after(Method::DELETE, |_| "/installation/token".to_owned(), 0, |_, _| true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_was_minted_before_a_crash_reaches_nobody() {
+    for passed in 0..2 {
+        killed_after(Method::POST, |_| "/app/installations/".to_owned(), passed, |_, _| true).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_was_made_before_a_crash_is_the_only_one() {
+    let (stage, asked) = Stage::small(Conduct::Waits).await;
+    stage.fly.next(1, Call::Create, FlyFault::SilenceAfterEffect);
+    let mut porter = stage.porter.start_ready().await;
+    stage.speak(&asked).await;
+    eventually("a machine is made", LIMIT, async || !stage.fly.living().is_empty()).await;
+    porter.kill();
+    let porter = stage.porter.start_ready().await;
+    let adopted = |world: &World| {
+        world
+            .comments(&asked.repository, asked.issue)
+            .iter()
+            .any(|comment| comment.body.contains("is working on this"))
+    };
+    stage.github.wait_until(adopted, LIMIT).await.expect("the machine is known");
+    stage.machines.go_on();
+    stage.settle(&porter, std::slice::from_ref(&asked)).await;
+    assert_eq!(stage.fly.machines().len(), 1, "machines were made");
+    stage.close(porter, &[asked]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_of_a_task_that_was_stopped_while_it_was_being_made_is_found_and_ended() {
+    let (stage, mut asked) = Stage::small(Conduct::Waits).await;
+    stage.fly.next(1, Call::Create, FlyFault::SilenceAfterEffect);
+    // No list shows it while the attempt is cleaned up.
+    stage.fly.lag(2);
+    let mut porter = stage.porter.start_ready().await;
+    stage.speak(&asked).await;
+    eventually("a machine is made", LIMIT, async || !stage.fly.living().is_empty()).await;
+    let closed = stage.github.close_issue(&asked.repository, asked.issue, &stage.people[0]).await;
+    assert!(
+        closed.expect("an issue").is_some_and(|delivery| delivery.succeeded()),
+        "Porter heard that it was closed"
+    );
+    asked.conduct = Conduct::Fails;
+    porter.kill();
+    let porter = stage.porter.start_ready().await;
+    stage.settle(&porter, std::slice::from_ref(&asked)).await;
+    stage.close(porter, &[asked]).await;
+}

@@ -1,0 +1,226 @@
+//! What every test here stands on: a GitHub with people, organizations and repositories, a Fly with one app,
+//! workers on its machines, and a Porter that knows the people.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use crypto::vault::Vault;
+use db::Db;
+use domain::clock::Clock;
+use porter::accounts::sign_in;
+use secrecy::{ExposeSecret, SecretString};
+use standin::{Delivery, File, Options, Permission, StandIn};
+use tempfile::TempDir;
+
+use super::LIMIT;
+use super::machines::{Conduct, Machines};
+use super::porter::{Binary, Process, eventually};
+use super::verdict::{self, Asked, has_ended};
+use crate::fake_fly::FakeFly;
+use crate::world::plan::free_port;
+
+/// How long everything may take to settle.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How many tasks run at once, however few people ask: as many as eight people may have by default. One person at
+/// the default of five waits for the workers (four seconds each on average, since every fifth dies and is missed
+/// only after ten): 200 tasks take two and a half minutes even where nothing fails.
+const AT_ONCE: u32 = 40;
+
+const ROOT: &str = "the root secret of these tests";
+const APP: &str = "porter-workers";
+const FLY_TOKEN: &str = "fm2_lJPECAAAAAAAsecret";
+
+/// Who and where, how many of each.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    pub people: u32,
+    pub organizations: u32,
+    pub repositories: u32,
+}
+
+pub struct Stage {
+    pub github: StandIn,
+    pub fly: FakeFly,
+    pub machines: Machines,
+    pub porter: Binary,
+    /// `owner/name` of each repository.
+    pub repositories: Vec<String>,
+    /// Logins.
+    pub people: Vec<String>,
+    folder: Option<TempDir>,
+}
+
+impl Stage {
+    /// One person, one repository, and one issue: its number.
+    pub async fn small(conduct: Conduct) -> (Self, Asked) {
+        let stage = Self::set(0, Size { people: 1, organizations: 1, repositories: 1 }).await;
+        stage.machines.all(conduct);
+        let asked = stage.ask_about("Greet everybody", conduct).await;
+        (stage, asked)
+    }
+
+    /// Another issue, by the first person in the first repository.
+    pub async fn ask_about(&self, title: &str, conduct: Conduct) -> Asked {
+        let repository = self.repositories[0].clone();
+        let issue = self.issue(&repository, &self.people[0], title).await;
+        Asked { repository, issue, conduct }
+    }
+
+    /// The first person asks for the mock agent.
+    pub async fn speak(&self, asked: &Asked) -> Delivery {
+        let said =
+            self.github.comment(&asked.repository, asked.issue, &self.people[0], "@porter mock please");
+        said.await.expect("a comment")
+    }
+
+    /// Waits until every issue shows an end, nothing is owed and no machine is there.
+    pub async fn settle(&self, porter: &Process, asked: &[Asked]) {
+        let began = Instant::now();
+        let mut told = Instant::now();
+        loop {
+            // The stand-in counts calls as GitHub does; trouble is to come from faults alone.
+            self.github.set_rate_limit(5000, TimeDelta::hours(1));
+            let open: Vec<&Asked> =
+                self.github.read(|world| asked.iter().filter(|asked| !has_ended(world, asked)).collect());
+            let (owed, living) = (porter.owed().await, self.fly.living().len());
+            if open.is_empty() && owed == Some(0) && living == 0 {
+                return;
+            }
+            if told.elapsed() > Duration::from_secs(10) {
+                told = Instant::now();
+                let waited = began.elapsed();
+                eprintln!("{waited:5.1?}: {} have not ended, {owed:?} jobs, {living} machines", open.len());
+            }
+            assert!(
+                began.elapsed() < PATIENCE,
+                "not settled: {owed:?} jobs are owed, {living} machines are there; not ended: {open:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Lets Porter end, and holds the world against what must be true.
+    pub async fn close(&self, mut porter: Process, asked: &[Asked]) {
+        self.github.clear_faults();
+        let mut complaints = verdict::complaints(self, asked).await;
+        let (_, clean) = porter.end().await;
+        assert!(clean, "Porter did not end cleanly after SIGTERM");
+        let (left, counts) = verdict::remains(self).await;
+        complaints.extend(left);
+        let tasks = counts.values().sum::<i64>();
+        if usize::try_from(tasks) != Ok(asked.len()) {
+            complaints.push(format!("expected {} tasks, seen {counts:?}", asked.len()));
+        }
+        assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), complaints.join("\n"));
+    }
+
+    pub async fn set(seed: u64, size: Size) -> Self {
+        let folder = tempfile::Builder::new().prefix("porter-chaos-").tempdir().expect("a folder");
+        let scratch = Some(folder.path().join("github"));
+        let github = StandIn::start(Options { scratch, ..Options::new() }).await.expect("a GitHub");
+        let fly = FakeFly::start().await;
+        fly.add_app(APP, "personal", FLY_TOKEN);
+        let people: Vec<String> = (0..size.people).map(|number| format!("person-{number}")).collect();
+        for (login, id) in people.iter().zip(1001..) {
+            github.add_user(login, id);
+        }
+        let mut repositories = Vec::new();
+        for organization in 0..size.organizations {
+            let owner = format!("org-{organization}");
+            for number in 0..size.repositories {
+                let name = format!("repo-{number}");
+                let files = [File::text("README.md", "# Read me\n")];
+                github.add_repository(&owner, &name, &files, "main").await.expect("a repository");
+                let full_name = format!("{owner}/{name}");
+                for login in &people {
+                    github.grant(&full_name, login, Permission::Write).expect("a repository");
+                }
+                repositories.push(full_name);
+            }
+            github.install(&owner).await.expect("an installation");
+        }
+        let machines = Machines::run(seed, &github, &fly);
+        let porter = binary(&github, &fly, &folder, size.people);
+        let stage = Self { github, fly, machines, porter, repositories, people, folder: Some(folder) };
+        stage.sign_in().await;
+        stage.github.set_webhook_url(format!("{}/api/webhooks/github", stage.porter.url));
+        stage
+    }
+
+    /// Waits until Porter knows of a machine at work.
+    pub async fn works(&self) {
+        let db = Db::open(&self.database()).await.expect("the database");
+        let known = async || {
+            let mut connection = db.read().await.expect("a connection");
+            let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM tasks WHERE phase = 'working'");
+            count.fetch_one(&mut *connection).await.expect("a number") > 0
+        };
+        eventually("a machine works", LIMIT, known).await;
+        db.close().await;
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.folder.as_ref().expect("a folder").path().join("porter.db")
+    }
+
+    /// An issue of somebody's, with a label of their own.
+    pub async fn issue(&self, repository: &str, author: &str, title: &str) -> u64 {
+        let body = "It should greet everybody, not only the world.";
+        let issue = self.github.open_issue(repository, author, title, body).await.expect("an issue");
+        self.github.add_label(repository, issue, "help wanted").expect("the issue");
+        issue
+    }
+
+    async fn sign_in(&self) {
+        let db = Db::open(&self.database()).await.expect("a database");
+        db.migrate().await.expect("tables");
+        let vault = Vault::new(SecretString::from(ROOT), Vec::new());
+        for (login, id) in self.people.iter().zip(1001..) {
+            let token = self.github.sign_in(login).expect("an account").access;
+            sign_in::record(&db, &vault, id, login, &token, Clock::system().now()).await.expect("a sign-in");
+        }
+        db.close().await;
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let kept = self.folder.take().map(TempDir::keep);
+            eprintln!("what Porter left is in {}", kept.unwrap_or_default().display());
+        }
+    }
+}
+
+fn binary(github: &StandIn, fly: &FakeFly, folder: &TempDir, people: u32) -> Binary {
+    let app = github.app();
+    let (port, url) = free_port();
+    let secret = |secret: &SecretString| secret.expose_secret().to_owned();
+    let environment = [
+        ("PATH", "/usr/bin:/bin".to_owned()),
+        ("PUBLIC_APP_URL", url.clone()),
+        ("BIND_ADDR", format!("127.0.0.1:{port}")),
+        ("DATABASE_URL", format!("sqlite://{}", folder.path().join("porter.db").display())),
+        ("WEBHOOK_SECRET", secret(&app.webhook_secret)),
+        ("PORTER_SECRET_ENCRYPTION_KEY", ROOT.to_owned()),
+        ("GITHUB_APP_ID", app.id.to_string()),
+        ("GITHUB_APP_PRIVATE_KEY", secret(&app.private_key_pem)),
+        ("GITHUB_APP_SLUG", app.slug),
+        ("GITHUB_CLIENT_ID", app.client_id),
+        ("GITHUB_CLIENT_SECRET", secret(&app.client_secret)),
+        ("GITHUB_API_URL", github.api_url()),
+        ("GITHUB_WEB_URL", github.web_url()),
+        ("FLY_API_BASE_URL", fly.url().to_string()),
+        ("PORTER_SHARED_FLY_TOKEN", FLY_TOKEN.to_owned()),
+        ("PORTER_SHARED_FLY_APP", APP.to_owned()),
+        ("PORTER_ENABLE_MOCK_AGENT", "true".to_owned()),
+        ("PORTER_MAX_CONCURRENT_TASKS_PER_USER", (AT_ONCE / people).max(5).to_string()),
+        ("PORTER_GITHUB_MUTATION_INTERVAL_MS", "0".to_owned()),
+        ("RUST_LOG", "porter=info,warn".to_owned()),
+        ("LOG_FORMAT", "json".to_owned()),
+    ];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value)).to_vec();
+    Binary::new(folder.path(), url, environment)
+}

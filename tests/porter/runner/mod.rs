@@ -1,0 +1,40 @@
+//! Both runners, held to one contract: [`conformance`] runs against Fly's model and against real processes;
+//! [`fly`] and [`local`] test what only one of them can meet, [`model`] the model.
+
+mod conformance;
+mod fly;
+mod local;
+mod model;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use domain::task::TaskId;
+use porter::runner::LaunchSpec;
+
+fn task(name: &str) -> TaskId {
+    TaskId::parse(&format!("task_{name}")).expect("a task id")
+}
+
+fn spec(name: &str, attempt: u32) -> LaunchSpec {
+    LaunchSpec {
+        task: task(name),
+        attempt,
+        image: "registry.fly.io/porter-worker:latest".to_owned(),
+        cpus: 2,
+        memory_mb: 2048,
+        region: None,
+        env: BTreeMap::from([("TASK_ID".to_owned(), task(name).to_string())]),
+        files: Vec::new(),
+    }
+}
+
+/// Waits for something that another process does; gives up after ten seconds.
+async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let start = Instant::now();
+    while !holds().await {
+        assert!(start.elapsed() < Duration::from_secs(10), "it never came about that {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,8 @@
+//! `porter worker` as a process: a real git repository behind real smart HTTP, a server that records what
+//! the worker reports, and agents that are shell scripts.
+
+mod hostile;
+mod real_agents;
+mod reports;
+mod runs;
+mod world;
