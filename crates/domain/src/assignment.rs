@@ -46,6 +46,10 @@ pub struct Assignment {
     pub timeout_seconds: u64,
     /// `REQUESTER`: `Name <email>` of the person who asked, for the commit's trailer.
     pub requester: Option<String>,
+    /// `COMMITTER`: `Name <email>` of the App's bot account, the author and committer of what Porter commits.
+    pub committer: Option<String>,
+    /// `BUNDLE_URL`: where the work goes as a git bundle when it cannot be pushed.
+    pub bundle_url: Option<String>,
     /// The agent's provider keys, by their own names.
     pub provider_keys: BTreeMap<String, String>,
 }
@@ -75,6 +79,12 @@ impl Assignment {
         }
         if let Some(requester) = &self.requester {
             put("REQUESTER", requester);
+        }
+        if let Some(committer) = &self.committer {
+            put("COMMITTER", committer);
+        }
+        if let Some(url) = &self.bundle_url {
+            put("BUNDLE_URL", url);
         }
         if self.prompt.len() > MAX_PROMPT_ENV_BYTES {
             put("PROMPT_FILE", PROMPT_FILE);
@@ -152,6 +162,8 @@ impl Assignment {
             issue_number,
             model: lookup("MODEL").filter(|model| !model.is_empty()),
             requester: lookup("REQUESTER").filter(|requester| !requester.is_empty()),
+            committer: lookup("COMMITTER").filter(|committer| !committer.is_empty()),
+            bundle_url: lookup("BUNDLE_URL").filter(|url| !url.is_empty()),
             agent,
             prompt,
             branch,
