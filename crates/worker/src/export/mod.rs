@@ -1,43 +1,85 @@
 //! What the agent left behind, as one pack of objects: its own commits as they are, and one more for what
-//! it did not commit.
+//! it did not commit. What counts is what the agent's own git would have committed.
 //!
 //! Everything here that reads the agent's files runs as the agent's user, without any secret, so whatever
 //! the agent prepared (links, filters, odd files, a replaced `.git`) meets nobody it could betray. The
 //! worker's side takes the result as data; see `publish`.
+//!
+//! `agents_git` asks the agent's repository, `folder` looks through its files, `snapshot` (with `index`,
+//! `rules`, `unchanged`) makes a tree of them, `unfinished` and `elsewhere` look for what a tree does not show.
+//! `publication` calls [`collect`], `publish` takes the pack.
 
-use std::process::Output;
-use std::time::Duration;
+mod agents_git;
+mod elsewhere;
+mod folder;
+pub mod index;
+pub mod remarks;
+mod rules;
+mod snapshot;
+mod unchanged;
+mod unfinished;
 
 use tokio::process::Command;
 
-use super::checkout::{self, Checkout};
+use domain::report::Remark;
+
+use super::checkout::Checkout;
 use super::git::{self, Git};
+use super::identity::Identity;
 use super::settings::Settings;
+use agents_git::AgentsGit;
+use remarks::remark;
+use snapshot::Snapshot;
 
-/// GitHub refuses a push that contains a larger file (MiB).
-const LARGEST_FILE: &str = "+100M";
-
-/// How long the agent's repository may take to say what is checked out.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What was found.
+/// A commit that can be pushed.
 pub struct Work {
-    /// The commit to push.
+    /// The commit.
     pub tip: String,
     /// Reads the objects between the base and `tip`, as the agent's user.
     pub git: Git,
+}
+
+/// What was found.
+#[derive(Default)]
+pub struct Collected {
+    /// Nothing when there is no change.
+    pub work: Option<Work>,
+    /// What the agent left half done, in a sentence: then the work is no success.
+    pub unfinished: Option<String>,
     /// What a person should know about it.
-    pub remarks: Vec<String>,
+    pub remarks: Vec<Remark>,
 }
 
 /// How to describe the commit for what the agent left uncommitted.
 pub struct Description<'a> {
-    /// `Name` and address of the author.
-    pub author: (&'a str, &'a str),
-    /// The whole message.
-    pub message: &'a str,
+    /// Its author and committer.
+    pub identity: &'a Identity,
+    /// Writes the whole message; it is told what is unfinished.
+    pub message: &'a (dyn Fn(Option<&str>) -> String + Sync),
     /// Make a last commit even when the agent committed everything: its message says how it ended.
     pub always: bool,
+}
+
+/// Where the agent's work is read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sources {
+    /// The agent's files and its repository.
+    Repository,
+    /// Its files alone: its repository is damaged, or was made to hang.
+    Files,
+}
+
+/// The attempt that everything here is about.
+#[derive(Clone, Copy)]
+struct Scope<'a> {
+    checkout: &'a Checkout,
+    settings: &'a Settings,
+}
+
+impl Scope<'_> {
+    fn base(&self) -> &str {
+        &self.checkout.base
+    }
 }
 
 /// Why the work could not be read.
@@ -50,164 +92,105 @@ pub enum Error {
     #[error("the agent's work could not be read: {0}")]
     Git(#[from] git::Error),
     /// Git wrote something else than the name of an object.
-    #[error("git answered nonsense")]
+    #[error("git did not answer with the name of an object")]
     Nonsense,
 }
 
-/// Makes a commit of everything in the agent's folder. Nothing when its files equal the base's.
+/// Makes a commit of the agent's work. None when its files equal the base's.
 ///
-/// With `keep_history` the agent's own commits stay where they descend from the base; without, and where
-/// they do not, all of it becomes one commit on top of the base.
+/// The agent's own commits stay where they descend from the base and hold nothing that is left out; else all
+/// of it becomes one commit on top of the base.
 ///
 /// # Errors
-/// [`Error`], after which `keep_history: false` may still succeed.
+/// [`Error`], after which [`Sources::Files`] may still succeed.
 pub async fn collect(
     checkout: &Checkout,
     settings: &Settings,
     description: &Description<'_>,
-    keep_history: bool,
-) -> Result<Option<Work>, Error> {
-    // To open a pipe would be to wait for ever; git cannot record one anyway.
-    let special =
-        ["!", "(", "-type", "f", "-o", "-type", "d", "-o", "-type", "l", ")", "-exec", "rm", "-f", "{}", "+"];
-    find(checkout, settings, &[], &special).await?;
-    let mut git = repository(checkout, settings, keep_history).await?;
-    let mut remarks = Vec::new();
-    let base = checkout.base.as_str();
-    let head = if keep_history { agents_head(checkout, settings).await } else { None };
-    let head = head.map(|(head, objects)| {
-        git = git.clone().with_variable("GIT_ALTERNATE_OBJECT_DIRECTORIES", objects);
-        head
-    });
-    let parent = match head {
-        Some(head) if descends(&git, base, &head).await => head,
-        Some(_) => {
-            remarks.push("The agent's commits do not build on the base branch; they became one.".to_owned());
-            base.to_owned()
+    sources: Sources,
+) -> Result<Collected, Error> {
+    let scope = Scope { checkout, settings };
+    let agents = match sources {
+        Sources::Repository => AgentsGit::ask(&scope, &checkout.tree).await,
+        Sources::Files => None,
+    };
+    let main = snapshot::of_folder(&scope, &checkout.tree, agents.as_ref()).await?;
+    let Some(agents) = agents else {
+        return publishable(&scope, main, None, Vec::new(), description).await;
+    };
+    let unfinished = unfinished::find(&scope, &agents, &main).await?;
+    let base_tree = main.git.line(&["rev-parse", &format!("{}^{{tree}}", scope.base())]).await?;
+    let mut found = (main.tree != base_tree).then_some(());
+    let (mut published, mut remarks, mut behind) = (main, Vec::new(), Vec::new());
+    for place in elsewhere::places(&scope, &agents, &published).await {
+        // What cannot be read there does not keep back the rest.
+        let Ok(other) = elsewhere::snapshot(&scope, &agents, &place).await else {
+            behind.push(place.name);
+            continue;
+        };
+        if other.tree == base_tree || other.tree == published.tree {
+            continue;
         }
-        None => base.to_owned(),
-    };
-    git.run(&["read-tree", &parent]).await?;
-    remarks.extend(stage(&git, checkout, settings).await?);
+        if found.is_some() {
+            behind.push(place.name);
+            continue;
+        }
+        found = Some(());
+        let text = format!("The work was not on the checked-out branch: it was taken from {}.", place.name);
+        remarks.push(remark("work_elsewhere", text));
+        remarks.append(&mut published.remarks);
+        published = other;
+    }
+    if !behind.is_empty() {
+        remarks.push(elsewhere::left_behind(&behind));
+    }
+    publishable(&scope, published, unfinished, remarks, description).await
+}
 
-    let tree = object(git.line(&["write-tree"]).await?)?;
+/// Commits what a snapshot has, unless that is nothing.
+async fn publishable(
+    scope: &Scope<'_>,
+    snapshot: Snapshot,
+    unfinished: Option<String>,
+    mut remarks: Vec<Remark>,
+    description: &Description<'_>,
+) -> Result<Collected, Error> {
+    let Snapshot { git, tree, mut parent, remarks: own, history_holds_left_out, .. } = snapshot;
+    remarks.extend(own);
+    let base = scope.base();
     if tree == git.line(&["rev-parse", &format!("{base}^{{tree}}")]).await? {
-        return Ok(None);
+        return Ok(Collected { work: None, unfinished, remarks });
     }
-    let unchanged = tree == git.line(&["rev-parse", &format!("{parent}^{{tree}}")]).await?;
-    let tip = if unchanged && !description.always && parent != base {
-        parent
+    if history_holds_left_out {
+        let text = "The agent's commits became one, because they hold what was left out.";
+        remarks.push(remark("history_flattened", text));
+        base.clone_into(&mut parent);
+    }
+    let parent_tree = git.line(&["rev-parse", &format!("{parent}^{{tree}}")]).await?;
+    let last = description.always || unfinished.is_some();
+    let tip = if tree == parent_tree && !last && parent != base {
+        git.line(&["rev-parse", "--verify", &format!("{parent}^{{commit}}")]).await?
     } else {
-        commit(&git, &tree, &parent, description).await?
+        let message = (description.message)(unfinished.as_deref());
+        commit(&git, &tree, &parent, description.identity, &message).await?
     };
-    Ok(Some(Work { tip, git, remarks }))
+    Ok(Collected { work: Some(Work { tip: object(tip)?, git }), unfinished, remarks })
 }
 
-/// A repository for the agent's user with a configuration that the agent never saw. It borrows the base's
-/// objects.
-async fn repository(checkout: &Checkout, settings: &Settings, keep_history: bool) -> Result<Git, Error> {
-    let git_dir = checkout.root.join(if keep_history { "export.git" } else { "export-flat.git" });
-    Git::of_worker(settings, &git_dir).run(&["init", "--quiet", "--bare", "--template="]).await?;
-    checkout::borrow_objects(&git_dir, &checkout.base_git, &checkout.base)?;
-    checkout::hand_over(&git_dir, &settings.runs_as)?;
-    Ok(Git::of_agent(settings, &git_dir, &checkout.tree))
-}
-
-/// What the agent has checked out, and where its objects lie. The one question that is asked under the
-/// agent's own configuration; what it answers is data, and when it does not answer, its history is lost.
-async fn agents_head(checkout: &Checkout, settings: &Settings) -> Option<(String, String)> {
-    let git = Git::of_agent(settings, &checkout.tree.join(".git"), &checkout.tree).with_limit(PATIENCE);
-    let question = ["rev-parse", "--path-format=absolute", "--git-path", "objects", "HEAD^{commit}"];
-    let answer = git.line(&question).await.ok()?;
-    let (objects, head) = answer.rsplit_once('\n')?;
-    git::is_object_id(head).then(|| (head.to_owned(), objects.to_owned()))
-}
-
-async fn descends(git: &Git, base: &str, head: &str) -> bool {
-    git.run(&["merge-base", "--is-ancestor", base, head]).await.is_ok()
-}
-
-/// Puts the folder's files into the index: deletions too, ignored files not. Links stay links.
-async fn stage(git: &Git, checkout: &Checkout, settings: &Settings) -> Result<Vec<String>, Error> {
-    let mut remarks = Vec::new();
-    let mut skipped = submodules(git).await?;
-    let submodules = skipped.clone();
-    skipped.push(b".git".to_vec());
-    // A repository within the repository would be recorded as a submodule that nobody can fetch: its files
-    // are what counts. True submodules stay at the commit they were at.
-    let nested = ["-iname", ".git", "-prune", "-exec", "rm", "-rf", "{}", "+"];
-    find(checkout, settings, &skipped, &nested).await?;
-    let large = ["-type", "f", "-size", LARGEST_FILE, "-print0"];
-    let large = find(checkout, settings, &skipped, &large).await?.stdout;
-    let large: Vec<&[u8]> = large.split(|byte| *byte == 0).filter(|path| !path.is_empty()).collect();
-    for path in &large {
-        let name = String::from_utf8_lossy(path);
-        remarks.push(format!("{name} was left out: GitHub takes no file over 100 MiB."));
-    }
-    let mut paths = b":/\0".to_vec();
-    let left_out = submodules.iter().map(Vec::as_slice).chain(large.iter().map(|path| &path[2..]));
-    for path in left_out {
-        paths.extend([b":(top,exclude,literal)", path, b"\0"].concat());
-    }
-    let arguments = ["add", "--all", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul"];
-    let added = git.output(&arguments, &paths).await?;
-    match added.status.code() {
-        Some(0) => {}
-        // Some files could not be read; the others are in.
-        Some(1) => remarks.push(format!("Some files were left out:\n{}", git::tail(&added.stderr))),
-        _ => drop(git::succeeded(&arguments, added)?),
-    }
-    Ok(remarks)
-}
-
-async fn submodules(git: &Git) -> Result<Vec<Vec<u8>>, Error> {
-    let listing = git.run(&["ls-files", "--stage", "-z"]).await?;
-    let links = listing.split(|byte| *byte == 0).filter(|entry| entry.starts_with(b"160000 "));
-    Ok(links.filter_map(|entry| entry.splitn(2, |byte| *byte == b'\t').nth(1).map(<[u8]>::to_vec)).collect())
-}
-
-/// Runs `find` in the agent's folder as the agent's user, passing over `skipped`.
-async fn find(
-    checkout: &Checkout,
-    settings: &Settings,
-    skipped: &[Vec<u8>],
-    expression: &[&str],
-) -> Result<Output, Error> {
-    use std::os::unix::ffi::OsStringExt as _;
-    let mut command = Command::new(&settings.find);
-    command
-        .env_clear()
-        .env("PATH", &settings.path)
-        .env("LC_ALL", "C")
-        .current_dir(&checkout.tree)
-        .kill_on_drop(true);
-    command.arg(".");
-    for path in skipped {
-        let pattern = [b"./".to_vec(), path.iter().flat_map(|byte| escaped(*byte)).collect()].concat();
-        command.arg("-path").arg(std::ffi::OsString::from_vec(pattern)).args(["-prune", "-o"]);
-    }
-    command.args(expression);
-    git::drop_to(&mut command, &settings.runs_as);
-    // Its exit code only says that some folder could not be entered; git will not get into that either.
-    let output = git::finish(&mut command, &[], git::AGENT_LIMIT).await?;
-    output.ok_or_else(|| git::Error::TimedOut("find".to_owned()).into())
-}
-
-fn escaped(byte: u8) -> Vec<u8> {
-    if b"*?[\\".contains(&byte) { vec![b'\\', byte] } else { vec![byte] }
-}
-
-async fn commit(git: &Git, tree: &str, parent: &str, description: &Description<'_>) -> Result<String, Error> {
-    let (name, email) = description.author;
-    let git = git
-        .clone()
-        .with_variable("GIT_AUTHOR_NAME", name)
-        .with_variable("GIT_AUTHOR_EMAIL", email)
-        .with_variable("GIT_COMMITTER_NAME", "Porter")
-        .with_variable("GIT_COMMITTER_EMAIL", "porter@porter.invalid");
+/// Makes a commit of `tree` on `parent`.
+///
+/// # Errors
+/// Git's.
+pub async fn commit(
+    git: &Git,
+    tree: &str,
+    parent: &str,
+    identity: &Identity,
+    message: &str,
+) -> Result<String, Error> {
+    let git = identity.applied_to(git.clone());
     let arguments = ["commit-tree", tree, "-p", parent, "-F", "-"];
-    let output = git.output(&arguments, description.message.as_bytes()).await?;
-    let written = git::succeeded(&arguments, output)?;
+    let written = git::succeeded(&arguments, git.output(&arguments, message.as_bytes()).await?)?;
     object(String::from_utf8_lossy(&written).trim().to_owned())
 }
 
