@@ -1,0 +1,199 @@
+//! What the watchdog makes good, and what it ends (contract §6): lost reports, silence, lost machines.
+
+use chrono::TimeDelta;
+use domain::report::FailureStage;
+use domain::task::{Phase, Status, Task, TaskId};
+use porter::tasks::watch;
+use reqwest::Method;
+use serde_json::json;
+use standin::{Effect, Fault, File};
+
+use crate::world::{ADA, Plan, REPO, World};
+
+/// Lets so many seconds pass, then looks.
+async fn look_after(world: &World, seconds: i64, id: &TaskId) -> Task {
+    world.clock.advance(TimeDelta::seconds(seconds));
+    watch::look(world.porter()).await.unwrap();
+    world.task(id).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_is_gone_without_a_report_ends_the_attempt() {
+    let world = Plan::hasty().start().await;
+    let (issue, Task { id, .. }) = world.at_work().await;
+    world.machine_gone(&id).await;
+    let task = look_after(&world, 46, &id).await;
+    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Callback)));
+    world.ended(&id).await;
+    let comment = world.status_comment(issue, &id);
+    assert!(comment.body.contains("The machine ended without a report."), "{}", comment.body);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_was_pushed_is_published_although_the_report_never_came() {
+    let world = Plan::hasty().start().await;
+    let (issue, Task { id, .. }) = world.at_work().await;
+    world.machine_gone(&id).await;
+    let commit = world.push(&id).await;
+    look_after(&world, 46, &id).await;
+    let task = world.ended(&id).await;
+    assert_eq!((task.status, task.commit_sha), (Status::Success, Some(commit)));
+    let pull = world.only_pull();
+    assert!(pull.body.contains("its closing report never arrived"), "{}", pull.body);
+    world.status_comment(issue, &id);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_worker_saved_of_an_unfinished_run_is_not_published() {
+    let world = Plan::hasty().start().await;
+    let (issue, Task { id, .. }) = world.at_work().await;
+    world.machine_gone(&id).await;
+    let message = "Unfinished: x\n\nPorter-Result: unfinished\n";
+    world.github.commit(REPO, &id.branch(), &[File::text("a", "half\n")], message).await.unwrap();
+    let task = look_after(&world, 46, &id).await;
+    assert_eq!(task.status, Status::Failed, "{task:#?}");
+    world.ended(&id).await;
+    assert!(world.pulls().is_empty());
+    world.status_comment(issue, &id);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_minutes_of_silence_end_the_attempt_and_its_machine() {
+    let world = Plan::silent().start().await;
+    let (issue, Task { id, .. }) = world.at_work().await;
+    let task = look_after(&world, 100, &id).await;
+    assert_eq!(task.status, Status::Running, "its machine lives");
+    let report = json!({ "task_id": id, "attempt": 1 });
+    world.call_back("progress", &world.token(&id, 1), &report).await.expect(200);
+    let task = look_after(&world, 100, &id).await;
+    assert_eq!(task.status, Status::Running, "it was heard 100 seconds ago");
+    let task = look_after(&world, 81, &id).await;
+    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Callback)));
+    world.ended(&id).await;
+    assert!(world.machines().await.is_empty(), "the machine is gone");
+    let comment = world.status_comment(issue, &id);
+    assert!(comment.body.contains("not been heard for three minutes"), "{}", comment.body);
+
+    let late = world.call_back("progress", &world.token(&id, 1), &report).await.expect(200);
+    assert_eq!(late.json["cancel"], true, "a worker that speaks after all is told to end");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_deadline_ends_an_attempt_that_goes_on_talking() {
+    let world = Plan::silent().with("PORTER_TASK_TIMEOUT_MINUTES", "1").start().await;
+    let (issue, Task { id, .. }) = world.at_work().await;
+    let report = json!({ "task_id": id, "attempt": 1, "message": "still at it" });
+    for _ in 0..3 {
+        world.call_back("progress", &world.token(&id, 1), &report).await.expect(200);
+        assert_eq!(look_after(&world, 70, &id).await.status, Status::Running);
+    }
+    world.call_back("progress", &world.token(&id, 1), &report).await.expect(200);
+    let task = look_after(&world, 31, &id).await;
+    assert_eq!(task.status, Status::TimedOut, "a minute, and three around it: {task:#?}");
+    world.ended(&id).await;
+    assert!(world.labels(issue).contains(&"porter:timed_out".to_owned()));
+    world.status_comment(issue, &id);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_killed_after_its_push_does_not_take_the_work_along() {
+    let world = Plan::real().start().await;
+    let issue = world.issue().await;
+    let id = world.ask(issue, ADA, "@porter mock\nmock: write a.txt x\nmock: sleep 60").await;
+    world.task_when(&id, "the agent is at work", |task| task.progress >= 10).await;
+    world.kill_machine(&id).await;
+    let commit = world.push(&id).await;
+    look_after(&world, 46, &id).await;
+    let task = world.ended(&id).await;
+    assert_eq!((task.status, task.commit_sha), (Status::Success, Some(commit)), "{:?}", task.error_message);
+    world.only_pull();
+    world.status_comment(issue, &id);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_comes_after_the_watchdog_changes_nothing() {
+    let world = Plan::silent().start().await;
+    let (issue, Task { id, .. }) = world.at_work().await;
+    let working = world.task(&id).await;
+    let task = look_after(&world, 181, &id).await;
+    assert_eq!(task.status, Status::Failed);
+    let commit = world.push(&id).await;
+    let answer = world.report_success(&working, &commit).await.expect(200);
+    assert_eq!((&answer.json["duplicate"], &answer.json["status"]), (&json!(true), &json!("failed")));
+    assert_eq!(world.ended(&id).await.status, Status::Failed);
+    assert!(world.pulls().is_empty());
+    world.status_comment(issue, &id);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_that_nobody_owns_are_destroyed() {
+    let world = Plan::silent().start().await;
+    let (issue, Task { id, .. }) = world.at_work().await;
+    world.launch_stray(&id, 7).await;
+    assert_eq!(world.machines().await.len(), 2);
+    watch::reap(world.porter()).await.unwrap();
+    let left = world.machines().await;
+    assert_eq!(left.iter().map(|machine| machine.attempt).collect::<Vec<_>>(), [1], "{left:?}");
+    world.fail(&id).await;
+    world.status_comment(issue, &id);
+    world.close().await;
+}
+
+/// Lets time pass in which none of the task's jobs comes to an end, as when each panics; then looks.
+async fn look_after_idle(world: &mut World, minutes: i64, id: &TaskId) -> Task {
+    world.stop_porter().await;
+    let context = world.context_without_engine().await;
+    world.clock.advance(TimeDelta::minutes(minutes));
+    watch::look(&context).await.unwrap();
+    let task = context.load(id).await.unwrap();
+    context.db.close().await;
+    drop(context);
+    world.start_porter().await;
+    task
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_launch_that_never_comes_to_an_end_does_not_keep_its_place() {
+    let mut world = Plan::silent().start().await;
+    let issue = world.issue().await;
+    let permission = format!("/repos/{REPO}/collaborators");
+    world.github.inject(Fault::before(Method::GET, permission, Effect::Status(502)).always());
+    let id = world.ask(issue, ADA, "@porter mock").await;
+    world.task_when(&id, "it is admitted", |task| task.phase == Some(Phase::Launching)).await;
+    let task = look_after_idle(&mut world, 65, &id).await;
+    assert_eq!(task.status, Status::Running, "the launch itself is to say why");
+    let task = look_after_idle(&mut world, 71, &id).await;
+    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Launch)));
+    world.github.clear_faults();
+    world.ended(&id).await;
+    let comment = world.status_comment(issue, &id);
+    assert!(comment.body.contains("could not start a machine within an hour"), "{}", comment.body);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publishing_that_never_comes_to_an_end_does_not_keep_its_place() {
+    let mut world = Plan::silent().start().await;
+    let (issue, Task { id, .. }) = world.at_work().await;
+    let pulls = format!("/repos/{REPO}/pulls");
+    world.github.inject(Fault::before(Method::POST, pulls, Effect::Status(502)).always());
+    let commit = world.push(&id).await;
+    world.report_success(&world.task(&id).await, &commit).await.expect(200);
+    let task = look_after_idle(&mut world, 23 * 60, &id).await;
+    assert_eq!(task.phase, Some(Phase::Publishing), "an outage of GitHub is waited out");
+    let task = look_after_idle(&mut world, 25 * 60, &id).await;
+    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Pr)));
+    world.github.clear_faults();
+    world.ended(&id).await;
+    assert!(world.pulls().is_empty());
+    let comment = world.status_comment(issue, &id);
+    assert!(comment.body.contains("could not open the pull request within a day"), "{}", comment.body);
+    world.close().await;
+}
