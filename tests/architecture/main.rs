@@ -6,6 +6,7 @@
 
 mod rules;
 mod source;
+mod spec;
 
 use std::collections::BTreeSet;
 use std::fs;
