@@ -18,10 +18,10 @@ use crate::accounts::stored_secrets;
 use crate::config::{self, Config, Environment, Need, RunnerKind};
 use crate::runner::Backend;
 use crate::runner::local::LocalRunner;
-use crate::tasks::create::Turns;
+use crate::tasks::create::IdempotencyLocks;
 use crate::tasks::fleet::Fleet;
 use crate::tasks::intake::Intake;
-use crate::tasks::{Bell, Context, Policy};
+use crate::tasks::{Context, Notifier, Policy};
 use crate::web::{self, Service, Site};
 use crate::{jobs, lifecycle};
 use crypto::tokens::Keys;
@@ -154,7 +154,7 @@ impl App {
         };
         let limit = async {
             stop.cancelled().await;
-            tokio::time::sleep(lifecycle::LONGEST_DRAIN).await;
+            tokio::time::sleep(lifecycle::DRAIN_TIMEOUT).await;
         };
         tokio::select! {
             () = drained => {}
@@ -331,8 +331,8 @@ fn context(
             mock_agent: config.mock_agent,
             machine: config.machine.clone(),
         }),
-        bell: Bell::default(),
-        turns: Turns::default(),
+        notifier: Notifier::default(),
+        turns: IdempotencyLocks::default(),
         began,
     })
 }

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// How long the process may take from the signal to its exit.
-pub const LONGEST_DRAIN: Duration = Duration::from_secs(9);
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// Cancels `stop` at the first SIGTERM or SIGINT. At the second, the process ends at once: everything that was
 /// accepted is on disk.

@@ -64,7 +64,7 @@ impl Narrator {
     /// Tells what happens to the task, until it has ended and its issue says so.
     async fn follow(&self, stage: &Stage, id: &TaskId) -> anyhow::Result<Task> {
         let porter = &stage.porter;
-        let mut bell = porter.bell.follow();
+        let mut notifier = porter.notifier.follow();
         let (mut told, mut phase) = (0, None);
         loop {
             let mut connection = porter.db.read().await?;
@@ -87,7 +87,7 @@ impl Narrator {
                 return Ok(task);
             }
             // The bell rings at every change; the pause is for what is only seen on GitHub's side.
-            let _ = tokio::time::timeout(Duration::from_millis(50), bell.recv()).await;
+            let _ = tokio::time::timeout(Duration::from_millis(50), notifier.recv()).await;
         }
     }
 

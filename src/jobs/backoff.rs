@@ -3,13 +3,13 @@
 use chrono::TimeDelta;
 
 /// The longest pause between two tries.
-const LONGEST: TimeDelta = TimeDelta::seconds(30);
+const MAX_DELAY: TimeDelta = TimeDelta::seconds(30);
 
 /// The pause after the `tries`-th try (from 1): doubling from one second to half a minute, and up to half of
 /// it more by chance, so that many do not come back at once. `chance` is anything.
 pub(super) fn after(tries: u32, chance: u32) -> TimeDelta {
     let doubled = TimeDelta::seconds(1 << tries.saturating_sub(1).min(6));
-    let pause = doubled.min(LONGEST);
+    let pause = doubled.min(MAX_DELAY);
     let part = f64::from(chance) / f64::from(u32::MAX);
     #[expect(clippy::cast_possible_truncation, reason = "at most a quarter of a minute in milliseconds")]
     let more = (pause.num_milliseconds() as f64 * 0.5 * part) as i64;

@@ -1,7 +1,7 @@
 //! The engine: admits tasks, claims durable jobs and carries them out, and looks around at intervals. It
 //! decides nothing; `tasks` does.
 //!
-//! *Wake, then poll*: a commit rings the [`Bell`](crate::tasks::Bell); a poll is the safety net. A job is
+//! *Wake, then poll*: a commit rings the [`Notifier`](crate::tasks::Notifier); a poll is the safety net. A job is
 //! claimed with a lease and a fence, tried again with growing pauses, and left alone for as long as the
 //! remote side asks or is away.
 
@@ -21,14 +21,14 @@ use lanes::Lanes;
 
 /// How many jobs of one kind of lane run at once. Most of them wait for a remote service: when Fly hangs, what is
 /// to be told on GitHub still is.
-const AT_ONCE: u32 = 16;
+const MAX_CONCURRENT_PER_LANE_KIND: u32 = 16;
 /// How long a claimed job is kept from others; longer than any job may take.
 const LEASE: TimeDelta = TimeDelta::minutes(6);
 /// The safety net under the bell.
 const POLL: Duration = Duration::from_secs(2);
 /// The least time between two looks: under load the bell rings at every commit, and each look costs time of
 /// the database that the commits need.
-const BREATH: Duration = Duration::from_millis(20);
+const CLAIM_DELAY: Duration = Duration::from_millis(20);
 /// How long jobs may go on once the engine is to stop.
 const DRAIN: Duration = Duration::from_secs(7);
 
@@ -52,11 +52,11 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = context.bell.rung() => {}
+            () = context.notifier.woken() => {}
             _ = running.join_next(), if !running.is_empty() => {}
             () = tokio::time::sleep(pause(&context, &lanes).await) => {}
         }
-        tokio::time::sleep(BREATH).await;
+        tokio::time::sleep(CLAIM_DELAY).await;
     }
     let finished = async { while running.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, finished).await.is_err() {
@@ -103,7 +103,13 @@ async fn fill(context: &Context, running: &mut JoinSet<()>, lanes: &Lanes) -> Re
 async fn claim(context: &Context, lanes: &Lanes) -> Result<Vec<db::jobs::Claimed>, Error> {
     let now = context.now();
     // Most looks find nothing due: look before taking the one writer.
-    let due = db::jobs::list_due(&mut *context.db.read().await?, AT_ONCE, &lanes.paused(now), now).await?;
+    let due = db::jobs::list_due(
+        &mut *context.db.read().await?,
+        MAX_CONCURRENT_PER_LANE_KIND,
+        &lanes.paused(now),
+        now,
+    )
+    .await?;
     if due.is_empty() {
         return Ok(Vec::new());
     }

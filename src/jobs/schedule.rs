@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{backoff, work};
-use crate::tasks::{Context, Error, error_chain, forgetting, redelivery, watch};
+use crate::tasks::{Context, Error, error_chain, redelivery, retention, watch};
 use domain::clock::Clock;
 
 /// How often running attempts are looked at.
@@ -30,7 +30,7 @@ const FORGET: Duration = Duration::from_secs(3600);
 /// Starts every interval; the future ends when all have ended, after `stop`.
 pub(super) fn start(context: &Context, stop: &CancellationToken) -> impl Future<Output = ()> + use<> {
     let tracker = TaskTracker::new();
-    let begin = |what, pause, act: fn(Context) -> Acting| {
+    let begin = |what, pause, act: fn(Context) -> Running| {
         let own = context.clone();
         tracker.spawn(every(what, context.clock.clone(), stop.clone(), move || {
             let acting = act(own.clone());
@@ -39,7 +39,7 @@ pub(super) fn start(context: &Context, stop: &CancellationToken) -> impl Future<
     };
     begin("the watch", WATCH, |context| Box::pin(async move { watch::look(&context).await }));
     begin("the reaper", REAP, |context| Box::pin(async move { watch::reap(&context).await }));
-    begin("forgetting", FORGET, |context| Box::pin(async move { forgetting::run(&context).await }));
+    begin("forgetting", FORGET, |context| Box::pin(async move { retention::run(&context).await }));
     let sweeps = Arc::<Mutex<Sweeps>>::default();
     let own = context.clone();
     tracker.spawn(every("the redelivery sweep", context.clock.clone(), stop.clone(), move || {
@@ -49,7 +49,7 @@ pub(super) fn start(context: &Context, stop: &CancellationToken) -> impl Future<
     async move { tracker.wait().await }
 }
 
-type Acting = BoxFuture<'static, Result<(), Error>>;
+type Running = BoxFuture<'static, Result<(), Error>>;
 
 /// Acts at once, and again after the pause that each time gives, until `stop`; after a failure, a panic included,
 /// as soon as it makes sense.
@@ -73,7 +73,7 @@ async fn every<F: Future<Output = Result<Duration, Error>> + Send + 'static>(
             Ok(Err(error)) => {
                 tracing::warn!(error = error_chain(&error), "{what} failed; it is tried again");
                 let now = clock.now();
-                let until = error.retry_at(now).map(|at| (at - now).max(work::SHORTEST_PAUSE));
+                let until = error.retry_at(now).map(|at| (at - now).max(work::MIN_PAUSE));
                 until.map(|pause| pause.to_std().unwrap_or_default())
             }
             Err(panic) => {

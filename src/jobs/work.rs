@@ -7,18 +7,20 @@ use tokio::task::JoinError;
 
 use super::backoff;
 use super::lanes::Lanes;
-use crate::tasks::{Context, Error, Step, answers, clean_up, control, error_chain, launch, publish, reflect};
+use crate::tasks::{
+    Context, Error, Step, answers, clean_up, control, error_chain, launch, publish, sync_issue,
+};
 use db::jobs::Claimed;
 use domain::job::Job;
 
 /// No job may take longer; shorter than the lease.
-const LONGEST: Duration = Duration::from_secs(5 * 60);
+const JOB_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// An effect that cannot be had for this long is given up: nobody waits for it any more.
-const GIVEN_UP_AFTER: TimeDelta = TimeDelta::days(3);
+const MAX_JOB_AGE: TimeDelta = TimeDelta::days(3);
 /// How often a job's end is written while the database does not take it (a full disk, say).
 const RECORD_TRIES: u32 = 5;
 /// A remote side that asks for no pause at all still gets this one.
-pub(super) const SHORTEST_PAUSE: TimeDelta = TimeDelta::seconds(1);
+pub(super) const MIN_PAUSE: TimeDelta = TimeDelta::seconds(1);
 
 /// Carries out a job and writes down how it ended.
 pub(super) async fn carry_out(context: &Context, claimed: Claimed, lanes: &Lanes) {
@@ -59,11 +61,11 @@ async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
     let served = || installation.map(|installation| context.calls_served(installation));
     let served_before = served();
     let performed = guarded(perform(context.clone(), job, claimed.tries, owed_since));
-    let result = tokio::time::timeout(LONGEST, performed).await;
+    let result = tokio::time::timeout(JOB_TIMEOUT, performed).await;
     let now = context.now();
     let soon = now + backoff::after(claimed.tries, backoff::chance());
     let later = |reason: String, at: DateTime<Utc>| {
-        if context.tried_for(owed_since) > GIVEN_UP_AFTER {
+        if context.tried_for(owed_since) > MAX_JOB_AGE {
             tracing::error!(job.kind = claimed.kind, error = reason, "an effect is given up");
             return Ended::Done;
         }
@@ -89,7 +91,7 @@ async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
         return Ended::Done;
     }
     let reason = error_chain(&error);
-    if let Some(until) = error.retry_at(now).map(|at| at.max(now + SHORTEST_PAUSE)) {
+    if let Some(until) = error.retry_at(now).map(|at| at.max(now + MIN_PAUSE)) {
         tracing::info!(job.kind = claimed.kind, job.lane = claimed.lane, %until, "left alone as asked");
         lanes.leave_alone(&claimed.lane, until);
         return Ended::Again { at: until, error: Some(reason), counts: false };
@@ -113,7 +115,7 @@ async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
 async fn perform(context: Context, job: Job, tries: u32, owed_since: DateTime<Utc>) -> Result<Step, Error> {
     let again = tries > 1;
     match job {
-        Job::Reflect { task, .. } => reflect::run(&context, &task, again).await,
+        Job::SyncIssue { task, .. } => sync_issue::run(&context, &task, again).await,
         Job::Launch { task, attempt } => launch::run(&context, &task, attempt).await,
         Job::Publish { task, attempt, .. } => publish::run(&context, &task, attempt).await,
         Job::CleanUp { task, attempt } => clean_up::run(&context, &task, attempt, owed_since).await,

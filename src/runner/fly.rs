@@ -25,15 +25,15 @@ const CREATES: u32 = 2;
 /// How often what may be repeated is asked before the answer is that there is none.
 const ASKS: u32 = 3;
 /// Who was kept waiting for this long is not asked again at once.
-const SLOW: Duration = Duration::from_secs(5);
+const CREATE_LOOK_DELAY: Duration = Duration::from_secs(5);
 /// How long to wait before looking for a machine that may be being made.
-const PAUSE: Duration = Duration::from_secs(1);
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the worker has for its last push and report after SIGTERM. Fly's default is 5 s, its limit 300 s.
 const STOP_TIMEOUT: &str = "120s";
 /// How much of Fly's explanation is shown, in characters.
-const LONGEST_MESSAGE: usize = 300;
+const MAX_MESSAGE: usize = 300;
 /// The shortest value of the environment that is looked for in an error message: shorter ones are words.
-const SHORTEST_SECRET: usize = 12;
+const MIN_SECRET_CHARS: usize = 12;
 
 /// Starts workers as machines of one Fly app, with one token.
 pub struct FlyRunner {
@@ -45,7 +45,7 @@ pub struct FlyRunner {
 impl FlyRunner {
     /// Machines of `app`, managed with the client's token.
     pub fn new(client: fly::Client, app: &str) -> Self {
-        Self { client, app: app.to_owned(), pause: PAUSE }
+        Self { client, app: app.to_owned(), pause: LOOK_INTERVAL }
     }
 
     /// The same with another pause between an unclear answer and the look for its effect.
@@ -61,7 +61,7 @@ impl FlyRunner {
         for _ in 1..ASKS {
             let began = Instant::now();
             match call().await {
-                Err(fly::Error::Unavailable { .. }) if began.elapsed() < SLOW => {
+                Err(fly::Error::Unavailable { .. }) if began.elapsed() < CREATE_LOOK_DELAY => {
                     tokio::time::sleep(self.pause / 4).await;
                 }
                 answer => return answer,
@@ -73,7 +73,7 @@ impl FlyRunner {
     async fn launch_one(&self, spec: LaunchSpec) -> Result<Machine, Error> {
         let (task, attempt) = (spec.task.clone(), spec.attempt);
         let secrets: Vec<String> =
-            spec.env.values().filter(|value| value.len() >= SHORTEST_SECRET).cloned().collect();
+            spec.env.values().filter(|value| value.len() >= MIN_SECRET_CHARS).cloned().collect();
         let request = create_request(spec);
 
         let mut found = self.find_one(&task, attempt).await?;
@@ -298,5 +298,5 @@ fn without(secrets: &[String], error: fly::Error) -> fly::Error {
 
 /// Enough of Fly's words for a comment on an issue. Cut after [`without`], so that no secret is cut in two.
 fn short(message: &str) -> String {
-    message.chars().take(LONGEST_MESSAGE).collect()
+    message.chars().take(MAX_MESSAGE).collect()
 }

@@ -32,8 +32,8 @@ use domain::task::TaskId;
 /// Notes its own number, then becomes the worker (`$2`). A shell's own variables are not passed on.
 const START: &str = r#"set -e; echo $$ > "$1"; unset PWD OLDPWD SHLVL; exec "$2" worker"#;
 /// How often, and how many times, to look whether a process has done what it was told.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-const LOOKS: u32 = 500;
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+const MAX_LOOKS: u32 = 500;
 
 /// Starts workers as child processes, each in its own process group.
 #[derive(Clone)]
@@ -89,7 +89,7 @@ impl LocalRunner {
             self.make(&folder, &Label { task: spec.task.clone(), attempt: spec.attempt })?;
         }
         let machine = |state| Machine { id, task: spec.task.clone(), attempt: spec.attempt, state };
-        for _ in 0..LOOKS {
+        for _ in 0..MAX_LOOKS {
             let (lock, begun) = (free_lock(&folder)?, noted_pid(&folder)?.is_some());
             match lock {
                 Some(lock) if begun => {
@@ -102,7 +102,7 @@ impl LocalRunner {
                 }
                 None if begun => return Ok(machine(MachineState::Running)),
                 // Started by a server that was killed a moment ago; it will note its number or give up.
-                None => thread::sleep(LOOK_EVERY),
+                None => thread::sleep(LOOK_INTERVAL),
             }
         }
         Err(io::Error::other("a process holds the machine's lock without being its worker"))
@@ -182,7 +182,7 @@ impl LocalRunner {
 
     fn stop_now(&self, id: &str) -> io::Result<()> {
         let Some(folder) = self.folder(id) else { return Ok(()) };
-        for _ in 0..LOOKS {
+        for _ in 0..MAX_LOOKS {
             if !folder.exists() || !is_alive(&folder)? {
                 return Ok(());
             }
@@ -193,14 +193,14 @@ impl LocalRunner {
                 }
                 return Ok(());
             }
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(LOOK_INTERVAL);
         }
         Err(io::Error::other("its process cannot be found"))
     }
 
     fn destroy_now(&self, id: &str) -> io::Result<()> {
         let Some(folder) = self.folder(id).filter(|folder| folder.exists()) else { return Ok(()) };
-        for _ in 0..LOOKS {
+        for _ in 0..MAX_LOOKS {
             let alive = is_alive(&folder)?;
             let pid = match noted_pid(&folder)? {
                 Some(pid) if alive && holds_lock(pid, &folder)? => Some(pid),
@@ -213,7 +213,7 @@ impl LocalRunner {
                 fs::rename(folder, &gone)?;
                 return remove(&gone);
             }
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(LOOK_INTERVAL);
         }
         Err(io::Error::other("its processes do not end"))
     }

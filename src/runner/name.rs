@@ -6,19 +6,19 @@ use sha2::{Digest, Sha256};
 use domain::task::TaskId;
 
 /// Room for the task's own letters, between `porter-` and the longest attempt, in a name of at most 63.
-const LONGEST: usize = 40;
+const MAX_NAME_CHARS: usize = 40;
 
 /// At most 63 of `[a-z0-9-]` (a DNS label, which Fly's names and the local runner's folders both allow),
 /// different for different attempts.
 pub(super) fn machine_name(task: &TaskId, attempt: u32) -> String {
     let id = task.as_str().trim_start_matches("task_");
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if id.len() <= LONGEST && id.chars().all(plain) {
+    if id.len() <= MAX_NAME_CHARS && id.chars().all(plain) {
         return format!("porter-{id}-{attempt}");
     }
     // One letter longer than any id that is used as it is, so the two kinds never meet.
     let digest = hex::encode(Sha256::digest(task.as_str()));
-    format!("porter-x{}-{attempt}", &digest[..LONGEST])
+    format!("porter-x{}-{attempt}", &digest[..MAX_NAME_CHARS])
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Whose turn it is: takes queued tasks to running while the caps allow. Called by the engine whenever
 //! something was written.
 
-use super::{Context, Error, PATIENCE, apply};
+use super::{Context, Error, LAUNCH_TIMEOUT, apply};
 use domain::task::Event;
 
 /// Admits as many tasks as fit. Gives their number.
@@ -21,10 +21,10 @@ pub async fn admit(context: &Context) -> Result<usize, Error> {
             return Ok(admitted);
         };
         let task = db::tasks::find(&mut write, &id).await?.ok_or(Error::NotFound)?;
-        apply(&mut write, &task, Event::Admitted { deadline: now + PATIENCE }, now).await?;
+        apply(&mut write, &task, Event::Admitted { deadline: now + LAUNCH_TIMEOUT }, now).await?;
         db::commit(write).await?;
         tracing::info!(task.id = %id, task.attempt = task.attempt, "the task's turn has come");
-        context.bell.ring_for(&id);
+        context.notifier.notify_task(&id);
         admitted += 1;
     }
 }

@@ -4,13 +4,18 @@ use chrono::{DateTime, TimeDelta};
 
 use super::{Context, Error, Step};
 use domain::comment::{self, AnswerContext};
-use domain::job::{Mention, Reply};
+use domain::job::{CommentReference, Reply};
 
 /// Answers a comment. `again` is true when an earlier try may have got through.
 ///
 /// # Errors
 /// What is worth trying again. Where GitHub refuses for good there is nobody left to tell.
-pub async fn run(context: &Context, to: &Mention, reply: &Reply, again: bool) -> Result<Step, Error> {
+pub async fn run(
+    context: &Context,
+    to: &CommentReference,
+    reply: &Reply,
+    again: bool,
+) -> Result<Step, Error> {
     match give(context, to, reply, again).await {
         Ok(()) => Ok(Step::Done),
         Err(error) if error.may_pass() => Err(error.into()),
@@ -21,7 +26,12 @@ pub async fn run(context: &Context, to: &Mention, reply: &Reply, again: bool) ->
     }
 }
 
-async fn give(context: &Context, to: &Mention, reply: &Reply, again: bool) -> Result<(), github::Error> {
+async fn give(
+    context: &Context,
+    to: &CommentReference,
+    reply: &Reply,
+    again: bool,
+) -> Result<(), github::Error> {
     let github = context.github.installation(to.installation);
     let proof = context.keys.comment_proof(&format!("answer:{}:{}", to.repo_id, to.comment_id));
     let about = AnswerContext { comment_id: to.comment_id, proof: &proof };

@@ -11,7 +11,7 @@ use db::secrets::AttemptToken;
 use domain::task::{Task, TaskId};
 
 /// A token lives an hour. One that is younger than this is still good for a machine that starts now.
-const YOUNG: TimeDelta = TimeDelta::minutes(15);
+const TOKEN_REUSE_LIMIT: TimeDelta = TimeDelta::minutes(15);
 
 /// What an earlier try of the attempt's launch kept; nothing when there was none, or when it was taken back.
 ///
@@ -37,7 +37,7 @@ pub(super) async fn obtain(
     fly_app: Option<String>,
 ) -> Result<SecretString, Error> {
     match kept {
-        Some(kept) if kept.made_at > context.now() - YOUNG => {
+        Some(kept) if kept.made_at > context.now() - TOKEN_REUSE_LIMIT => {
             let identity = identity(&task.id, task.attempt);
             if let Ok(token) = context.credentials.vault().open(&identity, &kept.sealed) {
                 return Ok(token);

@@ -11,7 +11,7 @@ use domain::task::{Status, Task, TaskId};
 /// How long a worker that was told to end may take to end its agent, push what is worth keeping, and report.
 const GRACE: TimeDelta = TimeDelta::seconds(90);
 /// How often it is looked at meanwhile, and told again.
-const LOOK_EVERY: TimeDelta = TimeDelta::seconds(5);
+const LOOK_INTERVAL: TimeDelta = TimeDelta::seconds(5);
 
 /// Ends the attempt's machine, owed since then: one that still works is asked, and destroyed when it has ended
 /// or its grace is over.
@@ -54,7 +54,7 @@ async fn end_machine(
     let now = context.now();
     if salvage && now - owed_since < GRACE {
         runner.stop(&machine.id).await?;
-        return Ok(Some(now + LOOK_EVERY));
+        return Ok(Some(now + LOOK_INTERVAL));
     }
     runner.destroy(&machine.id).await?;
     Ok(None)

@@ -2,15 +2,15 @@
 //! author may push is asked of GitHub), and as calls of the API.
 
 use super::{Context, Error, Step, apply, enqueue};
-use domain::comment::{Answer, Refusal, Standing};
-use domain::job::{Control, Job, Mention, Reply};
+use domain::comment::{Answer, Refusal, TaskSummary};
+use domain::job::{CommentReference, Control, Job, Reply};
 use domain::task::{Event, Status, Task, TaskId};
 
 /// Does what a control word asks, if its author may push.
 ///
 /// # Errors
 /// What is worth trying again.
-pub async fn run(context: &Context, by: &Mention, word: Control) -> Result<Step, Error> {
+pub async fn run(context: &Context, by: &CommentReference, word: Control) -> Result<Step, Error> {
     let github = context.github.installation(by.installation);
     let permission = match github.permission(&by.owner, &by.name, &by.login).await {
         Ok(permission) => permission,
@@ -23,7 +23,7 @@ pub async fn run(context: &Context, by: &Mention, word: Control) -> Result<Step,
     let may = permission.may_push();
     let mut write = context.db.begin().await?;
     let reply = if may {
-        Reply::Answer(obey(context, &mut write, by, word).await?)
+        Reply::Answer(execute(context, &mut write, by, word).await?)
     } else {
         Reply::Refusal(Refusal::NotAllowed)
     };
@@ -31,14 +31,14 @@ pub async fn run(context: &Context, by: &Mention, word: Control) -> Result<Step,
     enqueue(&mut write, &[Job::Answer { to: by.clone(), reply }], context.now()).await?;
     db::jobs::remove(&mut write, &Job::Control { by: by.clone(), word }.key()).await?;
     db::commit(write).await?;
-    context.bell.ring();
+    context.notifier.wake();
     Ok(Step::Done)
 }
 
-async fn obey(
+async fn execute(
     context: &Context,
     write: &mut db::Connection,
-    by: &Mention,
+    by: &CommentReference,
     word: Control,
 ) -> Result<Answer, Error> {
     let latest = db::tasks::find_latest_on_issue(write, by.repo_id, by.issue).await?;
@@ -48,7 +48,7 @@ async fn obey(
             let mut tasks = db::tasks::list_active_on_issue(write, by.repo_id, by.issue).await?;
             tasks.reverse();
             tasks.extend(latest.filter(|task| task.status.is_terminal()));
-            Ok(Answer::Status { tasks: standings(context, write, tasks).await? })
+            Ok(Answer::Status { tasks: summaries(context, write, tasks).await? })
         }
         (Control::Stop, _) => {
             let active = db::tasks::list_active_on_issue(write, by.repo_id, by.issue).await?;
@@ -59,7 +59,7 @@ async fn obey(
             for task in &active {
                 stopped.push(stop_in(context, write, task, &by.login).await?);
             }
-            Ok(Answer::Stopped { tasks: standings(context, write, stopped).await? })
+            Ok(Answer::Stopped { tasks: summaries(context, write, stopped).await? })
         }
         (Control::Retry, None) => Ok(Answer::NothingToRetry),
         (Control::Retry, Some(task)) => {
@@ -70,7 +70,7 @@ async fn obey(
                 Status::Failed | Status::TimedOut => {
                     match apply(write, &task, Event::Retried, context.now()).await {
                         Ok(next) => {
-                            context.bell.ring_for(&task.id);
+                            context.notifier.notify_task(&task.id);
                             Ok(Answer::Retrying { task_url, attempt: next.attempt })
                         }
                         // An older task of this agent was begun anew meanwhile.
@@ -89,18 +89,18 @@ async fn obey(
 }
 
 /// Where tasks stand, for an answer.
-async fn standings(
+async fn summaries(
     context: &Context,
     connection: &mut db::Connection,
     tasks: Vec<Task>,
-) -> Result<Vec<Standing>, Error> {
-    let mut standings = Vec::with_capacity(tasks.len());
+) -> Result<Vec<TaskSummary>, Error> {
+    let mut summaries = Vec::with_capacity(tasks.len());
     for task in tasks {
         let queue_position = match task.status {
             Status::Queued => Some(db::queue::position(connection, &task, context.now()).await?),
             _ => None,
         };
-        standings.push(Standing {
+        summaries.push(TaskSummary {
             task_url: context.policy.task_url(&task.id),
             agent: task.agent,
             status: task.status,
@@ -109,7 +109,7 @@ async fn standings(
             pr_url: task.pr_url,
         });
     }
-    Ok(standings)
+    Ok(summaries)
 }
 
 async fn stop_in(
@@ -121,7 +121,7 @@ async fn stop_in(
     let message = format!("Stopped by {login}.");
     let next = apply(write, task, Event::Stopped { message }, context.now()).await?;
     tracing::info!(task.id = %task.id, task.attempt = task.attempt, "the task was stopped");
-    context.bell.ring_for(&task.id);
+    context.notifier.notify_task(&task.id);
     Ok(next)
 }
 
@@ -157,7 +157,7 @@ pub async fn retry(context: &Context, id: &TaskId, requester_id: i64) -> Result<
             other => other,
         })?;
     db::commit(write).await?;
-    context.bell.ring_for(id);
+    context.notifier.notify_task(id);
     Ok(next)
 }
 

@@ -30,12 +30,12 @@ pub struct Wanted {
 /// Requests with an idempotency key that are being carried out: of those with the same key, the second waits
 /// until the first has its task. One process has the database for itself, so this memory is enough.
 #[derive(Clone, Default)]
-pub struct Turns(Arc<Mutex<HashMap<Key, Weak<tokio::sync::Mutex<()>>>>>);
+pub struct IdempotencyLocks(Arc<Mutex<HashMap<Key, Weak<tokio::sync::Mutex<()>>>>>);
 
 /// A person and what they call their request.
 type Key = (i64, String);
 
-impl Turns {
+impl IdempotencyLocks {
     async fn wait(&self, key: Key) -> tokio::sync::OwnedMutexGuard<()> {
         let turn = {
             let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -133,13 +133,13 @@ pub async fn create(
         Err(error) => return Err(error.into()),
     }
     record_status(&mut write, std::slice::from_ref(&task), now).await?;
-    enqueue(&mut write, &[Job::of(&task, Effect::Reflect)], now).await?;
+    enqueue(&mut write, &[Job::of(&task, Effect::SyncIssue)], now).await?;
     if let Some((key, digest)) = key {
         let remembered = Remembered { request_digest: digest.to_owned(), task_id: task.id.to_string() };
         db::idempotency::insert(&mut write, user.github_id, key, &remembered, now).await?;
     }
     db::commit(write).await?;
-    context.bell.ring_for(&task.id);
+    context.notifier.notify_task(&task.id);
     tracing::info!(task.id = %task.id, "a task was accepted through the API");
     Ok(task)
 }

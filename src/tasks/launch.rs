@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 
 use super::fleet::Place;
-use super::{Context, Error, PATIENCE, Step, attempt_token, enqueue, error_chain};
+use super::{Context, Error, LAUNCH_TIMEOUT, Step, attempt_token, enqueue, error_chain};
 use crate::accounts::credentials::Keyring;
 use crate::runner;
 use crate::runner::{LaunchSpec, Machine};
@@ -21,10 +21,10 @@ use domain::report::FailureStage;
 use domain::task::{Effect, Event, Phase, Status, Task, TaskId};
 
 /// What a machine may take beyond the agent's time: to clone, to push, to report.
-const AROUND_THE_AGENT: TimeDelta = TimeDelta::minutes(3);
+const MACHINE_OVERHEAD: TimeDelta = TimeDelta::minutes(3);
 
 /// How often it is looked whether an earlier attempt has come to its end.
-const EARLIER_ENDS: TimeDelta = TimeDelta::seconds(1);
+const EARLIER_ATTEMPT_RETRY_DELAY: TimeDelta = TimeDelta::seconds(1);
 
 /// Why the preflight stopped.
 enum Stop {
@@ -54,16 +54,16 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
         let mut write = context.db.begin().await?;
         enqueue(&mut write, &[Job::CleanUp { task: task.id, attempt }], context.now()).await?;
         db::commit(write).await?;
-        context.bell.ring();
+        context.notifier.wake();
         return Ok(Step::Done);
     }
     if task.phase != Some(Phase::Launching) {
         return Ok(Step::Done);
     }
     let clean_up = Job::CleanUp { task: task.id.clone(), attempt };
-    if db::jobs::is_lane_owed(&mut *context.db.read().await?, &clean_up.lane()).await? {
+    if db::jobs::is_lane_pending(&mut *context.db.read().await?, &clean_up.lane()).await? {
         // An earlier attempt's worker may still push what it saved, to the branch that this one must lease.
-        return Ok(Step::Again(context.now() + EARLIER_ENDS));
+        return Ok(Step::Again(context.now() + EARLIER_ATTEMPT_RETRY_DELAY));
     }
     match prepare(context, &task).await {
         Ok((machine, base_branch, time_limit)) => {
@@ -79,7 +79,7 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
         Err(Stop::Over) => Ok(Step::Again(context.now())),
         Err(Stop::Later(error)) => {
             let since = task.started_at.unwrap_or(task.queued_at);
-            if context.tried_for(since) < PATIENCE {
+            if context.tried_for(since) < LAUNCH_TIMEOUT {
                 return Err(error);
             }
             let message = format!(
@@ -262,7 +262,7 @@ async fn record(
 ) -> Result<(), Error> {
     let now = context.now();
     let time_limit = TimeDelta::from_std(time_limit).unwrap_or(TimeDelta::hours(1));
-    let deadline = now + time_limit + AROUND_THE_AGENT;
+    let deadline = now + time_limit + MACHINE_OVERHEAD;
     let machine_id = machine.id.clone();
     let mut write = context.db.begin().await?;
     let current = db::tasks::find(&mut write, &task.id).await?.ok_or(Error::NotFound)?;
@@ -274,7 +274,7 @@ async fn record(
         enqueue(&mut write, &[Job::of(task, Effect::CleanUp)], now).await?;
     }
     db::commit(write).await?;
-    context.bell.ring_for(&task.id);
+    context.notifier.notify_task(&task.id);
     Ok(())
 }
 

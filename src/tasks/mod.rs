@@ -28,14 +28,14 @@ pub mod control;
 pub mod create;
 mod decision;
 pub mod fleet;
-pub mod forgetting;
 pub mod intake;
 pub mod launch;
 pub mod publish;
 mod redaction;
 pub mod redelivery;
-pub mod reflect;
 pub mod reports;
+pub mod retention;
+pub mod sync_issue;
 pub mod watch;
 
 /// What every use case stands on. Cheap to clone.
@@ -56,9 +56,9 @@ pub struct Context {
     /// The operator's rules.
     pub policy: Arc<Policy>,
     /// Who is to be told that something was written.
-    pub bell: Bell,
+    pub notifier: Notifier,
     /// Requests of the API that must not be carried out twice at once.
-    pub turns: create::Turns,
+    pub turns: create::IdempotencyLocks,
     /// Since when this process is there: before, nobody could be heard and nothing was tried.
     pub began: DateTime<Utc>,
 }
@@ -117,32 +117,32 @@ impl Policy {
 
 /// Wakes the engine when something was written, and whoever follows a task.
 #[derive(Clone)]
-pub struct Bell {
+pub struct Notifier {
     engine: Arc<Notify>,
     tasks: broadcast::Sender<TaskId>,
 }
 
-impl Default for Bell {
+impl Default for Notifier {
     fn default() -> Self {
         Self { engine: Arc::default(), tasks: broadcast::channel(1024).0 }
     }
 }
 
-impl Bell {
+impl Notifier {
     /// Something is owed: the engine looks at once.
-    pub fn ring(&self) {
+    pub fn wake(&self) {
         self.engine.notify_one();
     }
 
     /// Something happened to this task.
-    pub fn ring_for(&self, task: &TaskId) {
+    pub fn notify_task(&self, task: &TaskId) {
         // Nobody may be following; that is no error.
         let _ = self.tasks.send(task.clone());
-        self.ring();
+        self.wake();
     }
 
     /// Waits until the bell is rung.
-    pub async fn rung(&self) {
+    pub async fn woken(&self) {
         self.engine.notified().await;
     }
 
@@ -252,7 +252,7 @@ impl Context {
         let Some(event) = choose(&task) else { return Ok((task, false)) };
         let next = apply(&mut write, &task, event, self.now()).await?;
         db::commit(write).await?;
-        self.bell.ring_for(id);
+        self.notifier.notify_task(id);
         Ok((next, true))
     }
 
@@ -328,4 +328,4 @@ pub(crate) async fn enqueue(
 }
 
 /// How long a launch is tried before the task fails with an explanation.
-pub(crate) const PATIENCE: TimeDelta = TimeDelta::hours(1);
+pub(crate) const LAUNCH_TIMEOUT: TimeDelta = TimeDelta::hours(1);

@@ -11,7 +11,7 @@ use domain::report::FailureStage;
 use domain::task::{Event, Phase, Status, Task, TaskId};
 
 /// How long it is tried.
-pub(super) const PATIENCE: TimeDelta = TimeDelta::days(1);
+pub(super) const PUBLISH_TIMEOUT: TimeDelta = TimeDelta::days(1);
 
 /// Opens the attempt's pull request, or adopts the one that is there, and ends the task; then asks for a
 /// review, which the task does not wait for.
@@ -40,7 +40,7 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
         }
         Err(error) => {
             let reported = task.seen_at.unwrap_or(task.updated_at);
-            if error.may_pass() && context.tried_for(reported) < PATIENCE {
+            if error.may_pass() && context.tried_for(reported) < PUBLISH_TIMEOUT {
                 return Err(error.into());
             }
             let (stage, message) = explain(&task, &error);

@@ -1,7 +1,7 @@
 //! What an attempt was given to keep secret, so that nothing Porter stores or publishes of it holds any: the
 //! worker redacts its reports, but its words are not trusted.
 //!
-//! `tasks::reports` cleans what it stores, `tasks::reflect` and `tasks::publish` what they publish.
+//! `tasks::reports` cleans what it stores, `tasks::sync_issue` and `tasks::publish` what they publish.
 
 use secrecy::ExposeSecret as _;
 

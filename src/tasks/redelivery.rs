@@ -9,15 +9,15 @@ use super::{Context, Error, intake};
 use github::HookDelivery;
 
 /// How long GitHub keeps deliveries (docs.github.com, "Redelivering webhooks").
-const KEPT: TimeDelta = TimeDelta::days(3);
+const DELIVERY_RETENTION: TimeDelta = TimeDelta::days(3);
 /// The pause before an event is asked for a second time; doubled each time after, up to the longest. As long as
 /// GitHub keeps it, nothing is given up: a disk may be full for a day.
 const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(10);
-const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(2);
+const MAX_PAUSE: TimeDelta = TimeDelta::hours(2);
 /// The pause before a question that failed is asked again.
 const AGAIN: TimeDelta = TimeDelta::seconds(5);
 /// After so many failures in a row GitHub is left alone for a while.
-const PATIENCE: u32 = 3;
+const MAX_REQUESTS: u32 = 3;
 
 /// What a sweep found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub struct Missing {
 /// [`Error::Github`], [`Error::Db`]; what was asked for stays asked for.
 pub async fn sweep(context: &Context, since: Option<DateTime<Utc>>) -> Result<Swept, Error> {
     let now = context.now();
-    let since = since.unwrap_or(now - KEPT).max(now - KEPT);
+    let since = since.unwrap_or(now - DELIVERY_RETENTION).max(now - DELIVERY_RETENTION);
     let mut cursor = None;
     let mut events: BTreeMap<String, Vec<HookDelivery>> = BTreeMap::new();
     loop {
@@ -87,7 +87,7 @@ async fn ask_for(context: &Context, lost: Vec<Lost<'_>>) -> Result<Swept, Error>
                 Err(error @ github::Error::RateLimited { .. }) => return Err(error.into()),
                 Err(error) if error.may_pass() => {
                     in_a_row += 1;
-                    if in_a_row == PATIENCE {
+                    if in_a_row == MAX_REQUESTS {
                         return Err(error.into());
                     }
                     due = context.now() + AGAIN;
@@ -133,7 +133,7 @@ fn pause_after(tries: usize) -> TimeDelta {
         0 | 1 => TimeDelta::zero(),
         _ => FIRST_PAUSE * (1 << (tries - 2).min(10)),
     }
-    .min(LONGEST_PAUSE)
+    .min(MAX_PAUSE)
 }
 
 #[cfg(test)]

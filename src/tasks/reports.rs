@@ -25,9 +25,9 @@ pub enum Recorded {
 /// How long the status comment may lag behind the worker's progress: edits count towards GitHub's limits.
 const PROGRESS_SHOWN_AFTER: TimeDelta = TimeDelta::seconds(60);
 /// The longest line kept of a worker's output, in bytes.
-const LONGEST_LINE: usize = 2048;
+const MAX_LINE_BYTES: usize = 2048;
 /// The most lines taken from one report.
-const MOST_LINES: usize = 500;
+const MAX_LINES: usize = 500;
 
 /// Records how an attempt ended.
 ///
@@ -54,7 +54,7 @@ pub async fn complete(context: &Context, id: &TaskId, mut report: Completion) ->
         task.status = next.status.as_str(),
         "the worker reported"
     );
-    context.bell.ring_for(id);
+    context.notifier.notify_task(id);
     Ok(Recorded::New(Box::new(next)))
 }
 
@@ -67,8 +67,7 @@ pub async fn progress(context: &Context, id: &TaskId, report: Progress) -> Resul
     let now = context.now();
     let redactor = redactor(context, &context.load(id).await?).await?;
     let message = report.message.as_deref().map(|text| redactor.clean(text));
-    let events: Vec<String> =
-        report.events.iter().take(MOST_LINES).map(|line| redactor.clean(line)).collect();
+    let events: Vec<String> = report.events.iter().take(MAX_LINES).map(|line| redactor.clean(line)).collect();
     let mut write = context.db.begin().await?;
     let task = db::tasks::find(&mut write, id).await?.ok_or(Error::NotFound)?;
     if task.attempt != report.attempt {
@@ -79,23 +78,23 @@ pub async fn progress(context: &Context, id: &TaskId, report: Progress) -> Resul
     }
     let percent = report.progress.map(|percent| percent.min(99));
     let activity = message.as_deref().map(|line| clipped(line, 500));
-    db::tasks::heard(&mut write, &task, percent, activity, report.usage.as_ref(), now).await?;
+    db::tasks::record_progress(&mut write, &task, percent, activity, report.usage.as_ref(), now).await?;
     let lines = events.iter().map(|line| {
-        let data = json!({ "line": clipped(line, LONGEST_LINE) });
+        let data = json!({ "line": clipped(line, MAX_LINE_BYTES) });
         events::NewEvent::new(&task, events::Kind::Log, &data)
     });
     let mut history: Vec<_> = lines.collect();
     if percent.is_some() || activity.is_some() {
         let data = json!({ "progress": percent, "message": activity });
         history.push(events::NewEvent::new(&task, events::Kind::Progress, &data));
-        enqueue(&mut write, &[Job::of(&task, Effect::Reflect)], now + PROGRESS_SHOWN_AFTER).await?;
+        enqueue(&mut write, &[Job::of(&task, Effect::SyncIssue)], now + PROGRESS_SHOWN_AFTER).await?;
     }
     if !history.is_empty() {
         events::append(&mut write, &history, now).await?;
         events::trim(&mut write, id).await?;
     }
     db::commit(write).await?;
-    context.bell.ring_for(id);
+    context.notifier.notify_task(id);
     Ok(Some(false))
 }
 

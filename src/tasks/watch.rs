@@ -8,26 +8,26 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 
 use super::fleet::{Place, place_of};
-use super::{Context, Error, PATIENCE, error_chain, publish};
+use super::{Context, Error, LAUNCH_TIMEOUT, error_chain, publish};
 use crate::runner::MachineState;
 use domain::report::FailureStage;
 use domain::task::{Event, Phase, Status, Task};
 
 /// After this silence it is looked whether the machine is still there: who has ended says no more. A worker that
 /// cannot get through stays and tries.
-const LISTEN_FOR: TimeDelta = TimeDelta::seconds(10);
+const LISTEN_TIME: TimeDelta = TimeDelta::seconds(10);
 /// After this silence the attempt is given up, whatever its machine looks like (contract §6).
 const SILENT: TimeDelta = TimeDelta::minutes(3);
 /// How long workers may take to get through once Porter is there again: longer than the rest between two of
 /// their tries.
-const AFTER_AN_OUTAGE: TimeDelta = TimeDelta::seconds(45);
+const OUTAGE_GRACE: TimeDelta = TimeDelta::seconds(45);
 /// How long an attempt that should be settled waits for GitHub to say whether its branch is there.
 const ASK_GITHUB_FOR: TimeDelta = TimeDelta::minutes(30);
 /// How much longer than it is to be tried a launch or a publishing may take: the job itself, which knows why, is to
 /// end the attempt first. Longer than any job may run.
 const OVERDUE: TimeDelta = TimeDelta::minutes(10);
 /// How many attempts are looked at side by side.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENT_LOOKS: usize = 8;
 
 /// Looks at every running attempt.
 ///
@@ -48,14 +48,14 @@ pub async fn look(context: &Context) -> Result<(), Error> {
             tracing::warn!(task.id = %task.id, error, "the attempt could not be looked at");
         }
     });
-    futures_util::stream::iter(looks).for_each_concurrent(AT_ONCE, |look| look).await;
+    futures_util::stream::iter(looks).for_each_concurrent(MAX_CONCURRENT_LOOKS, |look| look).await;
     Ok(())
 }
 
 async fn look_at(context: &Context, task: &Task, missing: bool) -> Result<(), Error> {
     let silence = context.tried_for(heard_at(task));
     let overdue = task.deadline_at.is_some_and(|deadline| context.now() >= deadline);
-    if overdue && context.tried_for(task.created_at) >= AFTER_AN_OUTAGE {
+    if overdue && context.tried_for(task.created_at) >= OUTAGE_GRACE {
         let message = "The task ran out of time and its machine did not report.".to_owned();
         return settle(context, task, Event::TimedOut { message }).await;
     }
@@ -73,7 +73,7 @@ async fn look_at(context: &Context, task: &Task, missing: bool) -> Result<(), Er
 async fn look_at_launch(context: &Context, task: &Task) -> Result<(), Error> {
     let message = "Porter could not start a machine within an hour. `@porter retry` tries again.".to_owned();
     let failed = Event::Failed { stage: FailureStage::Launch, message };
-    end_overdue(context, task, task.started_at.unwrap_or(task.queued_at), PATIENCE, failed).await
+    end_overdue(context, task, task.started_at.unwrap_or(task.queued_at), LAUNCH_TIMEOUT, failed).await
 }
 
 async fn look_at_publishing(context: &Context, task: &Task) -> Result<(), Error> {
@@ -82,7 +82,7 @@ async fn look_at_publishing(context: &Context, task: &Task) -> Result<(), Error>
         task.id.branch()
     );
     let failed = Event::Failed { stage: FailureStage::Pr, message };
-    end_overdue(context, task, heard_at(task), publish::PATIENCE, failed).await
+    end_overdue(context, task, heard_at(task), publish::PUBLISH_TIMEOUT, failed).await
 }
 
 /// Ends an attempt whose launch or publishing should have ended it after `patience`, and has not.
@@ -113,7 +113,7 @@ fn heard_at(task: &Task) -> DateTime<Utc> {
 /// question for each place where machines are.
 async fn missing_machines(context: &Context, running: &[Task]) -> Result<BTreeSet<String>, Error> {
     let working = running.iter().filter(|task| task.phase == Some(Phase::Working));
-    let quiet = working.filter(|task| context.now() - heard_at(task) >= LISTEN_FOR);
+    let quiet = working.filter(|task| context.now() - heard_at(task) >= LISTEN_TIME);
     // Which machines should be where.
     let mut places: Vec<(Place, BTreeSet<String>)> = Vec::new();
     for task in quiet {
@@ -217,7 +217,7 @@ async fn reap_fleet(context: &Context, runner: &dyn crate::runner::Runner) -> Re
             running && task.machine_id.is_none_or(|id| id == machine.id)
         });
         // A clean-up that is still owed gives the worker time to push; it will destroy the machine itself.
-        if owned || clean_up_is_owed(context, &machine).await? {
+        if owned || clean_up_is_pending(context, &machine).await? {
             continue;
         }
         tracing::warn!(machine.id = %machine.id, task.id = %machine.task, "a machine that nobody owns is destroyed");
@@ -226,7 +226,7 @@ async fn reap_fleet(context: &Context, runner: &dyn crate::runner::Runner) -> Re
     Ok(())
 }
 
-async fn clean_up_is_owed(context: &Context, machine: &crate::runner::Machine) -> Result<bool, Error> {
+async fn clean_up_is_pending(context: &Context, machine: &crate::runner::Machine) -> Result<bool, Error> {
     let key = domain::job::Job::CleanUp { task: machine.task.clone(), attempt: machine.attempt }.key();
-    Ok(db::jobs::is_owed(&mut *context.db.read().await?, &key).await?)
+    Ok(db::jobs::is_pending(&mut *context.db.read().await?, &key).await?)
 }

@@ -15,7 +15,7 @@ use domain::report::{Completion, Progress, ProgressAnswer};
 use domain::task::TaskId;
 
 /// Larger reports are refused; a worker's are far smaller.
-const LARGEST: usize = 2 * 1024 * 1024;
+const MAX_BYTES: usize = 2 * 1024 * 1024;
 
 /// A report whose sender proved to be the worker of the attempt it is about.
 pub(super) struct AuthenticatedWorker<R> {
@@ -54,7 +54,7 @@ impl<R: Report> FromRequest<Site> for AuthenticatedWorker<R> {
 
     async fn from_request(mut request: Request, site: &Site) -> Result<Self, Error> {
         let service = site.service.clone().ok_or_else(Error::not_configured)?;
-        DefaultBodyLimit::max(LARGEST).apply(&mut request);
+        DefaultBodyLimit::max(MAX_BYTES).apply(&mut request);
         let headers = request.headers().clone();
         let body = Bytes::from_request(request, site).await.map_err(|error| match error.status() {
             StatusCode::PAYLOAD_TOO_LARGE => {

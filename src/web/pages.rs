@@ -13,7 +13,7 @@ use db::events::Event;
 use domain::task::Task;
 
 /// How much of a task's history its page shows: the end of it.
-const MOST_LINES: i64 = 2000;
+const MAX_LINES: i64 = 2000;
 
 #[derive(Template)]
 #[template(path = "home.html")]
@@ -71,7 +71,7 @@ pub(super) async fn task(
         return Ok((StatusCode::NOT_FOUND, page).into_response());
     };
     let mut connection = service.context.db.read().await?;
-    let events = db::events::list_last(&mut connection, &task.id, MOST_LINES).await?;
+    let events = db::events::list_last(&mut connection, &task.id, MAX_LINES).await?;
     let agent = task.agent_name().to_owned();
     let lines = events.iter().map(line).collect();
     Ok(render(&TaskPage { task, agent, lines })?.into_response())

@@ -18,17 +18,17 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How long a connection may wait for the whole head of a request, from its start or from the last answer.
-const HEAD_WITHIN: Duration = Duration::from_secs(20);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a request's body may take to arrive; a route may allow less.
-const BODY_WITHIN: Duration = Duration::from_secs(30);
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long, at the end, a connection that has not asked for anything may still do so.
-const LAST_WORD: Duration = Duration::from_millis(250);
+const LAST_READ_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long to wait when the system has no connection to give, e.g. because all file descriptors are used.
-const OUT_OF_BREATH: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Serves until `stop`, then lets every request that has begun finish.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    serve_patiently(listener, router, stop, HEAD_WITHIN).await;
+    serve_patiently(listener, router, stop, HEAD_TIMEOUT).await;
 }
 
 async fn serve_patiently(
@@ -51,11 +51,11 @@ async fn serve_patiently(
             Ok((stream, _)) => {
                 // Answers are small and awaited; Nagle's algorithm would only delay them.
                 stream.set_nodelay(true).ok();
-                connections.spawn(converse(http.clone(), stream, router.clone(), stop.clone()));
+                connections.spawn(serve_connection(http.clone(), stream, router.clone(), stop.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(OUT_OF_BREATH).await;
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
@@ -65,7 +65,7 @@ async fn serve_patiently(
 
 /// One connection. After `stop` it ends with the request it is at; one that never asked for anything is not
 /// waited for. One that ends badly is its client's affair.
-async fn converse(http: http1::Builder, stream: TcpStream, router: Router, stop: CancellationToken) {
+async fn serve_connection(http: http1::Builder, stream: TcpStream, router: Router, stop: CancellationToken) {
     let asked = AtomicBool::new(false);
     let router = TowerToHyperService::new(router);
     let service = service_fn(|request| {
@@ -77,7 +77,7 @@ async fn converse(http: http1::Builder, stream: TcpStream, router: Router, stop:
         _ = connection.as_mut() => return,
         () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
     }
-    let ended = tokio::time::timeout(LAST_WORD, connection.as_mut()).await.is_ok();
+    let ended = tokio::time::timeout(LAST_READ_TIMEOUT, connection.as_mut()).await.is_ok();
     if !ended && asked.load(Ordering::Relaxed) {
         connection.await.ok();
     }
@@ -85,7 +85,7 @@ async fn converse(http: http1::Builder, stream: TcpStream, router: Router, stop:
 
 /// The body, which breaks off when it takes too long to arrive.
 pub(super) fn in_time(body: Body) -> Body {
-    ending(body, Instant::now() + BODY_WITHIN)
+    ending(body, Instant::now() + BODY_TIMEOUT)
 }
 
 fn ending(body: Body, at: Instant) -> Body {

@@ -14,14 +14,14 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::{Error, Service, Site};
-use crate::tasks::intake::{Answer, Arrival};
+use crate::tasks::intake::{Answer, Delivery};
 
 /// GitHub's own limit on payloads (docs.github.com, "Webhook events and payloads").
-const LARGEST: usize = 25 * 1024 * 1024;
+const MAX_BYTES: usize = 25 * 1024 * 1024;
 /// From this size on, only a few bodies are held in memory at once.
 const LARGE: usize = 1024 * 1024;
 /// How long a body may take: GitHub itself gives up on the answer after ten seconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 static LARGE_BODIES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(4));
 
 /// A delivery that GitHub signed.
@@ -43,7 +43,7 @@ impl FromRequest<Site> for VerifiedWebhook {
             return Err(invalid_signature());
         };
         let announced = length(&parts.headers);
-        if announced.is_some_and(|length| length > LARGEST) {
+        if announced.is_some_and(|length| length > MAX_BYTES) {
             discard(body).await;
             return Err(too_large());
         }
@@ -52,7 +52,7 @@ impl FromRequest<Site> for VerifiedWebhook {
             Some(length) if length < LARGE => None,
             _ => LARGE_BODIES.acquire().await.ok(),
         };
-        let whole = tokio::time::timeout(PATIENCE, Limited::new(&mut body, LARGEST).collect()).await;
+        let whole = tokio::time::timeout(ANSWER_TIMEOUT, Limited::new(&mut body, MAX_BYTES).collect()).await;
         let body = match whole {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
@@ -80,9 +80,9 @@ pub(super) async fn receive(service: Service, delivery: VerifiedWebhook) -> Resu
         return Ok(Json(json!({ "status": "pong" })).into_response());
     }
     let guid = delivery.guid.filter(|guid| !guid.is_empty()).ok_or_else(|| missing("X-GitHub-Delivery"))?;
-    let arrival = Arrival::read(guid, event, &delivery.body, policy)
+    let delivery = Delivery::read(guid, event, &delivery.body, policy)
         .map_err(|error| Error::new(StatusCode::BAD_REQUEST, "invalid_payload", error.to_string()))?;
-    let answer = service.intake.take(arrival).await.map_err(|error| Error::unavailable(&error))?;
+    let answer = service.intake.take(delivery).await.map_err(|error| Error::unavailable(&error))?;
     let body = match answer {
         Answer::Accepted { task: Some(task) } => json!({ "status": "accepted", "taskId": task }),
         Answer::Accepted { task: None } => json!({ "status": "accepted" }),
@@ -101,7 +101,7 @@ fn length(headers: &HeaderMap) -> Option<usize> {
 /// Reads what the sender still sends, keeping none of it: one that is cut off in the middle of its body sees
 /// a broken connection and not the answer. Bounded in bytes and time.
 async fn discard(body: Body) {
-    let mut left = 4 * LARGEST;
+    let mut left = 4 * MAX_BYTES;
     let mut stream = body.into_data_stream();
     let reading = async {
         while let Some(Ok(chunk)) = stream.next().await {
@@ -112,7 +112,7 @@ async fn discard(body: Body) {
         }
     };
     // A sender that dawdles is left to its broken connection.
-    let _ = tokio::time::timeout(PATIENCE, reading).await;
+    let _ = tokio::time::timeout(ANSWER_TIMEOUT, reading).await;
 }
 
 fn invalid_signature() -> Error {

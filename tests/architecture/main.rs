@@ -76,16 +76,17 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 ];
 
 /// The only libraries the rules of Porter are written with.
-const DOMAIN_LIBRARIES: &[&str] = &["base64", "chrono", "uuid", "thiserror", "serde", "serde_json", "pulldown_cmark"];
+const DOMAIN_LIBRARIES: &[&str] =
+    &["base64", "chrono", "uuid", "thiserror", "serde", "serde_json", "pulldown_cmark"];
 
 /// Who reads the environment: `config`, and the stand-in, whose git needs the PATH.
 const ENVIRONMENT_READERS: &[&str] = &["src/config/", "crates/standin/src/git.rs"];
 
 /// The longest a file may be, without its tests; its tests may be as long again.
-const LONGEST_FILE: usize = 500;
+const MAX_FILE_LINES: usize = 500;
 
 /// The longest `main.rs` may be.
-const LONGEST_MAIN: usize = 60;
+const MAX_MAIN_LINES: usize = 60;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -315,16 +316,16 @@ fn shape_violations(source: &Source) -> Vec<String> {
     }
     let (product, tests) = source.lines();
     for (lines, what) in [(product, "lines"), (tests, "lines of tests")] {
-        if lines > LONGEST_FILE {
+        if lines > MAX_FILE_LINES {
             violations.push(format!(
-                "{}:{LONGEST_FILE}: has {lines} {what}, more than {LONGEST_FILE}; split it by idea",
+                "{}:{MAX_FILE_LINES}: has {lines} {what}, more than {MAX_FILE_LINES}; split it by idea",
                 source.path
             ));
         }
     }
-    if source.path == "src/main.rs" && product > LONGEST_MAIN {
+    if source.path == "src/main.rs" && product > MAX_MAIN_LINES {
         violations.push(format!(
-            "src/main.rs:{LONGEST_MAIN}: has {product} lines, more than {LONGEST_MAIN}; main only dispatches"
+            "src/main.rs:{MAX_MAIN_LINES}: has {product} lines, more than {MAX_MAIN_LINES}; main only dispatches"
         ));
     }
     violations

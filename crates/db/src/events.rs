@@ -45,7 +45,7 @@ pub struct Event {
 }
 
 /// How many events are kept of one task, besides its status changes: a chatty agent must not fill the disk.
-const KEPT: i64 = 4000;
+const MAX_EVENTS: i64 = 4000;
 
 /// Something that happened, about to be written.
 #[derive(Clone, Debug, Serialize)]
@@ -102,7 +102,7 @@ pub async fn trim(connection: &mut Connection, task: &TaskId) -> Result<(), Erro
         "DELETE FROM task_events WHERE task_id = ?1 AND kind <> 'status'
            AND seq <= (SELECT max(seq) FROM task_events WHERE task_id = ?1) - ?2",
         id,
-        KEPT
+        MAX_EVENTS
     )
     .execute(connection)
     .await?;

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Connection, Error, millis};
 
 /// How long a key is remembered (contract §6).
-pub const KEPT: TimeDelta = TimeDelta::hours(24);
+pub const KEY_LIFETIME: TimeDelta = TimeDelta::hours(24);
 
 /// What a key stands for.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub async fn find(
     key: &str,
     now: DateTime<Utc>,
 ) -> Result<Option<Remembered>, Error> {
-    let since = millis(now - KEPT);
+    let since = millis(now - KEY_LIFETIME);
     Ok(sqlx::query_as!(
         Remembered,
         "SELECT request_digest, task_id FROM idempotency_keys
@@ -50,7 +50,7 @@ pub async fn insert(
     remembered: &Remembered,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    let over = millis(now - KEPT);
+    let over = millis(now - KEY_LIFETIME);
     sqlx::query!("DELETE FROM idempotency_keys WHERE created_at <= ?", over)
         .execute(&mut *connection)
         .await?;

@@ -240,7 +240,7 @@ pub async fn release_all(connection: &mut Connection, now: DateTime<Utc>) -> Res
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Backlog {
     /// Not yet done.
-    pub owed: i64,
+    pub pending: i64,
     /// Of these, due for more than a minute.
     pub late: i64,
     /// Of these, begun before without success.
@@ -255,7 +255,7 @@ pub async fn backlog(connection: &mut Connection, now: DateTime<Utc>) -> Result<
     let late = millis(now - TimeDelta::minutes(1));
     Ok(sqlx::query_as!(
         Backlog,
-        r#"SELECT count(*) AS "owed!: i64", coalesce(sum(run_at < ?), 0) AS "late!: i64",
+        r#"SELECT count(*) AS "pending!: i64", coalesce(sum(run_at < ?), 0) AS "late!: i64",
              coalesce(sum(last_error IS NOT NULL), 0) AS "retrying!: i64" FROM jobs"#,
         late
     )
@@ -285,7 +285,7 @@ pub async fn next_due(
 ///
 /// # Errors
 /// [`Error::Unavailable`].
-pub async fn is_lane_owed(connection: &mut Connection, lane: &str) -> Result<bool, Error> {
+pub async fn is_lane_pending(connection: &mut Connection, lane: &str) -> Result<bool, Error> {
     Ok(sqlx::query_scalar!(r#"SELECT EXISTS (SELECT 1 FROM jobs WHERE lane = ?) AS "found!: bool""#, lane)
         .fetch_one(connection)
         .await?)
@@ -295,7 +295,7 @@ pub async fn is_lane_owed(connection: &mut Connection, lane: &str) -> Result<boo
 ///
 /// # Errors
 /// [`Error::Unavailable`].
-pub async fn is_owed(connection: &mut Connection, key: &str) -> Result<bool, Error> {
+pub async fn is_pending(connection: &mut Connection, key: &str) -> Result<bool, Error> {
     Ok(sqlx::query_scalar!(r#"SELECT EXISTS (SELECT 1 FROM jobs WHERE key = ?) AS "found!: bool""#, key)
         .fetch_one(connection)
         .await?)

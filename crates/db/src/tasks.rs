@@ -1,5 +1,5 @@
 //! `tasks`: one row per request. Every change of a row goes through [`store`], which is guarded by what the
-//! decider saw; [`heard`] alone writes beside it, and only what no decision depends on.
+//! decider saw; [`record_progress`] alone writes beside it, and only what no decision depends on.
 
 use serde::Serialize;
 
@@ -306,7 +306,7 @@ pub async fn store(connection: &mut Connection, before: &Task, after: &Task) -> 
 ///
 /// # Errors
 /// [`Error::Unavailable`].
-pub async fn heard(
+pub async fn record_progress(
     connection: &mut Connection,
     task: &Task,
     progress: Option<u8>,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// A prompt longer than this goes as a file: the kernel refuses one environment string over 128 KiB
 /// (`MAX_ARG_STRLEN`), and the contract draws the line at 96 KiB.
-pub const LONGEST_PROMPT_IN_ENV: usize = 96 * 1024;
+pub const MAX_PROMPT_ENV_BYTES: usize = 96 * 1024;
 
 /// Where the prompt file lies inside the machine.
 pub const PROMPT_FILE: &str = "/run/porter/prompt.md";
@@ -76,7 +76,7 @@ impl Assignment {
         if let Some(requester) = &self.requester {
             put("REQUESTER", requester);
         }
-        if self.prompt.len() > LONGEST_PROMPT_IN_ENV {
+        if self.prompt.len() > MAX_PROMPT_ENV_BYTES {
             put("PROMPT_FILE", PROMPT_FILE);
             (env, Some(self.prompt.clone()))
         } else {

@@ -1,7 +1,7 @@
 //! What a branch may be called: for the commands people write, the API, and the worker.
 
 /// The longest name, in bytes: GitHub takes no longer one.
-const LONGEST: usize = 255;
+const MAX_BRANCH_BYTES: usize = 255;
 
 /// Whether `name` can be a branch: git's rules for names (`git check-ref-format`), and no name that a
 /// command line could take for an option.
@@ -9,7 +9,7 @@ pub fn is_branch_name(name: &str) -> bool {
     let bad_char = |c: char| c.is_ascii_control() || " ~^:?*[\\".contains(c);
     let bad_part = |part: &str| part.is_empty() || part.starts_with('.') || part.ends_with(".lock");
     !name.is_empty()
-        && name.len() <= LONGEST
+        && name.len() <= MAX_BRANCH_BYTES
         && name != "@"
         && name != "HEAD"
         && !name.starts_with('-')

@@ -5,7 +5,7 @@
 //! `domain::markdown`'s writing half. Every comment ends with a [`marker`], by which Porter finds its own
 //! comment again after a crash.
 //!
-//! Invariant: no comment is longer than [`LONGEST`] characters, whatever the foreign text.
+//! Invariant: no comment is longer than [`MAX_COMMENT_CHARS`] characters, whatever the foreign text.
 
 mod answer;
 mod labels;
@@ -16,7 +16,7 @@ mod status;
 
 use chrono::TimeDelta;
 
-pub use answer::{Answer, Standing, answer};
+pub use answer::{Answer, TaskSummary, answer};
 pub use labels::{is_ours, labels};
 pub use marker::{has_answer_marker, has_marker};
 pub use pull_request::{PullContext, pull_body, pull_title};
@@ -24,14 +24,14 @@ pub use refusal::{Refusal, refusal};
 pub use status::{StatusContext, status};
 
 /// The most characters a comment may have. GitHub's limit is 65,536; the rest is margin.
-pub const LONGEST: usize = 60_000;
+pub const MAX_COMMENT_CHARS: usize = 60_000;
 
 /// The longest summary that is shown, in characters of the original; what is written takes six times that at most.
-const LONGEST_SUMMARY: usize = 7_000;
+const MAX_SUMMARY_CHARS: usize = 7_000;
 /// The longest error message that is shown, in characters.
-const LONGEST_ERROR: usize = 4_000;
+const MAX_ERROR_CHARS: usize = 4_000;
 /// The longest name (of an agent, a branch, a model) that is shown, in characters.
-const LONGEST_NAME: usize = 200;
+const MAX_NAME_CHARS: usize = 200;
 
 /// What an answer to a comment needs to know beside its content.
 #[derive(Clone, Copy, Debug)]

@@ -35,7 +35,7 @@ pub enum Reply {
 #[serde(rename_all = "snake_case")]
 pub enum Job {
     /// Make the issue show where the task stands.
-    Reflect {
+    SyncIssue {
         /// Which.
         task: TaskId,
         /// Through which installation.
@@ -67,14 +67,14 @@ pub enum Job {
     /// Answer a comment that made no task.
     Answer {
         /// Which comment.
-        to: Mention,
+        to: CommentReference,
         /// With what.
         reply: Reply,
     },
     /// Do what a control word asks, if its author may.
     Control {
         /// Which comment.
-        by: Mention,
+        by: CommentReference,
         /// What it asks.
         word: Control,
     },
@@ -82,7 +82,7 @@ pub enum Job {
 
 /// A comment that spoke to Porter, and who wrote it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Mention {
+pub struct CommentReference {
     /// Through which installation it is answered.
     pub installation: i64,
     /// The repository's number.
@@ -106,7 +106,7 @@ impl Job {
     pub fn of(task: &Task, effect: Effect) -> Self {
         let (id, attempt, installation) = (task.id.clone(), task.attempt, task.repository.installation_id);
         match effect {
-            Effect::Reflect => Self::Reflect { task: id, installation },
+            Effect::SyncIssue => Self::SyncIssue { task: id, installation },
             Effect::Launch => Self::Launch { task: id, attempt },
             Effect::Publish => Self::Publish { task: id, attempt, installation },
             Effect::CleanUp => Self::CleanUp { task: id, attempt },
@@ -116,7 +116,7 @@ impl Job {
     /// The kind, as it is stored.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Reflect { .. } => "reflect",
+            Self::SyncIssue { .. } => "reflect",
             Self::Launch { .. } => "launch",
             Self::Publish { .. } => "publish",
             Self::CleanUp { .. } => "clean_up",
@@ -129,7 +129,7 @@ impl Job {
     pub fn key(&self) -> String {
         let kind = self.kind();
         match self {
-            Self::Reflect { task, .. } => format!("{kind}:{task}"),
+            Self::SyncIssue { task, .. } => format!("{kind}:{task}"),
             Self::Launch { task, attempt }
             | Self::Publish { task, attempt, .. }
             | Self::CleanUp { task, attempt } => format!("{kind}:{task}:{attempt}"),
@@ -142,7 +142,7 @@ impl Job {
     /// The installation whose lane the job runs in.
     pub fn installation(&self) -> Option<i64> {
         match self {
-            Self::Reflect { installation, .. } | Self::Publish { installation, .. } => Some(*installation),
+            Self::SyncIssue { installation, .. } | Self::Publish { installation, .. } => Some(*installation),
             Self::Answer { to: mention, .. } | Self::Control { by: mention, .. } => {
                 Some(mention.installation)
             }
@@ -156,7 +156,7 @@ impl Job {
         match self {
             Self::Launch { task, .. } => format!("launch:{task}"),
             Self::CleanUp { task, .. } => format!("clean_up:{task}"),
-            Self::Reflect { installation, .. } | Self::Publish { installation, .. } => {
+            Self::SyncIssue { installation, .. } | Self::Publish { installation, .. } => {
                 of_installation(installation)
             }
             Self::Answer { to: mention, .. } | Self::Control { by: mention, .. } => {
@@ -171,7 +171,7 @@ impl Job {
             Self::Publish { .. } | Self::Launch { .. } | Self::CleanUp { .. } => 0,
             Self::Control { .. } => 1,
             Self::Answer { .. } => 2,
-            Self::Reflect { .. } => 3,
+            Self::SyncIssue { .. } => 3,
         }
     }
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The most that is taken of a report's summary or error, in bytes; ours is shorter.
-const LONGEST_WORDS: usize = 16 * 1024;
+const MAX_TEXT_BYTES: usize = 16 * 1024;
 
 /// Where an attempt failed. Public as `failureStage`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -199,7 +199,7 @@ fn either<'a>(first: &'a str, second: &'a str) -> &'a str {
 fn brief<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<String>, D::Error> {
     let mut words = Option::<String>::deserialize(reader)?;
     if let Some(words) = &mut words {
-        words.truncate(words.floor_char_boundary(LONGEST_WORDS));
+        words.truncate(words.floor_char_boundary(MAX_TEXT_BYTES));
     }
     Ok(words)
 }

@@ -20,13 +20,13 @@ pub struct Settings {
     #[serde(deserialize_with = "or_default")]
     pub fly_app_name: Option<String>,
     /// By agent id.
-    #[serde(deserialize_with = "or_off")]
+    #[serde(deserialize_with = "deserialize_agents")]
     pub agents: BTreeMap<String, AgentSettings>,
     /// Limits.
     #[serde(deserialize_with = "or_default")]
     pub settings: Limits,
     /// What was chosen when they began.
-    #[serde(deserialize_with = "or_nowhere")]
+    #[serde(deserialize_with = "deserialize_onboarding")]
     pub onboarding: Onboarding,
 }
 
@@ -35,7 +35,7 @@ pub struct Settings {
 #[serde(rename_all = "camelCase", default)]
 pub struct AgentSettings {
     /// It may be used.
-    #[serde(deserialize_with = "or_no")]
+    #[serde(deserialize_with = "deserialize_flag")]
     pub enabled: bool,
     /// `low`, `normal` or `high`, unless the comment says otherwise.
     #[serde(deserialize_with = "or_default")]
@@ -154,11 +154,13 @@ fn or_default<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(reader: 
     Ok(read(Value::deserialize(reader)?).unwrap_or_default())
 }
 
-fn or_no<'de, D: Deserializer<'de>>(reader: D) -> Result<bool, D::Error> {
+fn deserialize_flag<'de, D: Deserializer<'de>>(reader: D) -> Result<bool, D::Error> {
     Ok(Value::deserialize(reader)? == Value::Bool(true))
 }
 
-fn or_off<'de, D: Deserializer<'de>>(reader: D) -> Result<BTreeMap<String, AgentSettings>, D::Error> {
+fn deserialize_agents<'de, D: Deserializer<'de>>(
+    reader: D,
+) -> Result<BTreeMap<String, AgentSettings>, D::Error> {
     Ok(match Value::deserialize(reader)? {
         Value::Object(agents) => {
             agents.into_iter().map(|(id, agent)| (id, read(agent).unwrap_or_else(off))).collect()
@@ -168,7 +170,7 @@ fn or_off<'de, D: Deserializer<'de>>(reader: D) -> Result<BTreeMap<String, Agent
     })
 }
 
-fn or_nowhere<'de, D: Deserializer<'de>>(reader: D) -> Result<Onboarding, D::Error> {
+fn deserialize_onboarding<'de, D: Deserializer<'de>>(reader: D) -> Result<Onboarding, D::Error> {
     Ok(match Value::deserialize(reader)? {
         Value::Null => Onboarding::default(),
         onboarding => read(onboarding).unwrap_or_else(|| Onboarding { selected_repos: nowhere() }),

@@ -9,9 +9,9 @@ use serde::Deserialize;
 /// How long to wait after a 429 that names no time: limits are per second (Fly's documentation).
 const DEFAULT_WAIT: Duration = Duration::from_secs(1);
 /// Longest wait that is believed; more is a mistake of whoever sent it.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+const MAX_WAIT: Duration = Duration::from_secs(3600);
 /// How much of Fly's explanation is kept, in characters.
-const LONGEST_MESSAGE: usize = 4000;
+const MAX_MESSAGE: usize = 4000;
 
 /// Why Fly did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -106,13 +106,13 @@ fn wait(headers: &HeaderMap) -> Duration {
     let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<f64>().ok());
     seconds
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .map_or(DEFAULT_WAIT, |wait| wait.min(LONGEST_WAIT))
+        .map_or(DEFAULT_WAIT, |wait| wait.min(MAX_WAIT))
 }
 
 /// One line of bounded length, without control characters.
 fn plain(text: &str) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    line.trim().chars().take(LONGEST_MESSAGE).collect()
+    line.trim().chars().take(MAX_MESSAGE).collect()
 }
 
 #[cfg(test)]
@@ -127,7 +127,7 @@ mod tests {
     fn a_retry_after_is_read_and_bounded() {
         assert_eq!(wait(&headers("7")), Duration::from_secs(7));
         assert_eq!(wait(&headers("0.5")), Duration::from_millis(500));
-        assert_eq!(wait(&headers("999999999")), LONGEST_WAIT);
+        assert_eq!(wait(&headers("999999999")), MAX_WAIT);
         assert_eq!(wait(&headers("-1")), DEFAULT_WAIT);
         assert_eq!(wait(&headers("soon")), DEFAULT_WAIT);
         assert_eq!(wait(&HeaderMap::new()), DEFAULT_WAIT);
@@ -136,6 +136,6 @@ mod tests {
     #[test]
     fn an_explanation_becomes_one_short_line() {
         assert_eq!(plain("a\nb\u{1b}[31m "), "a b [31m");
-        assert_eq!(plain(&"é".repeat(9000)).chars().count(), LONGEST_MESSAGE);
+        assert_eq!(plain(&"é".repeat(9000)).chars().count(), MAX_MESSAGE);
     }
 }

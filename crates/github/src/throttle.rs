@@ -18,12 +18,12 @@ use domain::clock::Clock;
 /// What GitHub asks for at least when it limits without saying for how long.
 const UNSTATED_WAIT: TimeDelta = TimeDelta::minutes(1);
 /// No answer makes Porter wait longer than this: GitHub's own windows are an hour.
-const LONGEST_WAIT: TimeDelta = TimeDelta::hours(2);
+const MAX_WAIT: TimeDelta = TimeDelta::hours(2);
 
 /// For so long limits are waited out where the call is made; see [`outlasting_limits`].
-const WAITED_OUT: TimeDelta = TimeDelta::seconds(3);
+const MAX_IN_CALL_WAIT: TimeDelta = TimeDelta::seconds(3);
 /// A limit that asks for no pause at all still gets this one.
-const SHORTEST_WAIT: TimeDelta = TimeDelta::milliseconds(250);
+const MIN_WAIT: TimeDelta = TimeDelta::milliseconds(250);
 
 /// How long a limited credential has to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ fn reset_at(reset: DateTime<Utc>, headers: &HeaderMap, now: DateTime<Utc>) -> Wa
         return Wait::Unstated;
     }
     // Both count whole seconds, so none may still be a part of one.
-    Wait::Until(now + wait.clamp(TimeDelta::seconds(1), LONGEST_WAIT))
+    Wait::Until(now + wait.clamp(TimeDelta::seconds(1), MAX_WAIT))
 }
 
 /// The instant that `Retry-After` names, in seconds from now or as an HTTP date (RFC 9110 §10.2.3).
@@ -86,10 +86,10 @@ pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Dat
         Ok(seconds) => now + TimeDelta::seconds(i64::from(seconds)),
         Err(_) => DateTime::parse_from_rfc2822(text).ok()?.to_utc(),
     };
-    Some(at.clamp(now, now + LONGEST_WAIT))
+    Some(at.clamp(now, now + MAX_WAIT))
 }
 
-/// Makes a call, and makes it again after a limit that ends soon, for as long as [`WAITED_OUT`] lasts.
+/// Makes a call, and makes it again after a limit that ends soon, for as long as [`MAX_IN_CALL_WAIT`] lasts.
 ///
 /// A call that fails ends what it is part of, which later begins at its first call. While limits are short and
 /// frequent, the watchdog's look at a pushed branch, say, would hardly ever come to its end.
@@ -100,11 +100,11 @@ pub(super) async fn outlasting_limits<T, Call: Future<Output = Result<T, Error>>
     clock: &Clock,
     mut call: impl FnMut() -> Call,
 ) -> Result<T, Error> {
-    let mut left = WAITED_OUT;
+    let mut left = MAX_IN_CALL_WAIT;
     loop {
         let outcome = call().await;
         let Err(Error::RateLimited { until, .. }) = &outcome else { return outcome };
-        let wait = (*until - clock.now()).max(SHORTEST_WAIT);
+        let wait = (*until - clock.now()).max(MIN_WAIT);
         if wait > left {
             return outcome;
         }
@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn an_absurd_wait_is_cut() {
         let absurd = [("retry-after", "4000000000")];
-        assert_eq!(asked(429, &absurd, ""), Some(Wait::Until(instant(NOW) + LONGEST_WAIT)));
+        assert_eq!(asked(429, &absurd, ""), Some(Wait::Until(instant(NOW) + MAX_WAIT)));
     }
 
     #[test]

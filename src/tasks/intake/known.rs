@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::reading::{Arrival, Asked, Said, Spoken};
+use super::reading::{Action, Delivery, Intent, Mention};
 use db::Connection;
 use db::tasks::Active;
 use db::users::Person;
@@ -21,22 +21,22 @@ pub(super) struct Known {
     pub suspended: HashSet<i64>,
     /// Everybody who speaks.
     pub people: HashMap<i64, (Person, Settings)>,
-    /// The active tasks of the issues for which one more is asked: repository's number, issue's number.
+    /// The active tasks of the issues for which one more is asked for: repository's number, issue's number.
     active: HashMap<(i64, i64), Vec<Active>>,
 }
 
 impl Known {
-    pub(super) async fn read(write: &mut Connection, arrivals: &[Arrival]) -> Result<Self, db::Error> {
-        let guids: Vec<&str> = arrivals.iter().map(|arrival| arrival.guid.as_str()).collect();
+    pub(super) async fn read(write: &mut Connection, deliveries: &[Delivery]) -> Result<Self, db::Error> {
+        let guids: Vec<&str> = deliveries.iter().map(|delivery| delivery.guid.as_str()).collect();
         let (mut keys, mut issues) = (Vec::new(), HashSet::new());
         let (mut installations, mut people) = (HashSet::new(), HashSet::new());
-        for arrival in arrivals {
-            if let Said::Mention(spoken) = &arrival.said {
-                keys.push(spoken.comment_key.as_str());
-                installations.insert(spoken.request.repository.installation_id);
-                people.insert(spoken.request.requester.id);
-                if let Ok(Asked::Task(_)) = spoken.asked {
-                    issues.insert(issue_of(spoken));
+        for delivery in deliveries {
+            if let Intent::Mention(mention) = &delivery.intent {
+                keys.push(mention.comment_key.as_str());
+                installations.insert(mention.request.repository.installation_id);
+                people.insert(mention.request.requester.id);
+                if let Ok(Action::Task(_)) = mention.action {
+                    issues.insert(issue_of(mention));
                 }
             }
         }
@@ -92,15 +92,15 @@ impl Known {
 
     /// The task of an earlier delivery of the same event, or about the same comment; the inner nothing is an
     /// earlier delivery that made none.
-    pub(super) fn find_earlier(&self, arrival: &Arrival) -> Option<&Option<String>> {
-        let of_comment = || match &arrival.said {
-            Said::Mention(spoken) => self.comments.get(&spoken.comment_key),
+    pub(super) fn find_earlier(&self, delivery: &Delivery) -> Option<&Option<String>> {
+        let of_comment = || match &delivery.intent {
+            Intent::Mention(mention) => self.comments.get(&mention.comment_key),
             _ => None,
         };
-        self.deliveries.get(&arrival.guid).or_else(of_comment)
+        self.deliveries.get(&delivery.guid).or_else(of_comment)
     }
 }
 
-fn issue_of(spoken: &Spoken) -> (i64, i64) {
-    (spoken.request.repository.id, spoken.request.issue.number)
+fn issue_of(mention: &Mention) -> (i64, i64) {
+    (mention.request.repository.id, mention.request.issue.number)
 }

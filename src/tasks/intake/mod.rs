@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Context, Error};
 
 pub(super) use reading::concerns;
-pub use reading::{Arrival, Unreadable};
+pub use reading::{Delivery, Unreadable};
 
 /// What a delivery is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,45 +41,45 @@ pub enum Answer {
 }
 
 /// The most deliveries that share one commit.
-const LARGEST_BATCH: usize = 256;
+const MAX_BATCH: usize = 256;
 /// How many deliveries may wait for a commit; more wait in their sockets.
-const WAITING: usize = 4096;
+const QUEUE_CAPACITY: usize = 4096;
 
 /// Takes deliveries. Cheap to clone; when the last clone is gone, the recorder ends.
 #[derive(Clone)]
 pub struct Intake {
-    waiting: mpsc::Sender<(Arrival, oneshot::Sender<Result<Answer, Error>>)>,
+    waiting: mpsc::Sender<(Delivery, oneshot::Sender<Result<Answer, Error>>)>,
 }
 
 impl Intake {
     /// Starts the recorder. The future ends when every clone of the handle is gone.
     pub fn new(context: Context) -> (Self, impl Future<Output = ()> + Send) {
-        let (waiting, arrivals) = mpsc::channel(WAITING);
-        (Self { waiting }, run(context, arrivals))
+        let (waiting, deliveries) = mpsc::channel(QUEUE_CAPACITY);
+        (Self { waiting }, run(context, deliveries))
     }
 
     /// Records one delivery. When this answers, it is on disk.
     ///
     /// # Errors
     /// [`Error::Db`]; then nothing was recorded, and GitHub must deliver again.
-    pub async fn take(&self, arrival: Arrival) -> Result<Answer, Error> {
+    pub async fn take(&self, delivery: Delivery) -> Result<Answer, Error> {
         let closed = || Error::Refused("Porter is shutting down".to_owned());
         let (answer, answered) = oneshot::channel();
-        self.waiting.send((arrival, answer)).await.map_err(|_| closed())?;
+        self.waiting.send((delivery, answer)).await.map_err(|_| closed())?;
         answered.await.map_err(|_| closed())?
     }
 }
 
 async fn run(
     context: Context,
-    mut arrivals: mpsc::Receiver<(Arrival, oneshot::Sender<Result<Answer, Error>>)>,
+    mut deliveries: mpsc::Receiver<(Delivery, oneshot::Sender<Result<Answer, Error>>)>,
 ) {
-    let mut batch = Vec::with_capacity(LARGEST_BATCH);
-    while arrivals.recv_many(&mut batch, LARGEST_BATCH).await > 0 {
-        let (arrivals, waiting): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-        match record::batch(&context, &arrivals).await {
+    let mut batch = Vec::with_capacity(MAX_BATCH);
+    while deliveries.recv_many(&mut batch, MAX_BATCH).await > 0 {
+        let (deliveries, waiting): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+        match record::batch(&context, &deliveries).await {
             Ok(answers) => {
-                context.bell.ring();
+                context.notifier.wake();
                 for (answer, waiting) in answers.into_iter().zip(waiting) {
                     // A sender that hung up was answered all the same: its delivery is on disk.
                     let _ = waiting.send(Ok(answer));
@@ -87,12 +87,12 @@ async fn run(
             }
             // One delivery must not take the others down with it: each alone now.
             Err(error) => {
-                tracing::warn!(error = %error, deliveries = arrivals.len(), "a batch failed");
-                for (arrival, waiting) in arrivals.iter().zip(waiting) {
-                    let alone = record::batch(&context, std::slice::from_ref(arrival)).await;
+                tracing::warn!(error = %error, deliveries = deliveries.len(), "a batch failed");
+                for (delivery, waiting) in deliveries.iter().zip(waiting) {
+                    let alone = record::batch(&context, std::slice::from_ref(delivery)).await;
                     let _ = waiting.send(alone.map(|mut answers| answers.remove(0)));
                 }
-                context.bell.ring();
+                context.notifier.wake();
             }
         }
     }

@@ -5,13 +5,13 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use crate::tasks::Policy;
 use db::installations::Installation;
 use domain::command::{self, Command, Invalid, Run};
-use domain::job::{Control, Mention};
+use domain::job::{CommentReference, Control};
 use domain::task::{Issue, Repository, Request, Requester};
 use github::webhook;
 
 /// A verified delivery that was read.
 #[derive(Debug)]
-pub struct Arrival {
+pub struct Delivery {
     /// `X-GitHub-Delivery`.
     pub guid: String,
     /// `X-GitHub-Event`.
@@ -19,16 +19,16 @@ pub struct Arrival {
     /// The payload's action.
     pub action: Option<String>,
     /// What it means.
-    pub(super) said: Said,
+    pub(super) intent: Intent,
 }
 
 /// What a delivery means to Porter.
 #[derive(Debug)]
-pub(super) enum Said {
+pub(super) enum Intent {
     /// Nothing.
     Nothing(&'static str),
     /// Somebody spoke to Porter.
-    Mention(Box<Spoken>),
+    Mention(Box<Mention>),
     /// An issue was closed.
     Closed { repo_id: i64, issue: i64, login: String },
     /// Porter was installed, or what it reaches changed.
@@ -39,9 +39,9 @@ pub(super) enum Said {
 
 /// A mention and everything it came with.
 #[derive(Debug)]
-pub(super) struct Spoken {
+pub(super) struct Mention {
     /// What is asked.
-    pub asked: Result<Asked, Invalid>,
+    pub action: Result<Action, Invalid>,
     /// Who asks, where, and about what; the installation is 0 when the payload named none.
     pub request: Request,
     /// The comment.
@@ -53,17 +53,17 @@ pub(super) struct Spoken {
 
 /// What a mention asks.
 #[derive(Debug)]
-pub(super) enum Asked {
+pub(super) enum Action {
     /// A task.
     Task(Run),
     /// Something about the issue's tasks.
     Control(Control),
 }
 
-impl Spoken {
+impl Mention {
     /// The comment, for whoever answers it.
-    pub(super) fn mention(&self, at: chrono::DateTime<chrono::Utc>) -> Mention {
-        Mention {
+    pub(super) fn mention(&self, at: chrono::DateTime<chrono::Utc>) -> CommentReference {
+        CommentReference {
             installation: self.request.repository.installation_id,
             repo_id: self.request.repository.id,
             owner: self.request.repository.owner.clone(),
@@ -84,13 +84,13 @@ pub struct Unreadable {
     source: serde_json::Error,
 }
 
-impl Arrival {
+impl Delivery {
     /// Reads a verified delivery. What Porter's own App wrote is not heard.
     ///
     /// # Errors
     /// [`Unreadable`].
     pub fn read(guid: String, event: String, body: &[u8], policy: &Policy) -> Result<Self, Unreadable> {
-        let (action, said) = match event.as_str() {
+        let (action, intent) = match event.as_str() {
             "issue_comment" => {
                 let payload: webhook::IssueComment = parse(&event, body)?;
                 (Some(payload.action.clone()), comment(payload, policy))
@@ -109,10 +109,10 @@ impl Arrival {
             }
             _ => {
                 parse::<AnyObject>(&event, body)?;
-                (None, Said::Nothing("unsupported_event"))
+                (None, Intent::Nothing("unsupported_event"))
             }
         };
-        Ok(Self { guid, event, action, said })
+        Ok(Self { guid, event, action, intent })
     }
 }
 
@@ -133,9 +133,9 @@ fn parse<T: DeserializeOwned>(event: &str, body: &[u8]) -> Result<T, Unreadable>
     serde_json::from_slice(body).map_err(|source| Unreadable { event: event.to_owned(), source })
 }
 
-fn comment(payload: webhook::IssueComment, policy: &Policy) -> Said {
+fn comment(payload: webhook::IssueComment, policy: &Policy) -> Intent {
     if payload.action != "created" {
-        return Said::Nothing("unsupported_action");
+        return Intent::Nothing("unsupported_action");
     }
     let author = payload.comment.user.unwrap_or(payload.sender);
     let by_porter = payload
@@ -143,21 +143,21 @@ fn comment(payload: webhook::IssueComment, policy: &Policy) -> Said {
         .performed_via_github_app
         .is_some_and(|app| u64::try_from(app.id) == Ok(policy.app_id));
     if author.kind == "Bot" || author.login.ends_with("[bot]") || by_porter {
-        return Said::Nothing("bot_comment");
+        return Intent::Nothing("bot_comment");
     }
     let known = |name: &str| policy.find_agent(name).map(|agent| agent.id);
     let Some(command) = command::parse(payload.comment.body.as_deref().unwrap_or_default(), known) else {
-        return Said::Nothing("no_mention");
+        return Intent::Nothing("no_mention");
     };
-    let asked = command.map(|command| match command {
-        Command::Run(run) => Asked::Task(run),
-        Command::Stop => Asked::Control(Control::Stop),
-        Command::Retry => Asked::Control(Control::Retry),
-        Command::Status => Asked::Control(Control::Status),
-        Command::Help => Asked::Control(Control::Help),
+    let action = command.map(|command| match command {
+        Command::Run(run) => Action::Task(run),
+        Command::Stop => Action::Control(Control::Stop),
+        Command::Retry => Action::Control(Control::Retry),
+        Command::Status => Action::Control(Control::Status),
+        Command::Help => Action::Control(Control::Help),
     });
-    Said::Mention(Box::new(Spoken {
-        asked,
+    Intent::Mention(Box::new(Mention {
+        action,
         comment_id: payload.comment.id,
         comment_key: format!("{}:{}", payload.comment.id, payload.repository.id),
         request: Request {
@@ -181,16 +181,20 @@ fn comment(payload: webhook::IssueComment, policy: &Policy) -> Said {
     }))
 }
 
-fn issue(payload: webhook::Issues) -> Said {
+fn issue(payload: webhook::Issues) -> Intent {
     if payload.action != "closed" {
-        return Said::Nothing("unsupported_action");
+        return Intent::Nothing("unsupported_action");
     }
-    Said::Closed { repo_id: payload.repository.id, issue: payload.issue.number, login: payload.sender.login }
+    Intent::Closed {
+        repo_id: payload.repository.id,
+        issue: payload.issue.number,
+        login: payload.sender.login,
+    }
 }
 
-fn installation(payload: webhook::Installation) -> Said {
+fn installation(payload: webhook::Installation) -> Intent {
     if payload.action == "deleted" {
-        return Said::Uninstalled { installation: payload.installation.id };
+        return Intent::Uninstalled { installation: payload.installation.id };
     }
     let added = names(payload.repositories.unwrap_or_default());
     let mut installation = details(payload.installation);
@@ -199,11 +203,11 @@ fn installation(payload: webhook::Installation) -> Said {
         "unsuspend" => installation.suspended = false,
         _ => {}
     }
-    Said::Installed { installation, added, removed: Vec::new() }
+    Intent::Installed { installation, added, removed: Vec::new() }
 }
 
-fn repositories(payload: webhook::InstallationRepositories) -> Said {
-    Said::Installed {
+fn repositories(payload: webhook::InstallationRepositories) -> Intent {
+    Intent::Installed {
         installation: details(payload.installation),
         added: names(payload.repositories_added),
         removed: names(payload.repositories_removed),

@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 
 use super::Answer;
 use super::known::Known;
-use super::reading::{Arrival, Asked, Said, Spoken};
+use super::reading::{Action, Delivery, Intent, Mention};
 use crate::tasks::decision::{Facts, decide, may_ask, may_wait};
 use crate::tasks::{Context, Error, apply, enqueue, record_status};
 use db::Connection;
-use db::deliveries::Delivery;
+
 use domain::comment::Refusal;
 use domain::job::{Control, Job, Reply};
 use domain::task::{Effect, Event, Task, TaskId};
@@ -21,23 +21,23 @@ const INVITED_BEFORE: &str = "invited_before";
 ///
 /// # Errors
 /// [`Error::Db`].
-pub(super) async fn batch(context: &Context, arrivals: &[Arrival]) -> Result<Vec<Answer>, Error> {
+pub(super) async fn batch(context: &Context, deliveries: &[Delivery]) -> Result<Vec<Answer>, Error> {
     let now = context.now();
     let mut write = context.db.begin().await?;
-    let known = Known::read(&mut write, arrivals).await?;
+    let known = Known::read(&mut write, deliveries).await?;
     let mut batch = Batch {
         context,
         now,
         known,
-        rows: Vec::with_capacity(arrivals.len()),
+        rows: Vec::with_capacity(deliveries.len()),
         made: Vec::new(),
-        owed: Vec::new(),
+        pending: Vec::new(),
         stopped: Vec::new(),
         log: Vec::new(),
     };
-    let mut answers = Vec::with_capacity(arrivals.len());
-    for arrival in arrivals {
-        answers.push(batch.take(&mut write, arrival).await?);
+    let mut answers = Vec::with_capacity(deliveries.len());
+    for delivery in deliveries {
+        answers.push(batch.take(&mut write, delivery).await?);
     }
     batch.write_decided(&mut write).await?;
     db::deliveries::insert(&mut write, &batch.rows, now).await?;
@@ -46,7 +46,7 @@ pub(super) async fn batch(context: &Context, arrivals: &[Arrival]) -> Result<Vec
         line.write();
     }
     for task in &batch.stopped {
-        context.bell.ring_for(task);
+        context.notifier.notify_task(task);
     }
     Ok(answers)
 }
@@ -56,11 +56,11 @@ struct Batch<'a> {
     now: DateTime<Utc>,
     known: Known,
     /// What is remembered at the end, all at once.
-    rows: Vec<Delivery>,
+    rows: Vec<db::deliveries::Delivery>,
     /// Tasks that are not yet written.
     made: Vec<Task>,
     /// Other effects that are not yet written.
-    owed: Vec<Job>,
+    pending: Vec<Job>,
     /// Tasks whose followers are to be told, once it is true.
     stopped: Vec<TaskId>,
     /// What is to be logged, once it is true.
@@ -98,28 +98,28 @@ enum Verdict {
 }
 
 impl Batch<'_> {
-    async fn take(&mut self, write: &mut Connection, arrival: &Arrival) -> Result<Answer, Error> {
-        if let Some(task) = self.known.find_earlier(arrival) {
+    async fn take(&mut self, write: &mut Connection, delivery: &Delivery) -> Result<Answer, Error> {
+        if let Some(task) = self.known.find_earlier(delivery) {
             let task = task.clone();
-            self.remember(arrival, "duplicate", None, None, task.clone());
+            self.remember(delivery, "duplicate", None, None, task.clone());
             return Ok(Answer::Duplicate { task });
         }
-        match &arrival.said {
-            Said::Nothing(reason) => {
-                self.remember(arrival, "ignored", Some(reason), None, None);
+        match &delivery.intent {
+            Intent::Nothing(reason) => {
+                self.remember(delivery, "ignored", Some(reason), None, None);
                 Ok(Answer::Ignored { reason })
             }
-            Said::Mention(spoken) => self.take_mention(write, arrival, spoken).await,
-            Said::Closed { repo_id, issue, login } => {
+            Intent::Mention(mention) => self.take_mention(write, delivery, mention).await,
+            Intent::Closed { repo_id, issue, login } => {
                 let task = self.stop_all(write, *repo_id, *issue, login).await?;
                 let Some(task) = task else {
-                    self.remember(arrival, "ignored", Some("no_active_task"), None, None);
+                    self.remember(delivery, "ignored", Some("no_active_task"), None, None);
                     return Ok(Answer::Ignored { reason: "no_active_task" });
                 };
-                self.remember(arrival, "accepted", None, None, Some(task.clone()));
+                self.remember(delivery, "accepted", None, None, Some(task.clone()));
                 Ok(Answer::Accepted { task: Some(task) })
             }
-            Said::Installed { installation, added, removed } => {
+            Intent::Installed { installation, added, removed } => {
                 db::installations::upsert(write, installation, self.now).await?;
                 db::installations::add_repositories(write, installation.id, added).await?;
                 db::installations::remove_repositories(write, installation.id, removed).await?;
@@ -127,13 +127,13 @@ impl Batch<'_> {
                     true => self.known.suspended.insert(installation.id),
                     false => self.known.suspended.remove(&installation.id),
                 };
-                self.remember(arrival, "accepted", None, None, None);
+                self.remember(delivery, "accepted", None, None, None);
                 Ok(Answer::Accepted { task: None })
             }
-            Said::Uninstalled { installation } => {
+            Intent::Uninstalled { installation } => {
                 db::installations::delete(write, *installation).await?;
                 self.known.suspended.remove(installation);
-                self.remember(arrival, "accepted", None, None, None);
+                self.remember(delivery, "accepted", None, None, None);
                 Ok(Answer::Accepted { task: None })
             }
         }
@@ -142,10 +142,10 @@ impl Batch<'_> {
     async fn take_mention(
         &mut self,
         write: &mut Connection,
-        arrival: &Arrival,
-        spoken: &Spoken,
+        delivery: &Delivery,
+        mention: &Mention,
     ) -> Result<Answer, Error> {
-        let verdict = self.judge(write, spoken).await?;
+        let verdict = self.judge(write, mention).await?;
         let (outcome, reason, task) = match &verdict {
             Verdict::Task(task) => ("accepted", None, Some(task.id.to_string())),
             Verdict::Control(_) => ("accepted", None, None),
@@ -154,9 +154,9 @@ impl Batch<'_> {
             }
             Verdict::Refused { refusal, .. } => ("rejected", Some(refusal.reason()), None),
         };
-        let key = Some(spoken.comment_key.clone());
-        self.remember(arrival, outcome, reason, key, task.clone());
-        let delivery = arrival.guid.clone();
+        let key = Some(mention.comment_key.clone());
+        self.remember(delivery, outcome, reason, key, task.clone());
+        let delivery = delivery.guid.clone();
         match verdict {
             Verdict::Task(made) => {
                 self.log.push(Line::Accepted {
@@ -170,7 +170,7 @@ impl Batch<'_> {
                 Ok(Answer::Accepted { task })
             }
             Verdict::Control(word) => {
-                self.owed.push(Job::Control { by: spoken.mention(self.now), word });
+                self.pending.push(Job::Control { by: mention.mention(self.now), word });
                 Ok(Answer::Accepted { task })
             }
             Verdict::Refused { refusal, tell } => {
@@ -178,7 +178,7 @@ impl Batch<'_> {
                 self.log.push(Line::Refused { delivery, reason });
                 if tell {
                     let reply = Reply::Refusal(refusal);
-                    self.owed.push(Job::Answer { to: spoken.mention(self.now), reply });
+                    self.pending.push(Job::Answer { to: mention.mention(self.now), reply });
                 }
                 Ok(Answer::Rejected { reason })
             }
@@ -190,24 +190,24 @@ impl Batch<'_> {
         if !self.made.is_empty() {
             db::tasks::insert(write, &self.made).await?;
             record_status(write, &self.made, self.now).await?;
-            self.owed.extend(self.made.drain(..).map(|task| Job::of(&task, Effect::Reflect)));
+            self.pending.extend(self.made.drain(..).map(|task| Job::of(&task, Effect::SyncIssue)));
         }
-        if !self.owed.is_empty() {
-            enqueue(write, &self.owed, self.now).await?;
-            self.owed.clear();
+        if !self.pending.is_empty() {
+            enqueue(write, &self.pending, self.now).await?;
+            self.pending.clear();
         }
         Ok(())
     }
 
     /// Decides about a mention.
-    async fn judge(&self, write: &mut Connection, spoken: &Spoken) -> Result<Verdict, Error> {
+    async fn judge(&self, write: &mut Connection, mention: &Mention) -> Result<Verdict, Error> {
         let refused = |refusal| Ok(Verdict::Refused { refusal, tell: true });
-        let installation = spoken.request.repository.installation_id;
+        let installation = mention.request.repository.installation_id;
         if installation == 0 || self.known.suspended.contains(&installation) {
             return Ok(Verdict::Refused { refusal: Refusal::MissingInstallation, tell: false });
         }
-        let sender = spoken.request.requester.id;
-        if let Err(refusal) = may_ask(&self.context.policy, &spoken.request.requester.login) {
+        let sender = mention.request.requester.id;
+        if let Err(refusal) = may_ask(&self.context.policy, &mention.request.requester.login) {
             return refused(refusal);
         }
         let (person, settings) = &self.known.people[&sender];
@@ -218,27 +218,27 @@ impl Batch<'_> {
             person,
             settings,
         };
-        let asked = match &spoken.asked {
+        let asked = match &mention.action {
             // Anyone who may push may say these; whether they may is asked of GitHub before it is done.
-            Ok(Asked::Control(word)) => return Ok(Verdict::Control(*word)),
+            Ok(Action::Control(word)) => return Ok(Verdict::Control(*word)),
             asked => asked,
         };
         if !person.signed_in {
-            let repo_id = spoken.request.repository.id;
+            let repo_id = mention.request.repository.id;
             let invited = self.invited_in_batch(sender, repo_id)
                 || db::deliveries::was_invited(write, sender, repo_id, self.now).await?;
             let refusal = Refusal::MissingUserOauth {
-                login: spoken.request.requester.login.clone(),
+                login: mention.request.requester.login.clone(),
                 sign_in_url: self.context.policy.link("api/auth/github"),
             };
             return Ok(Verdict::Refused { refusal, tell: !invited });
         }
         let run = match asked {
-            Ok(Asked::Task(run)) => run,
-            Ok(Asked::Control(word)) => return Ok(Verdict::Control(*word)),
+            Ok(Action::Task(run)) => run,
+            Ok(Action::Control(word)) => return Ok(Verdict::Control(*word)),
             Err(invalid) => return refused(Refusal::InvalidCommand { message: invalid.message.clone() }),
         };
-        let task = match decide(&facts, &spoken.request, run, self.now) {
+        let task = match decide(&facts, &mention.request, run, self.now) {
             Ok(task) => task,
             Err(refusal) => return refused(refusal),
         };
@@ -286,30 +286,30 @@ impl Batch<'_> {
 
     fn remember(
         &mut self,
-        arrival: &Arrival,
+        delivery: &Delivery,
         outcome: &'static str,
         reason: Option<&'static str>,
         comment_key: Option<String>,
         task_id: Option<String>,
     ) {
-        let spoken = match &arrival.said {
-            Said::Mention(spoken) => Some(spoken),
+        let mention = match &delivery.intent {
+            Intent::Mention(mention) => Some(mention),
             _ => None,
         };
         if let Some(key) = &comment_key {
             self.known.comments.insert(key.clone(), task_id.clone());
         }
-        self.known.deliveries.insert(arrival.guid.clone(), task_id.clone());
-        self.rows.push(Delivery {
-            guid: arrival.guid.clone(),
-            event: arrival.event.clone(),
-            action: arrival.action.clone(),
+        self.known.deliveries.insert(delivery.guid.clone(), task_id.clone());
+        self.rows.push(db::deliveries::Delivery {
+            guid: delivery.guid.clone(),
+            event: delivery.event.clone(),
+            action: delivery.action.clone(),
             outcome,
             reason,
             comment_key,
             task_id,
-            sender_id: spoken.map(|spoken| spoken.request.requester.id),
-            repo_id: spoken.map(|spoken| spoken.request.repository.id),
+            sender_id: mention.map(|mention| mention.request.requester.id),
+            repo_id: mention.map(|mention| mention.request.repository.id),
         });
     }
 }

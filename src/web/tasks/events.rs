@@ -23,7 +23,7 @@ use crate::web::{Error, Service};
 use domain::task::TaskId;
 
 /// How many events are read at once.
-const AT_ONCE: i64 = 200;
+const BATCH_SIZE: i64 = 200;
 /// The safety net under the bell.
 const POLL: Duration = Duration::from_secs(5);
 
@@ -32,7 +32,7 @@ struct Following {
     task: TaskId,
     last: i64,
     ready: VecDeque<db::events::Event>,
-    bell: broadcast::Receiver<TaskId>,
+    notifier: broadcast::Receiver<TaskId>,
     stop: tokio_util::sync::CancellationToken,
 }
 
@@ -50,13 +50,13 @@ pub(in crate::web) async fn stream(
         Some(text) => text.parse().map_err(|_| Error::bad_request("Last-Event-ID must be a number"))?,
     };
     // Followed before the first look, so that nothing falls between the two.
-    let bell = service.context.bell.follow();
+    let notifier = service.context.notifier.follow();
     let mut following = Following {
         context: service.context,
         task: task.id,
         last,
         ready: VecDeque::new(),
-        bell,
+        notifier,
         stop: site.stop,
     };
     let ended = following.look().await?;
@@ -98,7 +98,7 @@ impl Following {
         let mut connection = self.context.db.read().await?;
         let task = db::tasks::find(&mut connection, &self.task).await?;
         let ended = task.is_none_or(|task| task.status.is_terminal());
-        self.ready = db::events::list_after(&mut connection, &self.task, self.last, AT_ONCE).await?.into();
+        self.ready = db::events::list_after(&mut connection, &self.task, self.last, BATCH_SIZE).await?.into();
         Ok(ended)
     }
 
@@ -108,7 +108,7 @@ impl Following {
             tokio::select! {
                 () = self.stop.cancelled() => return None,
                 () = tokio::time::sleep(POLL) => return Some(()),
-                rung = self.bell.recv() => match rung {
+                woken = self.notifier.recv() => match woken {
                     Ok(task) if task != self.task => {}
                     Ok(_) | Err(RecvError::Lagged(_)) => return Some(()),
                     Err(RecvError::Closed) => return None,

@@ -15,7 +15,7 @@ use domain::agent::Agent;
 use domain::task::Status;
 
 /// How many tasks a page has when nothing is said.
-const USUAL: u32 = 50;
+const DEFAULT_LIMIT: u32 = 50;
 /// How many it has at most.
 const MOST: u32 = 100;
 
@@ -60,7 +60,7 @@ async fn page(
     ended: bool,
 ) -> Result<Page, Error> {
     let Query(parameters) = parameters.map_err(|error| Error::bad_request(error.body_text()))?;
-    let limit = parameters.limit.unwrap_or(USUAL);
+    let limit = parameters.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MOST).contains(&limit) {
         return Err(Error::bad_request(format!("limit must be from 1 to {MOST}")));
     }

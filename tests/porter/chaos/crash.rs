@@ -6,7 +6,7 @@ use standin::{Effect, Fault, World};
 
 use super::machines::Conduct;
 use super::stage::Stage;
-use super::verdict::Asked;
+use super::verdict::Request;
 use super::{LIMIT, porter::eventually};
 use crate::fake_fly::{Call, Fault as FlyFault};
 
@@ -14,20 +14,20 @@ use crate::fake_fly::{Call, Fault as FlyFault};
 /// effect once `done` says so.
 async fn killed_after(
     method: Method,
-    path: impl Fn(&Asked) -> String,
+    path: impl Fn(&Request) -> String,
     passed: u32,
-    done: impl Fn(&World, &Asked) -> bool,
+    done: impl Fn(&World, &Request) -> bool,
 ) {
     let (stage, asked) = Stage::small(Conduct::Reports).await;
     let path = path(&asked);
     stage.github.inject(Fault::after(method.clone(), path.as_str(), Effect::Hang).skipping(passed));
     let mut porter = stage.porter.start_ready().await;
     stage.speak(&asked).await;
-    let frozen = |world: &World| {
-        let hangs = world.requests().iter().any(|request| {
+    let frozen = |kit: &World| {
+        let hangs = kit.requests().iter().any(|request| {
             request.method == method.as_str() && request.path.starts_with(&path) && request.status.is_none()
         });
-        hangs && done(world, &asked)
+        hangs && done(kit, &asked)
     };
     stage.github.wait_until(frozen, LIMIT).await.expect("Porter waits for the answer");
     porter.kill();
@@ -37,26 +37,26 @@ async fn killed_after(
     stage.close(porter, &[asked]).await;
 }
 
-fn issue(asked: &Asked, what: &str) -> String {
+fn issue(asked: &Request, what: &str) -> String {
     format!("/repos/{}/issues/{}/{what}", asked.repository, asked.issue)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_status_comment_that_was_written_before_a_crash_stays_the_only_one() {
-    let done = |world: &World, asked: &Asked| world.comments(&asked.repository, asked.issue).len() == 2;
+    let done = |kit: &World, asked: &Request| kit.comments(&asked.repository, asked.issue).len() == 2;
     killed_after(Method::POST, |asked| issue(asked, "comments"), 0, done).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pull_request_that_was_opened_before_a_crash_stays_the_only_one() {
-    let done = |world: &World, asked: &Asked| !world.pull_requests(&asked.repository).is_empty();
+    let done = |kit: &World, asked: &Request| !kit.pull_requests(&asked.repository).is_empty();
     killed_after(Method::POST, |asked| format!("/repos/{}/pulls", asked.repository), 0, done).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn labels_that_were_put_on_before_a_crash_end_as_they_must() {
-    let done = |world: &World, asked: &Asked| {
-        world.labels(&asked.repository, asked.issue).iter().any(|label| label.starts_with("porter:"))
+    let done = |kit: &World, asked: &Request| {
+        kit.labels(&asked.repository, asked.issue).iter().any(|label| label.starts_with("porter:"))
     };
     killed_after(Method::POST, |asked| issue(asked, "labels"), 0, done).await;
     killed_after(Method::POST, |asked| issue(asked, "labels"), 1, done).await;
@@ -64,8 +64,8 @@ async fn labels_that_were_put_on_before_a_crash_end_as_they_must() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_review_that_was_asked_for_before_a_crash_does_not_hold_the_task() {
-    let done = |world: &World, asked: &Asked| {
-        world.pull_requests(&asked.repository).iter().any(|pull| !pull.reviewers.is_empty())
+    let done = |kit: &World, asked: &Request| {
+        kit.pull_requests(&asked.repository).iter().any(|pull| !pull.reviewers.is_empty())
     };
     killed_after(Method::POST, |asked| format!("/repos/{}/pulls/", asked.repository), 0, done).await;
 }
@@ -91,9 +91,8 @@ async fn a_machine_that_was_made_before_a_crash_is_the_only_one() {
     eventually("a machine is made", LIMIT, async || !stage.fly.living().is_empty()).await;
     porter.kill();
     let porter = stage.porter.start_ready().await;
-    let adopted = |world: &World| {
-        world
-            .comments(&asked.repository, asked.issue)
+    let adopted = |kit: &World| {
+        kit.comments(&asked.repository, asked.issue)
             .iter()
             .any(|comment| comment.body.contains("is working on this"))
     };

@@ -5,6 +5,7 @@
 //! [`storm`] is the whole at once, from a seed; [`crash`] freezes Porter at one chosen line and kills it there;
 //! [`outage`] is time that passes while Porter is away; [`disk`] is a disk that takes nothing more.
 
+mod chaos_run;
 mod crash;
 mod disk;
 mod machines;
@@ -12,7 +13,6 @@ mod outage;
 mod porter;
 mod random;
 mod stage;
-mod storm;
 mod verdict;
 
 /// How long one thing may take to come about.

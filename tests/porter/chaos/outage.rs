@@ -49,7 +49,7 @@ async fn a_worker_that_could_not_be_heard_while_porter_was_away_is_waited_for() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_launch_that_waited_while_porter_was_away_is_tried_again_and_not_given_up_at_the_first_stumble() {
     let (stage, asked) = Stage::small(Conduct::Reports).await;
-    stage.fly.storm(1, 100, &[crate::fake_fly::Fault::Status(500)]);
+    stage.fly.chaos_run(1, 100, &[crate::fake_fly::Fault::Status(500)]);
     let mut porter = stage.porter.start_ready().await;
     stage.speak(&asked).await;
     let tried = async || !stage.fly.requests().is_empty();
@@ -60,7 +60,7 @@ async fn a_launch_that_waited_while_porter_was_away_is_tried_again_and_not_given
     let porter = stage.porter.start_ready().await;
     let tried = async || stage.fly.requests().len() > before + 3;
     super::porter::eventually("the launch is tried again", super::LIMIT, tried).await;
-    stage.fly.storm(1, 0, &[crate::fake_fly::Fault::Cut]);
+    stage.fly.chaos_run(1, 0, &[crate::fake_fly::Fault::Cut]);
     stage.settle(&porter, std::slice::from_ref(&asked)).await;
     stage.close(porter, &[asked]).await;
 }

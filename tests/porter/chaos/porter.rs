@@ -84,10 +84,10 @@ impl Process {
     }
 
     /// How many jobs are owed; nothing while Porter does not say.
-    pub async fn owed(&self) -> Option<i64> {
+    pub async fn pending(&self) -> Option<i64> {
         let answer = reqwest::get(format!("{}/api/startup/check", self.url)).await.ok()?;
         let body: Value = answer.json().await.ok()?;
-        body["engine"]["jobs"]["owed"].as_i64()
+        body["engine"]["jobs"]["pending"].as_i64()
     }
 
     /// Resident memory in KiB.

@@ -16,9 +16,9 @@ use tempfile::TempDir;
 use super::LIMIT;
 use super::machines::{Conduct, Machines};
 use super::porter::{Binary, Process, eventually};
-use super::verdict::{self, Asked, has_ended};
+use super::verdict::{self, Request, has_ended};
 use crate::fake_fly::FakeFly;
-use crate::world::plan::free_port;
+use crate::testkit::plan::free_port;
 
 /// How long everything may take to settle.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -54,7 +54,7 @@ pub struct Stage {
 
 impl Stage {
     /// One person, one repository, and one issue: its number.
-    pub async fn small(conduct: Conduct) -> (Self, Asked) {
+    pub async fn small(conduct: Conduct) -> (Self, Request) {
         let stage = Self::set(0, Size { people: 1, organizations: 1, repositories: 1 }).await;
         stage.machines.all(conduct);
         let asked = stage.ask_about("Greet everybody", conduct).await;
@@ -62,47 +62,50 @@ impl Stage {
     }
 
     /// Another issue, by the first person in the first repository.
-    pub async fn ask_about(&self, title: &str, conduct: Conduct) -> Asked {
+    pub async fn ask_about(&self, title: &str, conduct: Conduct) -> Request {
         let repository = self.repositories[0].clone();
         let issue = self.issue(&repository, &self.people[0], title).await;
-        Asked { repository, issue, conduct }
+        Request { repository, issue, conduct }
     }
 
     /// The first person asks for the mock agent.
-    pub async fn speak(&self, asked: &Asked) -> Delivery {
+    pub async fn speak(&self, asked: &Request) -> Delivery {
         let said =
             self.github.comment(&asked.repository, asked.issue, &self.people[0], "@porter mock please");
         said.await.expect("a comment")
     }
 
     /// Waits until every issue shows an end, nothing is owed and no machine is there.
-    pub async fn settle(&self, porter: &Process, asked: &[Asked]) {
+    pub async fn settle(&self, porter: &Process, asked: &[Request]) {
         let began = Instant::now();
         let mut told = Instant::now();
         loop {
             // The stand-in counts calls as GitHub does; trouble is to come from faults alone.
             self.github.set_rate_limit(5000, TimeDelta::hours(1));
-            let open: Vec<&Asked> =
-                self.github.read(|world| asked.iter().filter(|asked| !has_ended(world, asked)).collect());
-            let (owed, living) = (porter.owed().await, self.fly.living().len());
-            if open.is_empty() && owed == Some(0) && living == 0 {
+            let open: Vec<&Request> =
+                self.github.read(|kit| asked.iter().filter(|asked| !has_ended(kit, asked)).collect());
+            let (pending, living) = (porter.pending().await, self.fly.living().len());
+            if open.is_empty() && pending == Some(0) && living == 0 {
                 return;
             }
             if told.elapsed() > Duration::from_secs(10) {
                 told = Instant::now();
                 let waited = began.elapsed();
-                eprintln!("{waited:5.1?}: {} have not ended, {owed:?} jobs, {living} machines", open.len());
+                eprintln!(
+                    "{waited:5.1?}: {} have not ended, {pending:?} jobs, {living} machines",
+                    open.len()
+                );
             }
             assert!(
                 began.elapsed() < PATIENCE,
-                "not settled: {owed:?} jobs are owed, {living} machines are there; not ended: {open:?}"
+                "not settled: {pending:?} jobs are owed, {living} machines are there; not ended: {open:?}"
             );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
     /// Lets Porter end, and holds the world against what must be true.
-    pub async fn close(&self, mut porter: Process, asked: &[Asked]) {
+    pub async fn close(&self, mut porter: Process, asked: &[Request]) {
         self.github.clear_faults();
         let mut complaints = verdict::complaints(self, asked).await;
         let (_, clean) = porter.end().await;

@@ -11,7 +11,7 @@ use super::stage::Stage;
 
 /// An issue on which somebody asked, and how its worker behaves.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct Request {
     pub repository: String,
     pub issue: u64,
     pub conduct: Conduct,
@@ -21,12 +21,12 @@ const TERMINAL: [&str; 3] = ["porter:success", "porter:failed", "porter:timed_ou
 const PORTER: &str = "porter[bot]";
 
 /// Whether the issue carries the label of an end.
-pub fn has_ended(world: &World, asked: &Asked) -> bool {
-    world.labels(&asked.repository, asked.issue).iter().any(|label| TERMINAL.contains(&label.as_str()))
+pub fn has_ended(kit: &World, asked: &Request) -> bool {
+    kit.labels(&asked.repository, asked.issue).iter().any(|label| TERMINAL.contains(&label.as_str()))
 }
 
 /// Everything that is not as it must be; a line each.
-pub async fn complaints(stage: &Stage, asked: &[Asked]) -> Vec<String> {
+pub async fn complaints(stage: &Stage, asked: &[Request]) -> Vec<String> {
     let mut complaints = Vec::new();
     let mut wanted_pulls: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for asked in asked {

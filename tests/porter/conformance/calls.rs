@@ -7,27 +7,27 @@ use porter::tasks::redelivery;
 use serde_json::{Value, json};
 
 use super::description;
-use crate::world::{ADA, CAROL, EVE, Plan, REPO, World, people};
+use crate::testkit::{ADA, CAROL, EVE, Plan, REPO, Testkit, people};
 
 /// What Porter asked GitHub over its REST API, pages and git apart.
-fn calls(world: &World) -> Vec<standin::Request> {
-    let mut calls = world.github.requests();
+fn calls(kit: &Testkit) -> Vec<standin::Request> {
+    let mut calls = kit.github.requests();
     calls.retain(|call| !call.path.contains(".git/"));
     calls
 }
 
 /// Looks at each of Porter's comments: what they say is not this test's business.
-async fn read_all(world: &World) {
+async fn read_all(kit: &Testkit) {
     for number in 1..=40 {
-        for comment in world.github.comments(REPO, number) {
+        for comment in kit.github.comments(REPO, number) {
             let marker = comment.body.lines().last().and_then(|line| line.strip_prefix("<!-- porter:"));
             let Some(marker) = marker.and_then(|line| line.strip_suffix(" -->")) else { continue };
             let marker: Value = serde_json::from_str(marker).expect("JSON in the marker");
             if let Some(id) = marker["taskId"].as_str().and_then(TaskId::parse) {
-                world.status_comment(number, &id);
+                kit.status_comment(number, &id);
             }
             if let Some(about) = marker["comment"].as_u64() {
-                world.answer_to(number, about).await;
+                kit.answer_to(number, about).await;
             }
         }
     }
@@ -35,55 +35,55 @@ async fn read_all(world: &World) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_request_is_one_that_github_describes() {
-    let world = Plan::real().start().await;
-    let issue = world.issue().await;
-    let done = world.ask(issue, ADA, "@porter mock --priority=high Make ./test.sh pass.").await;
-    assert_eq!(world.ended(&done).await.status, Status::Success);
+    let kit = Plan::real().start().await;
+    let issue = kit.issue().await;
+    let done = kit.ask(issue, ADA, "@porter mock --priority=high Make ./test.sh pass.").await;
+    assert_eq!(kit.ended(&done).await.status, Status::Success);
 
     // Without changes, then again: a second attempt that brings some.
-    let other = world.issue().await;
-    let barren = world.ask(other, ADA, "@porter mock\nmock: nothing").await;
-    assert_eq!(world.ended(&barren).await.status, Status::Failed);
+    let other = kit.issue().await;
+    let barren = kit.ask(other, ADA, "@porter mock\nmock: nothing").await;
+    assert_eq!(kit.ended(&barren).await.status, Status::Failed);
     for word in ["@porter retry", "@porter status", "@porter help", "@porter stop"] {
-        let delivery = world.say(other, ADA, word).await;
-        world.drained().await;
-        world.answer_to(other, people::comment_of(&delivery)).await;
+        let delivery = kit.say(other, ADA, word).await;
+        kit.drained().await;
+        kit.answer_to(other, people::comment_of(&delivery)).await;
     }
 
     // On a pull request, from its branch; and from a branch by name, there or not.
-    let pull = world.pulls()[0].number;
-    let follow_up = world.ask(pull, ADA, "@porter mock\nmock: write more.txt more").await;
-    assert_eq!(world.ended(&follow_up).await.status, Status::Success);
-    let third = world.issue().await;
+    let pull = kit.pulls()[0].number;
+    let follow_up = kit.ask(pull, ADA, "@porter mock\nmock: write more.txt more").await;
+    assert_eq!(kit.ended(&follow_up).await.status, Status::Success);
+    let third = kit.issue().await;
     let based = format!("@porter mock --base={}\nmock: write again.txt again", done.branch());
-    assert_eq!(world.ended(&world.ask(third, ADA, &based).await).await.status, Status::Success);
-    let nowhere = world.ask(third, ADA, "@porter mock --base=nowhere do it").await;
-    assert_eq!(world.ended(&nowhere).await.status, Status::Failed);
+    assert_eq!(kit.ended(&kit.ask(third, ADA, &based).await).await.status, Status::Success);
+    let nowhere = kit.ask(third, ADA, "@porter mock --base=nowhere do it").await;
+    assert_eq!(kit.ended(&nowhere).await.status, Status::Failed);
 
     // Stopped while it works, and by the issue's end.
     for ending in ["stop", "close"] {
-        let issue = world.issue().await;
-        let id = world.ask(issue, ADA, "@porter mock\nmock: sleep 30").await;
-        world.working(&id).await;
+        let issue = kit.issue().await;
+        let id = kit.ask(issue, ADA, "@porter mock\nmock: sleep 30").await;
+        kit.working(&id).await;
         match ending {
-            "stop" => drop(world.say(issue, ADA, "@porter stop").await),
-            _ => drop(world.github.close_issue(REPO, issue, ADA.login).await.unwrap()),
+            "stop" => drop(kit.say(issue, ADA, "@porter stop").await),
+            _ => drop(kit.github.close_issue(REPO, issue, ADA.login).await.unwrap()),
         }
-        assert_eq!(world.ended(&id).await.status, Status::Failed, "after {ending}");
+        assert_eq!(kit.ended(&id).await.status, Status::Failed, "after {ending}");
     }
 
     // Refused, and asked for through the API, with an issue and without.
-    world.say(third, EVE, "@porter status").await;
-    world.say(third, CAROL, "@porter mock do it").await;
+    kit.say(third, EVE, "@porter status").await;
+    kit.say(third, CAROL, "@porter mock do it").await;
     let new = json!({"repoOwner": "acme", "repoName": "greeter", "agent": "mock", "prompt": "Do it\nnow"});
-    world.post(ADA, "/api/tasks", &new).await.expect(201);
-    world.drained().await;
+    kit.post(ADA, "/api/tasks", &new).await.expect(201);
+    kit.drained().await;
 
     // And what failed to arrive.
-    redelivery::sweep(world.porter(), None).await.expect("a sweep");
-    world.drained().await;
+    redelivery::sweep(kit.porter(), None).await.expect("a sweep");
+    kit.drained().await;
 
-    let calls = calls(&world);
+    let calls = calls(&kit);
     let wrong: Vec<String> = calls
         .iter()
         .map(|call| (call, description::problems(call)))
@@ -115,6 +115,6 @@ async fn every_request_is_one_that_github_describes() {
     ];
     let unproven: Vec<&str> = wanted.into_iter().filter(|wanted| !made.contains(wanted)).collect();
     assert!(unproven.is_empty(), "the run made no call of {unproven:?}, only {made:#?}");
-    read_all(&world).await;
-    world.close().await;
+    read_all(&kit).await;
+    kit.close().await;
 }

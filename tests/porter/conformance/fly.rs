@@ -5,12 +5,12 @@ use domain::task::Status;
 use serde_json::json;
 
 use crate::fake_fly::{Call, FakeFly, Fault};
-use crate::world::{ADA, Plan};
+use crate::testkit::{ADA, Plan};
 
 const TOKEN: &str = "fm2_a_token_of_acme";
 
 /// A world whose machines are at Fly, where nothing runs in them.
-async fn world(fly: &FakeFly) -> crate::world::World {
+async fn kit(fly: &FakeFly) -> crate::testkit::Testkit {
     fly.add_app("acme-porter", "acme", TOKEN);
     let plan = Plan::fly(fly).with("PORTER_SHARED_FLY_TOKEN", TOKEN);
     plan.with("PORTER_SHARED_FLY_APP", "acme-porter").start().await
@@ -19,48 +19,48 @@ async fn world(fly: &FakeFly) -> crate::world::World {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_request_is_one_that_fly_describes() {
     let fly = FakeFly::start().await;
-    let world = world(&fly).await;
+    let kit = kit(&fly).await;
     for ending in ["success", "failure", "stop", "silence"] {
-        let issue = world.issue().await;
-        let id = world.ask(issue, ADA, "@porter mock go").await;
-        let task = world.working(&id).await;
+        let issue = kit.issue().await;
+        let id = kit.ask(issue, ADA, "@porter mock go").await;
+        let task = kit.working(&id).await;
         match ending {
-            "success" => drop(world.succeed(&id).await),
-            "failure" => drop(world.report_failure(&task).await),
-            "stop" => drop(world.post(ADA, &format!("/api/tasks/{id}/stop"), &json!(null)).await.expect(202)),
+            "success" => drop(kit.succeed(&id).await),
+            "failure" => drop(kit.report_failure(&task).await),
+            "stop" => drop(kit.post(ADA, &format!("/api/tasks/{id}/stop"), &json!(null)).await.expect(202)),
             _ => {
-                world.clock.advance(TimeDelta::minutes(20));
-                porter::tasks::watch::look(world.porter()).await.expect("a look");
+                kit.clock.advance(TimeDelta::minutes(20));
+                porter::tasks::watch::look(kit.porter()).await.expect("a look");
             }
         }
-        let task = world.ended(&id).await;
+        let task = kit.ended(&id).await;
         assert_eq!(task.status == Status::Success, ending == "success", "{ending}: {task:#?}");
-        porter::tasks::watch::reap(world.porter()).await.expect("a reap");
-        world.status_comment(issue, &id);
+        porter::tasks::watch::reap(kit.porter()).await.expect("a reap");
+        kit.status_comment(issue, &id);
     }
     assert_eq!(fly.violations(), Vec::<String>::new());
     assert!(fly.living().is_empty(), "{} machines live on", fly.living().len());
-    world.close().await;
+    kit.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fly_token_that_was_taken_away_does_not_keep_githubs_from_being_taken_back() {
     let fly = FakeFly::start().await;
-    let world = world(&fly).await;
-    let issue = world.issue().await;
-    let id = world.ask(issue, ADA, "@porter mock go").await;
-    world.working(&id).await;
+    let kit = kit(&fly).await;
+    let issue = kit.issue().await;
+    let id = kit.ask(issue, ADA, "@porter mock go").await;
+    kit.working(&id).await;
     fly.next(1, Call::List, Fault::Status(401));
-    world.post(ADA, &format!("/api/tasks/{id}/stop"), &json!(null)).await.expect(202);
-    assert_eq!(world.ended(&id).await.status, Status::Failed);
+    kit.post(ADA, &format!("/api/tasks/{id}/stop"), &json!(null)).await.expect(202);
+    assert_eq!(kit.ended(&id).await.status, Status::Failed);
     assert_eq!(fly.living().len(), 1, "nobody could end the machine");
-    let live: Vec<_> = world.github.issued_tokens().into_iter().filter(|token| token.is_live).collect();
+    let live: Vec<_> = kit.github.issued_tokens().into_iter().filter(|token| token.is_live).collect();
     assert!(
         live.iter().all(|token| token.permissions.contains_key("issues")),
         "a worker's token lives: {live:?}"
     );
-    world.status_comment(issue, &id);
-    porter::tasks::watch::reap(world.porter()).await.expect("a look, once the token is good again");
+    kit.status_comment(issue, &id);
+    porter::tasks::watch::reap(kit.porter()).await.expect("a look, once the token is good again");
     assert_eq!(fly.living().len(), 0);
-    world.close().await;
+    kit.close().await;
 }

@@ -3,4 +3,4 @@
 mod calls;
 mod description;
 mod fly;
-mod meagre;
+mod missing_features;

@@ -4,7 +4,7 @@
 use axum::http::{Method, StatusCode};
 
 use super::Recorded;
-use super::world::Answer;
+use super::state::Answer;
 
 /// A kind of call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl Fault {
 #[derive(Default)]
 pub(super) struct Faults {
     ordered: Vec<(Call, Fault)>,
-    storm: Option<Storm>,
+    chaos_run: Option<Storm>,
 }
 
 struct Storm {
@@ -98,8 +98,8 @@ impl Faults {
         self.ordered.extend(std::iter::repeat_n((call, fault), times));
     }
 
-    pub(super) fn storm(&mut self, seed: u64, percent: u64, faults: &[Fault]) {
-        self.storm = Some(Storm { random: seed, percent, faults: faults.to_vec() });
+    pub(super) fn chaos_run(&mut self, seed: u64, percent: u64, faults: &[Fault]) {
+        self.chaos_run = Some(Storm { random: seed, percent, faults: faults.to_vec() });
     }
 
     /// What goes wrong with this request.
@@ -108,12 +108,13 @@ impl Faults {
         if let Some(place) = self.ordered.iter().position(|(ordered, _)| *ordered == call) {
             return Some(self.ordered.remove(place).1);
         }
-        let storm = self.storm.as_mut()?;
-        if storm.random() % 100 >= storm.percent {
+        let chaos_run = self.chaos_run.as_mut()?;
+        if chaos_run.random() % 100 >= chaos_run.percent {
             return None;
         }
-        let choice = usize::try_from(storm.random() % storm.faults.len() as u64).expect("a small number");
-        storm.faults.get(choice).cloned()
+        let choice =
+            usize::try_from(chaos_run.random() % chaos_run.faults.len() as u64).expect("a small number");
+        chaos_run.faults.get(choice).cloned()
     }
 }
 

@@ -12,7 +12,7 @@
 
 mod faults;
 mod schema;
-mod world;
+mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -27,8 +27,8 @@ use url::Url;
 
 use faults::Faults;
 pub use faults::{Call, Fault};
-use world::{Answer, World};
-pub use world::{Happening, Machine};
+use state::{Answer, Apps};
+pub use state::{Happening, Machine};
 
 /// One request, as it arrived.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ type Hook = Arc<dyn Fn(Happening) + Send + Sync>;
 
 #[derive(Default)]
 struct Shared {
-    world: World,
+    state: Apps,
     faults: Faults,
     requests: Vec<Recorded>,
     violations: Vec<String>,
@@ -91,12 +91,12 @@ impl FakeFly {
 
     /// Adds an app that `token` may manage. The token is good for the apps it was added with.
     pub fn add_app(&self, name: &str, org: &str, token: &str) {
-        self.lock().world.add_app(name, org, token);
+        self.lock().state.add_app(name, org, token);
     }
 
     /// A token that Fly knows but that may manage none of the apps.
     pub fn add_token(&self, org: &str, token: &str) {
-        self.lock().world.add_token(org, token);
+        self.lock().state.add_token(org, token);
     }
 
     /// The next `times` calls of this kind meet `fault`.
@@ -105,51 +105,51 @@ impl FakeFly {
     }
 
     /// From now on, `percent` of all calls meet one of `faults`; the same `seed` gives the same weather.
-    pub fn storm(&self, seed: u64, percent: u64, faults: &[Fault]) {
-        self.lock().faults.storm(seed, percent, faults);
+    pub fn chaos_run(&self, seed: u64, percent: u64, faults: &[Fault]) {
+        self.lock().faults.chaos_run(seed, percent, faults);
     }
 
     /// Machine names need not be unique any more (Fly does not document that they must).
     pub fn allow_equal_names(&self) {
-        self.lock().world.equal_names = true;
+        self.lock().state.equal_names = true;
     }
 
     /// A new machine is left out of the next `lists` lists.
     pub fn lag(&self, lists: usize) {
-        self.lock().world.lag = lists;
+        self.lock().state.lag = lists;
     }
 
     /// Destroyed machines are still shown, as `destroyed`.
     pub fn remember_destroyed(&self) {
-        self.lock().world.remember_destroyed = true;
+        self.lock().state.remember_destroyed = true;
     }
 
     /// Makes a machine without the API, as a person with `fly machine run` would.
     pub fn make_machine(&self, app: &str, name: &str) -> String {
-        self.lock().world.make(app, &json!({"name": name, "config": {"image": "busybox"}}))
+        self.lock().state.make(app, &json!({"name": name, "config": {"image": "busybox"}}))
     }
 
     /// Calls `hook` for everything that happens to a machine. With a hook, a machine that is stopped goes on
     /// until [`FakeFly::exited`]; without one, it ends at once.
     pub fn on(&self, hook: impl Fn(Happening) + Send + Sync + 'static) {
         let mut shared = self.lock();
-        shared.world.stops_at_once = false;
+        shared.state.stops_at_once = false;
         shared.hook = Some(Arc::new(hook));
     }
 
     /// The machine's program has ended: it is destroyed if it was made with `auto_destroy`, else stopped.
     pub fn exited(&self, id: &str) {
-        self.lock().world.exited(id);
+        self.lock().state.exited(id);
     }
 
     /// Puts a machine into this state.
     pub fn set_state(&self, id: &str, state: &str) {
-        self.lock().world.set_state(id, state);
+        self.lock().state.set_state(id, state);
     }
 
     /// The machines of all apps, oldest first, destroyed ones included.
     pub fn machines(&self) -> Vec<Machine> {
-        self.lock().world.machines.clone()
+        self.lock().state.machines.clone()
     }
 
     /// The machines that were not destroyed, oldest first.
@@ -212,9 +212,9 @@ async fn answer(State(shared): State<Arc<Mutex<Shared>>>, request: Request) -> R
         let answer = match &fault {
             Some(fault) if !fault.after_effect() => fault.answer(),
             _ if !problems.is_empty() => Some(Answer::error(StatusCode::BAD_REQUEST, &problems.join("; "))),
-            _ => Some(shared.world.handle(&recorded)),
+            _ => Some(shared.state.handle(&recorded)),
         };
-        let happenings = std::mem::take(&mut shared.world.happenings);
+        let happenings = std::mem::take(&mut shared.state.happenings);
         (answer, happenings, fault, shared.hook.clone())
     };
     if let Some(hook) = hook {

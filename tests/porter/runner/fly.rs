@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use domain::assignment::{Assignment, LONGEST_PROMPT_IN_ENV, PROMPT_FILE};
+use domain::assignment::{Assignment, MAX_PROMPT_ENV_BYTES, PROMPT_FILE};
 use fly::{Api, Timeouts};
 use futures_util::future::join_all;
 use porter::runner::fly::FlyRunner;
@@ -125,7 +125,7 @@ async fn without_a_region_fly_chooses_one() {
 #[tokio::test]
 async fn a_long_prompt_goes_as_a_file() {
     let place = AtFly::new().await;
-    let prompt = "é".repeat(LONGEST_PROMPT_IN_ENV);
+    let prompt = "é".repeat(MAX_PROMPT_ENV_BYTES);
     let spec = LaunchSpec::new(task("a"), &assignment(prompt.clone()), "image", 1, 256);
     place.launch(spec).await.expect("a machine");
     let machine = place.fly.machines().remove(0);
@@ -212,7 +212,7 @@ async fn one_machine_whatever_the_weather() {
     faults.extend([Fault::RateLimited(1), Fault::NoCapacity(503), Fault::NoCapacity(422)]);
     let place = AtFly::new().await;
     for seed in 0..60 {
-        place.fly.storm(seed, 60, &faults);
+        place.fly.chaos_run(seed, 60, &faults);
         let name = format!("storm-{seed}");
         for tries in 1.. {
             assert!(tries < 200, "storm {seed} never let a machine through");

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use super::{fresh, start};
-use crate::jobs::{Claimed, NewJob, claim, enqueue, finish, is_owed, list_due, put_back, release_all};
+use crate::jobs::{Claimed, NewJob, claim, enqueue, finish, is_pending, list_due, put_back, release_all};
 use crate::{Connection, Db};
 
 const LEASE: TimeDelta = TimeDelta::minutes(1);
@@ -59,9 +59,9 @@ async fn a_claim_that_ran_out_is_given_to_another_and_cannot_be_finished_any_mor
     let second = claimed(&mut writer, LEASE, &[]).await.remove(0);
     assert_eq!(second.tries, 2);
     finish(&mut writer, &slow, start()).await.unwrap();
-    assert!(is_owed(&mut writer, "a").await.unwrap(), "the slow one holds an old fence");
+    assert!(is_pending(&mut writer, "a").await.unwrap(), "the slow one holds an old fence");
     finish(&mut writer, &second, start()).await.unwrap();
-    assert!(!is_owed(&mut writer, "a").await.unwrap());
+    assert!(!is_pending(&mut writer, "a").await.unwrap());
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn a_job_asked_for_while_it_runs_runs_once_more() {
     let again = claimed(&mut writer, TimeDelta::zero(), &[]).await.remove(0);
     assert_eq!(again.tries, 1, "it begins anew");
     finish(&mut writer, &again, start()).await.unwrap();
-    assert!(!is_owed(&mut writer, "a").await.unwrap());
+    assert!(!is_pending(&mut writer, "a").await.unwrap());
 }
 
 #[tokio::test]

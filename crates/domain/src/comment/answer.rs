@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{AnswerContext, LONGEST_NAME, listed, marker};
+use super::{AnswerContext, MAX_NAME_CHARS, listed, marker};
 use crate::markdown::code;
 use crate::task::Status;
 
@@ -19,12 +19,12 @@ pub enum Answer {
     /// Where the issue's tasks stand, newest first; may be empty.
     Status {
         /// The tasks.
-        tasks: Vec<Standing>,
+        tasks: Vec<TaskSummary>,
     },
     /// The issue's active tasks were ended.
     Stopped {
         /// The tasks.
-        tasks: Vec<Standing>,
+        tasks: Vec<TaskSummary>,
     },
     /// There was nothing to end.
     NothingToStop,
@@ -52,7 +52,7 @@ pub enum Answer {
 /// Where one task stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Standing {
+pub struct TaskSummary {
     /// The agent's id.
     pub agent: String,
     /// Its status.
@@ -88,11 +88,11 @@ impl Answer {
                 "There is no task on this issue yet. `@porter help` shows how to start one.".to_owned()
             }
             Self::Status { tasks } => {
-                let lines: Vec<_> = tasks.iter().take(20).map(Standing::line).collect();
+                let lines: Vec<_> = tasks.iter().take(20).map(TaskSummary::line).collect();
                 lines.join("\n")
             }
             Self::Stopped { tasks } => {
-                let agents: Vec<_> = tasks.iter().take(20).map(Standing::link).collect();
+                let agents: Vec<_> = tasks.iter().take(20).map(TaskSummary::link).collect();
                 format!("Stopped: {}. `@porter retry` begins again.", listed(&agents))
             }
             Self::NothingToStop => {
@@ -121,9 +121,9 @@ impl Answer {
     }
 }
 
-impl Standing {
+impl TaskSummary {
     fn link(&self) -> String {
-        format!("[{}]({})", code(&self.agent, LONGEST_NAME), self.task_url)
+        format!("[{}]({})", code(&self.agent, MAX_NAME_CHARS), self.task_url)
     }
 
     fn line(&self) -> String {
@@ -140,7 +140,7 @@ impl Standing {
 }
 
 fn help(agents: &[String]) -> String {
-    let agents: Vec<_> = agents.iter().take(20).map(|agent| code(agent, LONGEST_NAME)).collect();
+    let agents: Vec<_> = agents.iter().take(20).map(|agent| code(agent, MAX_NAME_CHARS)).collect();
     let agents = if agents.is_empty() { "none".to_owned() } else { listed(&agents) };
     format!(
         "Ask me for work at the start of a line, and I come back with a pull request:\n\n\

@@ -5,12 +5,12 @@ use crate::task::{Priority, Status, Task};
 const TASK: &str = "porter:task";
 const AGENT: &str = "porter:agent:";
 /// The longest name GitHub takes for a label, in characters.
-const LONGEST: usize = 50;
+const MAX_LABEL_CHARS: usize = 50;
 
 /// The labels that an issue with this task should carry, and no others of ours.
 pub fn labels(task: &Task) -> Vec<String> {
     let mut agent = format!("{AGENT}{}", task.agent);
-    if let Some((cut, _)) = agent.char_indices().nth(LONGEST) {
+    if let Some((cut, _)) = agent.char_indices().nth(MAX_LABEL_CHARS) {
         agent.truncate(cut);
     }
     vec![TASK.to_owned(), status_label(task.status), agent, priority_label(task.priority)]

@@ -1,11 +1,11 @@
 //! The title and the body of the pull request.
 
-use super::{LONGEST_NAME, LONGEST_SUMMARY};
+use super::{MAX_NAME_CHARS, MAX_SUMMARY_CHARS};
 use crate::markdown::{code, line, mention, quote};
 use crate::task::Task;
 
 /// The longest title, in characters; GitHub takes 256.
-const LONGEST_TITLE: usize = 200;
+const MAX_TITLE_CHARS: usize = 200;
 
 /// What a pull request's body needs to know beside the task.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +20,7 @@ pub struct PullContext<'a> {
 
 /// The issue's title, on one line, cleaned and cut. Plain text: GitHub shows titles as they are.
 pub fn pull_title(task: &Task) -> String {
-    let title = line(&task.issue.title, LONGEST_TITLE - 1);
+    let title = line(&task.issue.title, MAX_TITLE_CHARS - 1);
     if title.is_empty() { format!("Work on #{}", task.issue.number) } else { title }
 }
 
@@ -29,7 +29,7 @@ pub fn pull_body(task: &Task, context: &PullContext<'_>) -> String {
     // GitHub closes no pull request by words, and an issue only once they reach the default branch.
     let verb = if task.issue.is_pull_request { "Refs" } else { "Closes" };
     let model =
-        task.model.as_ref().map(|model| format!(" with {}", code(model, LONGEST_NAME))).unwrap_or_default();
+        task.model.as_ref().map(|model| format!(" with {}", code(model, MAX_NAME_CHARS))).unwrap_or_default();
     let mut parts = vec![
         format!("{verb} #{}", task.issue.number),
         format!(
@@ -46,8 +46,8 @@ pub fn pull_body(task: &Task, context: &PullContext<'_>) -> String {
     }
     if let Some(summary) = task.summary.as_deref().filter(|summary| !summary.trim().is_empty()) {
         parts.push(format!("{} says:", context.agent_name));
-        parts.push(quote(summary, LONGEST_SUMMARY));
+        parts.push(quote(summary, MAX_SUMMARY_CHARS));
     }
-    parts.push(format!("[Task {}]({}), by Porter", code(task.id.as_str(), LONGEST_NAME), context.task_url));
+    parts.push(format!("[Task {}]({}), by Porter", code(task.id.as_str(), MAX_NAME_CHARS), context.task_url));
     parts.join("\n\n")
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{AnswerContext, LONGEST_NAME, listed, marker};
+use super::{AnswerContext, MAX_NAME_CHARS, listed, marker};
 use crate::markdown::{code, mention};
 use crate::task::Status;
 
@@ -107,7 +107,7 @@ impl Refusal {
                 };
                 format!(
                     "{} is switched off in your settings. [Switch it on]({settings_url}), then ask again.{instead}",
-                    code(agent, LONGEST_NAME)
+                    code(agent, MAX_NAME_CHARS)
                 )
             }
             Self::MissingCredentials { missing, settings_url } => format!(
@@ -125,7 +125,7 @@ impl Refusal {
             Self::TaskAlreadyActive { task_url, status, agent } => format!(
                 "{} already has a task on this issue: [it is {}]({task_url}). \
                  Wait for it to end, or comment `@porter stop` and ask again.",
-                code(agent, LONGEST_NAME),
+                code(agent, MAX_NAME_CHARS),
                 status.as_str()
             ),
         }
@@ -133,7 +133,7 @@ impl Refusal {
 }
 
 fn codes(names: &[String]) -> Vec<String> {
-    names.iter().take(20).map(|name| code(name, LONGEST_NAME)).collect()
+    names.iter().take(20).map(|name| code(name, MAX_NAME_CHARS)).collect()
 }
 
 /// The comment that says why not, with its marker.

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{LONGEST_ERROR, LONGEST_NAME, LONGEST_SUMMARY, duration, marker};
+use super::{MAX_ERROR_CHARS, MAX_NAME_CHARS, MAX_SUMMARY_CHARS, duration, marker};
 use crate::markdown::{block, code, quote};
 use crate::report::{FailureStage, Usage};
 use crate::task::{Phase, Priority, Status, Task};
@@ -39,7 +39,7 @@ pub fn status(task: &Task, context: &StatusContext<'_>) -> String {
         foot.push(format!("{} priority", task.priority.as_str()));
     }
     if let Some(model) = &task.model {
-        foot.push(format!("model {}", code(model, LONGEST_NAME)));
+        foot.push(format!("model {}", code(model, MAX_NAME_CHARS)));
     }
     if task.attempt > 1 {
         foot.push(format!("attempt {}", task.attempt));
@@ -89,7 +89,7 @@ fn running(task: &Task, context: &StatusContext<'_>) -> Vec<String> {
     }
     let mut parts = vec![head];
     if let (Some(Phase::Working), Some(activity)) = (task.phase, said(&task.activity)) {
-        parts.push(format!("Now: {}", code(activity, LONGEST_NAME)));
+        parts.push(format!("Now: {}", code(activity, MAX_NAME_CHARS)));
     }
     parts.push("To end it, comment `@porter stop`.".to_owned());
     parts
@@ -123,7 +123,7 @@ fn unsuccessful(task: &Task, context: &StatusContext<'_>) -> Vec<String> {
         format!("❌ **{name} did not finish:** {}.", failure(task.failure_stage))
     }];
     if let Some(message) = said(&task.error_message).filter(|_| !unchanged) {
-        parts.push(if stopped { quote(message, LONGEST_ERROR) } else { block(message, LONGEST_ERROR) });
+        parts.push(if stopped { quote(message, MAX_ERROR_CHARS) } else { block(message, MAX_ERROR_CHARS) });
     }
     if let Some(summary) = summary(task) {
         parts.push(format!("{name} said:\n\n{summary}"));
@@ -165,7 +165,7 @@ fn advice(task: &Task) -> &'static str {
 }
 
 fn summary(task: &Task) -> Option<String> {
-    said(&task.summary).map(|summary| quote(summary, LONGEST_SUMMARY))
+    said(&task.summary).map(|summary| quote(summary, MAX_SUMMARY_CHARS))
 }
 
 /// The text, unless there is nothing in it.
@@ -177,14 +177,14 @@ fn said(text: &Option<String>) -> Option<&str> {
 fn facts(task: &Task, context: &StatusContext<'_>) -> String {
     let mut lines = Vec::new();
     if let Some(branch) = &task.branch {
-        let name = code(branch, LONGEST_NAME);
+        let name = code(branch, MAX_NAME_CHARS);
         lines.push(match context.compare_url {
             Some(url) => format!("- Branch: {name} ([compare]({url}))"),
             None => format!("- Branch: {name}"),
         });
     }
     if let Some(commit) = &task.commit_sha {
-        lines.push(format!("- Commit: {}", code(commit.get(..10).unwrap_or(commit), LONGEST_NAME)));
+        lines.push(format!("- Commit: {}", code(commit.get(..10).unwrap_or(commit), MAX_NAME_CHARS)));
     }
     if let (Some(start), Some(end)) = (task.started_at, task.completed_at)
         && end > start

@@ -335,10 +335,14 @@ fn no_text_makes_a_comment_too_long() {
         };
         for status in Status::ALL {
             let body = shown(&Task { status, failure_stage: Some(FailureStage::Agent), ..long.clone() });
-            assert!(body.chars().count() <= LONGEST, "{} characters of {piece:?}", body.chars().count());
+            assert!(
+                body.chars().count() <= MAX_COMMENT_CHARS,
+                "{} characters of {piece:?}",
+                body.chars().count()
+            );
             assert!(has_marker(&body, "task_0193", "p00f"));
         }
-        assert!(pull_body(&long, &pull_requests::PULL).chars().count() <= LONGEST);
+        assert!(pull_body(&long, &pull_requests::PULL).chars().count() <= MAX_COMMENT_CHARS);
     }
 }
 

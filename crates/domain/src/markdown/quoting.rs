@@ -10,7 +10,7 @@ use super::writing::{code, fence, plain, shorten};
 use crate::text::clean;
 
 /// Deeper lists and quotes are written at this depth.
-const DEEPEST: usize = 4;
+const MAX_DEPTH: usize = 4;
 
 /// `text` as a quote, at most `max` characters of it. The result has at most `6 * max` characters.
 pub fn quote(text: &str, max: usize) -> String {
@@ -223,7 +223,7 @@ impl<'a> Quote<'a> {
             return;
         }
         let mut out = "> ".to_owned();
-        for level in self.levels.iter_mut().take(DEEPEST) {
+        for level in self.levels.iter_mut().take(MAX_DEPTH) {
             match level {
                 Level::Quote => out.push_str("> "),
                 Level::Item { marker, written } if *written || line.is_empty() => {

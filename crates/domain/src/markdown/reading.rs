@@ -12,7 +12,7 @@ const OPTIONS: Options = Options::ENABLE_GFM
     .union(Options::ENABLE_TASKLISTS);
 
 /// Elements whose content is code, quoted or not shown; written as HTML they mean what the Markdown means.
-const ASIDE: [&str; 7] = ["blockquote", "code", "pre", "script", "style", "textarea", "tt"];
+const QUOTING_ELEMENTS: [&str; 7] = ["blockquote", "code", "pre", "script", "style", "textarea", "tt"];
 
 /// What a range of the source is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +76,8 @@ pub fn walk(source: &str, mut see: impl FnMut(Piece, Range<usize>)) {
 struct Html {
     /// Where the comment began that is not closed yet.
     comment: Option<usize>,
-    /// How often each of [`ASIDE`] is open.
-    open: [u32; ASIDE.len()],
+    /// How often each of [`QUOTING_ELEMENTS`] is open.
+    open: [u32; QUOTING_ELEMENTS.len()],
 }
 
 impl Html {
@@ -119,7 +119,7 @@ impl Html {
         if name.is_empty() && !inside.starts_with(['!', '?']) {
             return start + 1;
         }
-        if let Some(index) = ASIDE.iter().position(|known| known.eq_ignore_ascii_case(name)) {
+        if let Some(index) = QUOTING_ELEMENTS.iter().position(|known| known.eq_ignore_ascii_case(name)) {
             let count = &mut self.open[index];
             *count = if closing { count.saturating_sub(1) } else { *count + 1 };
         }

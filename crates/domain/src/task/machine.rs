@@ -65,7 +65,7 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Make the issue show where the task stands: reaction, status comment, labels.
-    Reflect,
+    SyncIssue,
     /// Check, and start the machine.
     Launch,
     /// Open the pull request.
@@ -87,7 +87,7 @@ pub struct InvalidState {
 /// # Errors
 /// [`InvalidState`] when the state machine has no such edge; then nothing is to be written.
 pub fn decide(task: &Task, event: Event, now: DateTime<Utc>) -> Result<(Task, Vec<Effect>), InvalidState> {
-    use Effect::{CleanUp, Launch, Publish, Reflect};
+    use Effect::{CleanUp, Launch, Publish, SyncIssue};
     use Status::{Failed, Queued, Running, Success, TimedOut};
 
     let mut next = Task { revision: task.revision + 1, updated_at: now, ..task.clone() };
@@ -98,7 +98,7 @@ pub fn decide(task: &Task, event: Event, now: DateTime<Utc>) -> Result<(Task, Ve
             next.started_at = Some(now);
             next.seen_at = Some(now);
             next.deadline_at = Some(deadline);
-            vec![Launch, Reflect]
+            vec![Launch, SyncIssue]
         }
         (Running, Event::Launched { machine_id, base_branch, deadline })
             if task.phase == Some(Phase::Launching) =>
@@ -109,7 +109,7 @@ pub fn decide(task: &Task, event: Event, now: DateTime<Utc>) -> Result<(Task, Ve
             next.base_branch = Some(base_branch);
             next.seen_at = Some(now);
             next.deadline_at = Some(deadline);
-            vec![Reflect]
+            vec![SyncIssue]
         }
         (Running, Event::Reported(report)) if task.phase != Some(Phase::Publishing) => {
             return Ok(apply_report(next, *report, now));
@@ -118,13 +118,13 @@ pub fn decide(task: &Task, event: Event, now: DateTime<Utc>) -> Result<(Task, Ve
             next.phase = Some(Phase::Publishing);
             next.branch = Some(task.id.branch());
             next.commit_sha = Some(commit_sha);
-            vec![Publish, Reflect]
+            vec![Publish, SyncIssue]
         }
         (Running, Event::Published { number, url }) if task.phase == Some(Phase::Publishing) => {
             next.pr_number = Some(number);
             next.pr_url = Some(url);
             next.progress = 100;
-            return Ok((settled(next, Success, now), vec![Reflect, CleanUp]));
+            return Ok((settled(next, Success, now), vec![SyncIssue, CleanUp]));
         }
         (Running, Event::Failed { stage, message }) => {
             return Ok(failed(next, Failed, stage, message, now));
@@ -139,7 +139,7 @@ pub fn decide(task: &Task, event: Event, now: DateTime<Utc>) -> Result<(Task, Ve
                 next.started_at = Some(now);
             }
             next.error_message = Some(message);
-            return Ok((settled(next, Failed, now), vec![Reflect, CleanUp]));
+            return Ok((settled(next, Failed, now), vec![SyncIssue, CleanUp]));
         }
         (Failed | TimedOut, Event::Retried) => {
             let fresh = Task {
@@ -167,7 +167,7 @@ pub fn decide(task: &Task, event: Event, now: DateTime<Utc>) -> Result<(Task, Ve
                 callback_last_http_code: None,
                 ..next
             };
-            return Ok((fresh, vec![Reflect]));
+            return Ok((fresh, vec![SyncIssue]));
         }
         (status, _) => return Err(InvalidState { status }),
     };
@@ -187,7 +187,7 @@ fn apply_report(mut task: Task, report: Completion, now: DateTime<Utc>) -> (Task
     match report.status {
         Outcome::Success if task.commit_sha.is_some() => {
             task.phase = Some(Phase::Publishing);
-            (task, vec![Effect::Publish, Effect::Reflect])
+            (task, vec![Effect::Publish, Effect::SyncIssue])
         }
         Outcome::Success => {
             let message = "The agent finished without changing anything (no changes).".to_owned();
@@ -216,7 +216,7 @@ fn failed(
 ) -> (Task, Vec<Effect>) {
     task.failure_stage = Some(stage);
     task.error_message = Some(message);
-    (settled(task, status, now), vec![Effect::Reflect, Effect::CleanUp])
+    (settled(task, status, now), vec![Effect::SyncIssue, Effect::CleanUp])
 }
 
 fn settled(mut task: Task, status: Status, now: DateTime<Utc>) -> Task {

@@ -75,7 +75,7 @@ fn edges(status: Status, phase: Option<Phase>) -> Vec<String> {
 fn a_queued_task_is_admitted_or_stopped() {
     assert_eq!(
         edges(Status::Queued, None),
-        ["admitted -> running/launching [Launch, Reflect]", "stopped -> failed [Reflect, CleanUp]"]
+        ["admitted -> running/launching [Launch, SyncIssue]", "stopped -> failed [SyncIssue, CleanUp]"]
     );
 }
 
@@ -84,15 +84,15 @@ fn a_launching_task_gets_its_machine_or_ends() {
     assert_eq!(
         edges(Status::Running, Some(Phase::Launching)),
         [
-            "launched -> running/working [Reflect]",
-            "reported success -> running/publishing [Publish, Reflect]",
-            "reported no changes -> failed [Reflect, CleanUp]",
-            "reported failure -> failed [Reflect, CleanUp]",
-            "reported timeout -> timed_out [Reflect, CleanUp]",
-            "branch found -> running/publishing [Publish, Reflect]",
-            "failed -> failed [Reflect, CleanUp]",
-            "timed out -> timed_out [Reflect, CleanUp]",
-            "stopped -> failed [Reflect, CleanUp]",
+            "launched -> running/working [SyncIssue]",
+            "reported success -> running/publishing [Publish, SyncIssue]",
+            "reported no changes -> failed [SyncIssue, CleanUp]",
+            "reported failure -> failed [SyncIssue, CleanUp]",
+            "reported timeout -> timed_out [SyncIssue, CleanUp]",
+            "branch found -> running/publishing [Publish, SyncIssue]",
+            "failed -> failed [SyncIssue, CleanUp]",
+            "timed out -> timed_out [SyncIssue, CleanUp]",
+            "stopped -> failed [SyncIssue, CleanUp]",
         ]
     );
 }
@@ -102,18 +102,18 @@ fn a_publishing_task_hears_no_more_reports() {
     assert_eq!(
         edges(Status::Running, Some(Phase::Publishing)),
         [
-            "published -> success [Reflect, CleanUp]",
-            "failed -> failed [Reflect, CleanUp]",
-            "timed out -> timed_out [Reflect, CleanUp]",
-            "stopped -> failed [Reflect, CleanUp]",
+            "published -> success [SyncIssue, CleanUp]",
+            "failed -> failed [SyncIssue, CleanUp]",
+            "timed out -> timed_out [SyncIssue, CleanUp]",
+            "stopped -> failed [SyncIssue, CleanUp]",
         ]
     );
 }
 
 #[test]
 fn only_a_task_that_did_not_succeed_can_be_retried() {
-    assert_eq!(edges(Status::Failed, None), ["retried -> queued [Reflect]"]);
-    assert_eq!(edges(Status::TimedOut, None), ["retried -> queued [Reflect]"]);
+    assert_eq!(edges(Status::Failed, None), ["retried -> queued [SyncIssue]"]);
+    assert_eq!(edges(Status::TimedOut, None), ["retried -> queued [SyncIssue]"]);
     assert_eq!(edges(Status::Success, None), [""; 0]);
 }
 

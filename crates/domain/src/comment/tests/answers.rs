@@ -98,7 +98,7 @@ fn every_refusal_says_why_and_what_to_do() {
 }
 
 fn answers() -> Vec<Answer> {
-    let standing = |status, agent: &str| Standing {
+    let summary = |status, agent: &str| TaskSummary {
         agent: agent.into(),
         status,
         progress: 40,
@@ -109,10 +109,8 @@ fn answers() -> Vec<Answer> {
     vec![
         Answer::Help { agents: vec!["opencode".into(), "claude".into(), "amp".into()] },
         Answer::Status { tasks: vec![] },
-        Answer::Status { tasks: Status::ALL.into_iter().map(|status| standing(status, "amp")).collect() },
-        Answer::Stopped {
-            tasks: vec![standing(Status::Running, "amp"), standing(Status::Queued, "opencode")],
-        },
+        Answer::Status { tasks: Status::ALL.into_iter().map(|status| summary(status, "amp")).collect() },
+        Answer::Stopped { tasks: vec![summary(Status::Running, "amp"), summary(Status::Queued, "opencode")] },
         Answer::NothingToStop,
         Answer::Retrying { task_url: CONTEXT.task_url.into(), attempt: 2 },
         Answer::NothingToRetry,

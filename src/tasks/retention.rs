@@ -1,0 +1,44 @@
+//! What is over and no longer needed goes, a little in each transaction: everybody else waits for the one writer.
+
+use chrono::TimeDelta;
+
+use super::{Context, Error};
+
+/// GitHub Enterprise Server keeps deliveries for seven days; older ones cannot come again.
+const DELIVERIES_KEPT: TimeDelta = TimeDelta::days(8);
+/// How long a task's output is kept after its end. Its status changes stay.
+const OUTPUT_KEPT: TimeDelta = TimeDelta::days(7);
+/// How many rows go in one transaction, more or less.
+const BATCH_SIZE: u32 = 1000;
+
+/// Forgets old deliveries, old output and sessions that have ended.
+///
+/// # Errors
+/// [`Error::Db`].
+pub async fn run(context: &Context) -> Result<(), Error> {
+    let now = context.now();
+    loop {
+        let mut write = context.db.begin().await?;
+        let gone = db::deliveries::forget_before(&mut write, now - DELIVERIES_KEPT, BATCH_SIZE).await?;
+        db::commit(write).await?;
+        if gone < u64::from(BATCH_SIZE) {
+            break;
+        }
+    }
+    loop {
+        let before = now - OUTPUT_KEPT;
+        let over = db::events::list_over(&mut *context.db.read().await?, before, BATCH_SIZE).await?;
+        for task in &over {
+            let mut write = context.db.begin().await?;
+            db::events::forget_output(&mut write, task).await?;
+            db::commit(write).await?;
+        }
+        if over.len() < BATCH_SIZE as usize {
+            break;
+        }
+    }
+    let mut write = context.db.begin().await?;
+    db::sessions::delete_expired(&mut write, now).await?;
+    db::commit(write).await?;
+    Ok(())
+}

@@ -1,4 +1,0 @@
-//! The HTTP door, from the side of people who mean no good: odd requests, odd values, too much of everything.
-
-mod crowd;
-mod odd;

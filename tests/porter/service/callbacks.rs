@@ -1,0 +1,191 @@
+//! What workers say (contract §7): progress, completion, and who may say it.
+
+use domain::task::{Phase, Status};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::testkit::{ADA, Plan};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_is_repeated_changes_nothing() {
+    let kit = Plan::silent().start().await;
+    let (issue, task) = kit.at_work().await;
+    let id = task.id.clone();
+    let commit = kit.push(&id).await;
+    let first = kit.report_success(&task, &commit).await.expect(200);
+    assert_eq!(first.json, json!({ "ok": true, "taskId": id, "status": "running" }));
+    let again = kit.report_success(&task, &commit).await.expect(200);
+    assert_eq!(again.json["duplicate"], true, "{}", again.text);
+    let ended = kit.ended(&id).await;
+    for repeat in [kit.report_success(&task, &commit).await, kit.report_failure(&task).await] {
+        let expected = json!({ "ok": true, "taskId": id, "status": "success", "duplicate": true });
+        assert_eq!((repeat.status, repeat.json), (200, expected));
+    }
+    assert_eq!(kit.ended(&id).await, ended, "nothing has changed");
+    kit.status_comment(issue, &id);
+    kit.only_pull();
+    kit.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_reports_at_once_are_one() {
+    let kit = Plan::silent().start().await;
+    let (issue, task) = kit.at_work().await;
+    let id = task.id.clone();
+    let commit = kit.push(&id).await;
+    let reports = (0..20).map(|_| kit.report_success(&task, &commit));
+    let answers = futures_util::future::join_all(reports).await;
+    let new = answers.iter().filter(|answer| answer.status == 200 && answer.json["duplicate"].is_null());
+    assert_eq!(new.count(), 1, "{answers:#?}");
+    assert!(answers.iter().all(|answer| answer.status == 200), "{answers:#?}");
+    assert_eq!(kit.ended(&id).await.status, Status::Success);
+    kit.status_comment(issue, &id);
+    kit.only_pull();
+    kit.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_token_says_nothing_about_the_task() {
+    let kit = Plan::silent().start().await;
+    let (issue, task) = kit.at_work().await;
+    let id = task.id.clone();
+    let wrong = "0".repeat(64);
+    let right = kit.token(&id, 1);
+    let mut answers = Vec::new();
+    for (named, token, attempt) in [
+        (id.as_str(), wrong.as_str(), 1),
+        (id.as_str(), "", 1),
+        (id.as_str(), &right[..63], 1),
+        // The token of another attempt, and a task that does not exist.
+        (id.as_str(), &right, 2),
+        ("task_0198c0de000070008000000000000000", &wrong, 1),
+        ("not a task", &wrong, 1),
+    ] {
+        let body = json!({ "task_id": named, "attempt": attempt, "status": "failed" });
+        for what in ["complete", "progress"] {
+            let answer = kit.call_back(what, token, &body).await;
+            answers.push(answer.expect_error(401, "invalid_callback_token").json["message"].clone());
+        }
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "every refusal reads the same: {answers:?}");
+    let without = kit.request(Method::POST, "/api/callbacks/complete");
+    let body = json!({ "task_id": id, "status": "failed" });
+    kit.send(without.json(&body)).await.expect_error(401, "invalid_callback_token");
+    assert_eq!(kit.task(&id).await.revision, task.revision, "nothing was changed");
+
+    // The token may stand in the body, and the task may go by its older name.
+    let body = json!({ "execution_id": id, "status": "complete", "callback_token": right });
+    kit.send(kit.request(Method::POST, "/api/callbacks/complete").json(&body)).await.expect(200);
+    assert_eq!(kit.ended(&id).await.summary.as_deref(), Some("no changes"));
+    kit.status_comment(issue, &id);
+    kit.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_with_the_token_of_another_attempt_is_refused() {
+    let kit = Plan::silent().start().await;
+    let issue = kit.issue().await;
+    let id = kit.ask(issue, ADA, "@porter mock").await;
+    kit.fail(&id).await;
+    kit.post(ADA, &format!("/api/tasks/{id}/retry"), &json!({})).await.expect(202);
+    let task = kit.working(&id).await;
+    let (first, second, third) = (kit.token(&id, 1), kit.token(&id, 2), kit.token(&id, 3));
+    // The worker of the first attempt comes late, under its own name and under that of its successor; and
+    // somebody has a token of an attempt that never was.
+    for (token, attempt) in [(&first, 1), (&first, 2), (&second, 1), (&second, 3), (&third, 2), (&third, 3)] {
+        let body = json!({ "task_id": id, "attempt": attempt, "status": "failed", "progress": 50 });
+        for what in ["complete", "progress"] {
+            kit.call_back(what, token, &body).await.expect_error(401, "invalid_callback_token");
+        }
+    }
+    assert_eq!(kit.task(&id).await, task, "nothing was changed");
+    assert_eq!(kit.succeed(&id).await.status, Status::Success);
+    kit.status_comment(issue, &id);
+    kit.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_cannot_be_read_is_a_bad_request() {
+    let kit = Plan::silent().start().await;
+    for (body, status, code) in [
+        ("{", 400, "invalid_request"),
+        ("{\"task_id\":\"task_1\",\"status\":\"sideways\"}", 400, "invalid_request"),
+    ] {
+        let request = kit.request(Method::POST, "/api/callbacks/complete").body(body);
+        kit.send(request).await.expect_error(status, code);
+    }
+    let huge = format!("{{\"task_id\":\"task_1\",\"summary\":\"{}\"}}", "x".repeat(3 * 1024 * 1024));
+    let request = kit.request(Method::POST, "/api/callbacks/complete").body(huge);
+    kit.send(request).await.expect_error(413, "payload_too_large");
+    kit.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_report_with_endless_words_only_the_beginning_is_kept() {
+    let kit = Plan::silent().start().await;
+    let (issue, task) = kit.at_work().await;
+    let id = task.id.clone();
+    let words = "é".repeat(400_000);
+    let body = json!({ "task_id": id, "attempt": 1, "status": "failed", "error": words, "summary": words });
+    kit.call_back("complete", &kit.token(&id, task.attempt), &body).await.expect(200);
+    let task = kit.ended(&id).await;
+    for kept in [task.error_message.unwrap(), task.summary.unwrap()] {
+        assert!(kept.starts_with("éé") && kept.len() <= 16 * 1024, "{} bytes", kept.len());
+    }
+    kit.status_comment(issue, &id);
+    kit.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_is_a_sign_of_life_and_shows_on_the_issue() {
+    let kit = Plan::silent().start().await;
+    let issue = kit.issue().await;
+    let id = kit.ask(issue, ADA, "@porter mock").await;
+    let before = kit.working(&id).await;
+    kit.drained().await;
+    let token = kit.token(&id, 1);
+    let body = json!({
+        "task_id": id, "attempt": 1, "progress": 42, "message": "Running the tests",
+        "events": ["one", "two"], "usage": { "input_tokens": 7 },
+    });
+    let answer = kit.call_back("progress", &token, &body).await.expect(200);
+    assert_eq!(answer.json, json!({ "ok": true, "cancel": false }));
+    let task = kit.task(&id).await;
+    assert!(task.seen_at > before.seen_at, "it was heard");
+    assert_eq!((task.progress, task.activity.as_deref()), (42, Some("Running the tests")));
+    assert_eq!(task.usage.input_tokens, Some(7));
+    // Less is no step back; nonsense is not believed.
+    let less = json!({ "task_id": id, "attempt": 1, "progress": 3 });
+    kit.call_back("progress", &token, &less).await.expect(200);
+    let beyond = json!({ "task_id": id, "attempt": 1, "progress": 250 });
+    kit.call_back("progress", &token, &beyond).await.expect(200);
+    assert_eq!(kit.task(&id).await.progress, 99);
+    kit.drained().await;
+    let comment = kit.status_comment(issue, &id);
+    assert!(comment.body.contains("Now: `Running the tests`"), "{}", comment.body);
+    let events =
+        db::events::list_after(&mut kit.porter().db.read().await.unwrap(), &id, 0, 100).await.unwrap();
+    let lines: Vec<_> = events.iter().filter(|event| event.kind == "log").map(|event| &event.data).collect();
+    assert_eq!(lines, [r#"{"line":"one"}"#, r#"{"line":"two"}"#]);
+
+    kit.post(ADA, &format!("/api/tasks/{id}/stop"), &json!({})).await.expect(202);
+    let answer = kit.call_back("progress", &token, &less).await.expect(200);
+    assert_eq!(answer.json["cancel"], true, "a worker that is no longer wanted is told so");
+    kit.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_of_success_without_a_commit_is_no_changes() {
+    let kit = Plan::silent().start().await;
+    let (issue, task) = kit.at_work().await;
+    let id = task.id.clone();
+    kit.report_success(&task, "").await.expect(200);
+    let task = kit.ended(&id).await;
+    assert_eq!((task.status, task.phase), (Status::Failed, None::<Phase>));
+    assert!(task.summary.as_deref().is_some_and(|summary| summary.starts_with("no changes")), "{task:?}");
+    assert!(kit.pulls().is_empty());
+    let comment = kit.status_comment(issue, &id);
+    assert!(comment.body.contains("changed nothing"), "{}", comment.body);
+    kit.close().await;
+}

@@ -1,0 +1,179 @@
+//! `stop`, `retry`, `status` and `help` in a comment (contract §4).
+
+use domain::task::Status;
+use porter::tasks::control;
+use serde_json::json;
+use standin::Permission;
+
+use crate::testkit::people::comment_of;
+use crate::testkit::{ADA, BOB, CAROL, EVE, Person, Plan, REPO, Testkit};
+
+/// Says a control word and gives the one answer.
+async fn control(kit: &Testkit, issue: u64, who: Person, text: &str) -> String {
+    let delivery = kit.say(issue, who, text).await;
+    assert_eq!((delivery.status, &delivery.answer), (Some(202), &json!({ "status": "accepted" })));
+    kit.answer_to(issue, comment_of(&delivery)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_ends_a_waiting_and_a_running_task_for_anyone_who_may_push() {
+    let kit = Plan::silent().with("PORTER_MAX_CONCURRENT_TASKS_PER_USER", "1").start().await;
+    let (first, second) = (kit.issue().await, kit.issue().await);
+    let running = kit.ask(first, ADA, "@porter mock").await;
+    kit.working(&running).await;
+    let waiting = kit.ask(second, ADA, "@porter mock").await;
+    // Carol never signed in; that she may push is enough.
+    for (issue, id) in [(second, &waiting), (first, &running)] {
+        let answer = control(&kit, issue, CAROL, "@porter stop").await;
+        assert!(answer.contains("Stopped") && answer.contains(id.as_str()), "{answer}");
+        let task = kit.ended(id).await;
+        assert_eq!((task.status, task.error_message.as_deref()), (Status::Failed, Some("Stopped by carol.")));
+        let comment = kit.status_comment(issue, id);
+        assert!(comment.body.contains("**Mock Agent was stopped.**"), "{}", comment.body);
+        assert!(kit.labels(issue).contains(&"porter:failed".to_owned()), "{:?}", kit.labels(issue));
+    }
+    assert_eq!(kit.task(&waiting).await.machine_id, None, "it was never launched");
+    let answer = control(&kit, first, ADA, "@porter stop").await;
+    assert!(answer.contains("nothing to stop"), "{answer}");
+    assert!(kit.pulls().is_empty());
+    kit.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_and_help_answer_and_change_nothing() {
+    let kit = Plan::silent().start().await;
+    let issue = kit.issue().await;
+    let answer = control(&kit, issue, ADA, "@porter status").await;
+    assert!(answer.contains("no task on this issue"), "{answer}");
+    let id = kit.ask(issue, ADA, "@porter mock").await;
+    kit.working(&id).await;
+    let answer = control(&kit, issue, BOB, "@porter status").await;
+    assert!(answer.contains("running, 0 %") && answer.contains(id.as_str()), "{answer}");
+    let task = kit.succeed(&id).await;
+    let answer = control(&kit, issue, BOB, "@Porter STATUS").await;
+    assert!(answer.contains(task.pr_url.as_deref().unwrap()), "{answer}");
+    let answer = control(&kit, issue, BOB, "@porter help").await;
+    for word in ["`mock`", "`claude-code`", "--priority=low|normal|high", "@porter stop"] {
+        assert!(answer.contains(word), "{word} is missing in {answer}");
+    }
+    assert_eq!(kit.task(&id).await, task, "nothing was changed");
+    kit.status_comment(issue, &id);
+    kit.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_push_is_refused_whatever_they_say() {
+    let kit = Plan::silent().start().await;
+    kit.github.add_user("stranger", 900);
+    let (issue, task) = kit.at_work().await;
+    let id = task.id.clone();
+    for word in ["stop", "retry", "status", "help"] {
+        for login in [EVE.login, "stranger"] {
+            let delivery = kit.github.comment(REPO, issue, login, &format!("@porter {word}")).await.unwrap();
+            let answer = kit.answer_to(issue, comment_of(&delivery)).await;
+            assert!(answer.contains("Only people who may push"), "{login} said {word}: {answer}");
+        }
+    }
+    assert_eq!(kit.task(&id).await.status, task.status);
+    kit.github.grant(REPO, "eve", Permission::Triage).unwrap();
+    let answer = control(&kit, issue, EVE, "@porter stop").await;
+    assert!(answer.contains("Only people who may push"), "triage is not enough: {answer}");
+    kit.succeed(&id).await;
+    kit.status_comment(issue, &id);
+    kit.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retry_begins_a_second_attempt_that_can_succeed() {
+    let kit = Plan::silent().start().await;
+    let issue = kit.issue().await;
+    let answer = control(&kit, issue, ADA, "@porter retry").await;
+    assert!(answer.contains("no task on this issue"), "{answer}");
+    let id = kit.ask(issue, ADA, "@porter mock").await;
+    kit.working(&id).await;
+    let answer = control(&kit, issue, ADA, "@porter retry").await;
+    assert!(answer.contains("has not ended yet"), "{answer}");
+    kit.fail(&id).await;
+    let first_token = kit.token(&id, 1);
+
+    let answer = control(&kit, issue, BOB, "@porter retry").await;
+    assert!(answer.contains("attempt 2"), "{answer}");
+    let task = kit.succeed(&id).await;
+    assert_eq!((task.status, task.attempt), (Status::Success, 2));
+    let body = json!({ "task_id": id, "attempt": 1, "status": "failed" });
+    kit.call_back("complete", &first_token, &body).await.expect_error(401, "invalid_callback_token");
+    kit.call_back("progress", &first_token, &body).await.expect_error(401, "invalid_callback_token");
+
+    let answer = control(&kit, issue, ADA, "@porter retry").await;
+    assert!(answer.contains("succeeded"), "{answer}");
+    let comment = kit.status_comment(issue, &id);
+    assert!(comment.body.contains("attempt 2"), "{}", comment.body);
+    kit.only_pull();
+    kit.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retry_while_another_task_of_the_agent_is_active_is_answered_so() {
+    let kit = Plan::silent().start().await;
+    let issue = kit.issue().await;
+    let older = kit.ask(issue, ADA, "@porter mock").await;
+    kit.fail(&older).await;
+    let newer = kit.ask(issue, ADA, "@porter mock").await;
+    kit.fail(&newer).await;
+    kit.post(ADA, &format!("/api/tasks/{older}/retry"), &json!({})).await.expect(202);
+    kit.working(&older).await;
+    // The latest task is the newer one; it cannot begin again while the older one is at work.
+    let answer = control(&kit, issue, ADA, "@porter retry").await;
+    assert!(answer.contains("has not ended yet") && answer.contains(older.as_str()), "{answer}");
+    kit.succeed(&older).await;
+    assert_eq!(kit.task(&newer).await.attempt, 1, "it was not begun later, either");
+    kit.status_comment(issue, &older);
+    kit.status_comment(issue, &newer);
+    kit.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_word_is_owed_no_more_once_it_is_obeyed() {
+    use domain::job::{CommentReference, Control, Job};
+    let mut kit = Plan::silent().start().await;
+    let issue = kit.issue().await;
+    kit.github.set_webhook_url("http://127.0.0.1:9/nobody");
+    let comment = comment_of(&kit.say(issue, ADA, "@porter help").await);
+    let id = kit.github.read(|all| all.deliveries().last().map(|last| last.guid.clone()));
+    let payload: serde_json::Value =
+        serde_json::from_slice(&kit.github.payload(&id.unwrap()).unwrap()).unwrap();
+    let by = CommentReference {
+        installation: payload["installation"]["id"].as_i64().unwrap(),
+        repo_id: payload["repository"]["id"].as_i64().unwrap(),
+        owner: "acme".to_owned(),
+        name: "greeter".to_owned(),
+        issue: i64::try_from(issue).unwrap(),
+        comment_id: i64::try_from(comment).unwrap(),
+        login: "ada".to_owned(),
+        at: kit.clock.now().timestamp_millis(),
+    };
+    // As if Porter were killed between obeying and writing down that it had: the engine is not there to do so.
+    kit.stop_porter().await;
+    let job = Job::Control { by: by.clone(), word: Control::Help };
+    let context = kit.context_without_engine().await;
+    let mut write = context.db.begin().await.unwrap();
+    let row = db::jobs::NewJob {
+        kind: job.kind(),
+        key: job.key(),
+        lane: job.lane(),
+        rank: job.rank(),
+        payload: serde_json::to_string(&job).unwrap(),
+    };
+    db::jobs::enqueue(&mut write, &[row], kit.clock.now()).await.unwrap();
+    db::commit(write).await.unwrap();
+    control::run(&context, &by, Control::Help).await.unwrap();
+    let mut connection = context.db.read().await.unwrap();
+    assert!(!db::jobs::is_pending(&mut connection, &job.key()).await.unwrap(), "it would be obeyed twice");
+    drop(connection);
+    context.db.close().await;
+    drop(context);
+    kit.start_porter().await;
+    let answer = kit.answer_to(issue, comment).await;
+    assert!(answer.contains("Agents"), "{answer}");
+    kit.close().await;
+}

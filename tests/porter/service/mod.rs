@@ -1,0 +1,23 @@
+//! The whole service through its public door: comments, webhooks, HTTP, the database, the binary.
+
+mod api_actions;
+mod api_lists;
+mod callbacks;
+mod control_words;
+mod events;
+mod failures;
+mod fly;
+mod github_faults;
+mod health;
+mod installations;
+mod mentions;
+mod processes;
+mod queue;
+mod redelivery;
+mod restarts;
+mod retention;
+mod secrets;
+mod stopping;
+mod success;
+mod watchdog;
+mod webhooks;

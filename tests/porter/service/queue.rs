@@ -1,0 +1,203 @@
+//! Whose turn it is (contract §6): caps under a burst, priority, age, and the place in the line.
+
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use domain::task::{Status, Task, TaskId};
+use porter::tasks::{Context, admission};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::testkit::people::accepted;
+use crate::testkit::{ADA, BOB, PATIENCE, Plan, REPO, Testkit};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_of_thirty_mentions_never_runs_more_than_the_caps_allow() {
+    let kit = Plan::silent()
+        .with("PORTER_MAX_CONCURRENT_TASKS_PER_USER", "2")
+        .with("PORTER_MAX_CONCURRENT_TASKS", "3")
+        .start()
+        .await;
+    let mut comments = Vec::new();
+    for number in 0..30 {
+        let who = if number % 2 == 0 { ADA } else { BOB };
+        comments.push((kit.issue().await, who.login, "@porter mock"));
+    }
+    let watched = watch_running(&kit);
+    let deliveries = kit.github.comment_at_once(REPO, &comments).await.unwrap();
+    let mut waiting: Vec<TaskId> = deliveries.iter().map(accepted).collect();
+    running_when(&kit, 3).await;
+    while !waiting.is_empty() {
+        let running = running_when(&kit, 1).await;
+        let task = kit.working(&running[0].id).await;
+        kit.report_failure(&task).await.expect(200);
+        waiting.retain(|id| *id != task.id);
+    }
+    let (most, most_of_one) = watched.end().await;
+    assert!(most <= 3 && most_of_one <= 2, "{most} ran side by side, {most_of_one} of one person");
+    kit.drained().await;
+    for (delivery, (issue, ..)) in deliveries.iter().zip(&comments) {
+        let id = accepted(delivery);
+        assert_eq!(kit.task(&id).await.status, Status::Failed);
+        kit.status_comment(*issue, &id);
+    }
+    kit.close().await;
+}
+
+async fn running(context: &Context) -> Vec<Task> {
+    db::tasks::list_running(&mut context.db.read().await.unwrap()).await.unwrap()
+}
+
+/// Waits until at least so many tasks run.
+async fn running_when(kit: &Testkit, enough: usize) -> Vec<Task> {
+    let began = Instant::now();
+    let mut notifier = kit.porter().notifier.follow();
+    loop {
+        let running = running(kit.porter()).await;
+        if running.len() >= enough {
+            return running;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited in vain until {enough} tasks run: {running:#?}");
+        // A ring may be missed by one who lags; then the rows are looked at all the same.
+        tokio::time::timeout(Duration::from_millis(500), notifier.recv()).await.ok();
+    }
+}
+
+/// Counts running tasks at every ring of the bell.
+struct Watched {
+    stop: CancellationToken,
+    task: JoinHandle<(usize, usize)>,
+}
+
+impl Watched {
+    /// How many ran side by side at most: of all people, and of one.
+    async fn end(self) -> (usize, usize) {
+        self.stop.cancel();
+        self.task.await.unwrap()
+    }
+}
+
+fn watch_running(kit: &Testkit) -> Watched {
+    let stop = CancellationToken::new();
+    let (context, ended) = (kit.porter().clone(), stop.clone());
+    let task = tokio::spawn(async move {
+        let mut notifier = context.notifier.follow();
+        let (mut most, mut most_of_one) = (0, 0);
+        while !ended.is_cancelled() {
+            let running = running(&context).await;
+            most = most.max(running.len());
+            for who in [ADA, BOB] {
+                let own = running.iter().filter(|task| task.requester.id == who.id).count();
+                most_of_one = most_of_one.max(own);
+            }
+            tokio::select! {
+                _ = notifier.recv() => {}
+                () = ended.cancelled() => {}
+            }
+        }
+        (most, most_of_one)
+    });
+    Watched { stop, task }
+}
+
+/// A world in which one task runs, and others wait behind it with these words.
+async fn line(words: &[&str]) -> (Testkit, Vec<(u64, TaskId)>) {
+    let kit = Plan::silent().with("PORTER_MAX_CONCURRENT_TASKS", "1").start().await;
+    let mut tasks = Vec::new();
+    for word in [&["@porter mock"], words].concat() {
+        let issue = kit.issue().await;
+        tasks.push((issue, kit.ask(issue, ADA, word).await));
+        if tasks.len() == 1 {
+            kit.working(&tasks[0].1).await;
+        }
+    }
+    (kit, tasks)
+}
+
+/// Ends whatever runs, one after another, and gives the order in which the tasks ran, by their place in `tasks`.
+async fn run_in_order(kit: &Testkit, tasks: &[(u64, TaskId)]) -> Vec<usize> {
+    let mut order = Vec::new();
+    for _ in tasks {
+        let running = running(kit.porter()).await;
+        let [task] = running.as_slice() else { panic!("one task runs: {running:#?}") };
+        order.push(tasks.iter().position(|(_, id)| *id == task.id).unwrap());
+        let task = kit.working(&task.id).await;
+        kit.report_failure(&task).await.expect(200);
+        // The engine may have been quicker; either way the next one's turn has come after this.
+        admission::admit(kit.porter()).await.unwrap();
+    }
+    kit.drained().await;
+    for (issue, id) in tasks {
+        kit.status_comment(*issue, id);
+    }
+    order
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn higher_priority_goes_first_and_age_decides_among_equals() {
+    let low = "@porter mock --priority=low";
+    let high = "@porter mock --priority=high";
+    let (kit, tasks) = line(&[low, "@porter mock", high, "@porter mock", high]).await;
+    assert_eq!(run_in_order(&kit, &tasks).await, [0, 3, 5, 2, 4, 1]);
+    kit.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_waited_long_enough_overtakes_who_is_more_urgent() {
+    let (kit, mut tasks) = line(&["@porter mock --priority=low"]).await;
+    kit.clock.advance(TimeDelta::minutes(20));
+    // The one that runs must not be given up meanwhile.
+    let report = serde_json::json!({ "task_id": tasks[0].1, "attempt": 1 });
+    kit.call_back("progress", &kit.token(&tasks[0].1, 1), &report).await.expect(200);
+    let issue = kit.issue().await;
+    tasks.push((issue, kit.ask(issue, BOB, "@porter mock --priority=high").await));
+    assert_eq!(run_in_order(&kit, &tasks).await, [0, 1, 2], "low for twenty minutes is high");
+    kit.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_place_in_the_line_shows_in_the_comment_and_the_api() {
+    let (kit, mut tasks) = line(&[]).await;
+    for (text, words) in [
+        ("@porter mock", "It is next in line."),
+        ("@porter mock", "It is number 2 in line."),
+        ("@porter mock --priority=high", "It is next in line."),
+    ] {
+        let issue = kit.issue().await;
+        let id = kit.ask(issue, ADA, text).await;
+        kit.drained().await;
+        let comment = kit.status_comment(issue, &id);
+        assert!(comment.body.contains(words), "expected {words}, seen {}", comment.body);
+        tasks.push((issue, id));
+    }
+    // The urgent one came last and goes first.
+    for ((_, id), position) in tasks[1..].iter().zip([2, 3, 1]) {
+        let path = format!("/api/tasks/{id}");
+        assert_eq!(kit.get(ADA, &path).await.json["queuePosition"], position, "{path}");
+        assert_eq!(kit.get(ADA, &format!("{path}/status")).await.json["queuePosition"], position);
+    }
+    run_in_order(&kit, &tasks).await;
+    kit.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_behind_a_person_who_is_at_their_limit() {
+    let kit = Plan::silent().with("PORTER_MAX_CONCURRENT_TASKS_PER_USER", "1").start().await;
+    let mut tasks = Vec::new();
+    for (who, text) in
+        [(ADA, "@porter mock"), (ADA, "@porter mock --priority=high"), (BOB, "@porter mock --priority=low")]
+    {
+        let issue = kit.issue().await;
+        tasks.push((issue, kit.ask(issue, who, text).await));
+        // The first must run before the more urgent one is asked for.
+        kit.working(&tasks[0].1).await;
+    }
+    kit.working(&tasks[2].1).await;
+    assert_eq!(kit.task(&tasks[1].1).await.status, Status::Queued);
+    for index in [0, 2, 1] {
+        let (issue, id) = &tasks[index];
+        kit.fail(id).await;
+        kit.status_comment(*issue, id);
+    }
+    kit.close().await;
+}
