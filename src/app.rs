@@ -21,7 +21,7 @@ use crate::runner::local::LocalRunner;
 use crate::tasks::create::IdempotencyLocks;
 use crate::tasks::fleet::Fleet;
 use crate::tasks::intake::Intake;
-use crate::tasks::{Context, Notifier, Policy};
+use crate::tasks::{Context, Policy, Store};
 use crate::web::{self, Service, Site};
 use crate::{jobs, lifecycle};
 use crypto::tokens::Keys;
@@ -105,6 +105,11 @@ impl App {
     /// When the operating system does not say.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// The database, for what accounts write.
+    pub fn db(&self) -> &Db {
+        &self.site.db
     }
 
     /// What the use cases stand on, once the GitHub App is known.
@@ -310,8 +315,7 @@ fn context(
     let limits = &config.limits;
     let began = clock.now();
     Ok(Context {
-        db: db.clone(),
-        clock,
+        store: Store::new(db.clone(), clock),
         github,
         fleet: Fleet(machines),
         credentials: Credentials::new(db.clone(), vault.clone(), config.shared.clone()),
@@ -331,7 +335,6 @@ fn context(
             mock_agent: config.mock_agent,
             machine: config.machine.clone(),
         }),
-        notifier: Notifier::default(),
         turns: IdempotencyLocks::default(),
         began,
     })

@@ -72,7 +72,7 @@ async fn page(
         }
     };
     let filter = filter(&parameters, ended)?;
-    let mut connection = service.context.db.read().await?;
+    let mut connection = service.context.store.read().await?;
     // One more than asked for tells whether there is a next page.
     let mut tasks =
         db::task_lists::page(&mut connection, user.github_id, &filter, cursor.as_ref(), limit + 1).await?;
