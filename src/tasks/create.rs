@@ -224,9 +224,10 @@ async fn find_or_make_issue(
             url: issue.html_url,
             is_pull_request: issue.is_pull_request,
         }),
-        Err(github::Error::NotFound { .. } | github::Error::Gone { .. }) => {
-            Err(Failure::Invalid(format!("there is no issue #{number} in {owner}/{name}")))
-        }
+        Err(
+            github::Error { kind: github::Kind::NotFound, .. }
+            | github::Error { kind: github::Kind::Gone, .. },
+        ) => Err(Failure::Invalid(format!("there is no issue #{number} in {owner}/{name}"))),
         Err(error) => Err(error.into()),
     }
 }

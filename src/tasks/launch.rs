@@ -304,16 +304,16 @@ fn clone_url(context: &Context, task: &Task) -> String {
 /// An error of GitHub that the person must hear, or one that is worth another try.
 fn refusal_or_later(error: github::Error) -> Stop {
     let advice = match &error {
-        github::Error::NotFound { .. } => {
+        github::Error { kind: github::Kind::NotFound, .. } => {
             "Porter cannot see this repository. Is the App still installed on it?".to_owned()
         }
-        github::Error::Gone { .. } => {
+        github::Error { kind: github::Kind::Gone, .. } => {
             "Porter's App is no longer installed here. Install it again, then `@porter retry`.".to_owned()
         }
-        github::Error::Forbidden { message, .. } => {
+        github::Error { kind: github::Kind::Forbidden, message, .. } => {
             format!("GitHub does not let Porter do this ({message}). Check the App's permissions.")
         }
-        github::Error::Invalid { message, .. } => {
+        github::Error { kind: github::Kind::Invalid, message, .. } => {
             format!("GitHub refused: {}.", message.trim_end_matches('.'))
         }
         _ => return Stop::Later(error.into()),
@@ -332,7 +332,7 @@ fn machine_refused(error: runner::Error) -> Stop {
 /// The same for the worker's token: what GitHub finds invalid about it is that the App may not push.
 fn token_refused(error: github::Error) -> Stop {
     match error {
-        github::Error::Invalid { message, .. } => Stop::Refused(
+        github::Error { kind: github::Kind::Invalid, message, .. } => Stop::Refused(
             FailureStage::Preflight,
             format!(
                 "GitHub gives Porter no token to push with ({}). Check the App's permissions: it needs \
@@ -346,7 +346,7 @@ fn token_refused(error: github::Error) -> Stop {
 
 fn not_there(error: github::Error) -> Result<Option<String>, github::Error> {
     match error {
-        github::Error::NotFound { .. } => Ok(None),
+        github::Error { kind: github::Kind::NotFound, .. } => Ok(None),
         other => Err(other),
     }
 }

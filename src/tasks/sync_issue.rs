@@ -23,7 +23,7 @@ pub async fn run(context: &Context, id: &TaskId, again: bool) -> Result<Step, Er
         Some(_) if !again => Ok(()),
         _ => tolerate(&task, "reaction", react(&github, &task).await),
     };
-    if let Err(Error::Github(github::Error::RateLimited { .. })) = reaction {
+    if let Err(Error::Github(github::Error { kind: github::Kind::RateLimited { .. }, .. })) = reaction {
         // Nothing else would get through either, and a try that was put off does not count as one.
         return reaction.map(|()| Step::Done);
     }

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::testkit::people::accepted;
-use crate::testkit::{ADA, BOB, PATIENCE, Plan, REPO, Testkit};
+use crate::testkit::{ADA, BOB, Plan, REPO, TEST_TIMEOUT, Testkit};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_burst_of_thirty_mentions_never_runs_more_than_the_caps_allow() {
@@ -57,7 +57,7 @@ async fn running_when(kit: &Testkit, enough: usize) -> Vec<Task> {
         if running.len() >= enough {
             return running;
         }
-        assert!(began.elapsed() < PATIENCE, "waited in vain until {enough} tasks run: {running:#?}");
+        assert!(began.elapsed() < TEST_TIMEOUT, "timed out waiting until {enough} tasks run: {running:#?}");
         // A ring may be missed by one who lags; then the rows are looked at all the same.
         tokio::time::timeout(Duration::from_millis(500), notifier.recv()).await.ok();
     }

@@ -33,7 +33,7 @@ pub use plan::Plan;
 /// Where everything happens.
 pub const REPO: &str = "acme/greeter";
 /// How long anything may take before the test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Porter's own account.
 const BOT: &str = "porter[bot]";
 
@@ -209,7 +209,7 @@ impl Testkit {
             if holds(&backlog) {
                 return;
             }
-            assert!(began.elapsed() < PATIENCE, "waited in vain until {what}: {backlog:?}");
+            assert!(began.elapsed() < TEST_TIMEOUT, "timed out waiting until {what}: {backlog:?}");
             drop(connection);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -234,7 +234,7 @@ impl Testkit {
                 context.notifier.wake();
             }
             assert!(
-                began.elapsed() < PATIENCE,
+                began.elapsed() < TEST_TIMEOUT,
                 "jobs are still owed: {pending:?}\n{}",
                 logs::latest_warnings()
             );
@@ -253,7 +253,7 @@ impl Testkit {
         let about = format!("\"comment\":{comment},");
         let there = |comments: &[Comment]| comments.iter().any(|found| found.body.contains(&about));
         self.github
-            .wait_until(|kit| there(&kit.comments(REPO, issue)), PATIENCE)
+            .wait_until(|kit| there(&kit.comments(REPO, issue)), TEST_TIMEOUT)
             .await
             .unwrap_or_else(|_| panic!("comment {comment} was not answered\n{}", logs::latest_warnings()));
         self.one_comment(issue, &about, "answer").body
@@ -293,8 +293,8 @@ impl Testkit {
 
 fn still_worth_waiting(began: Instant, what: &str, task: &Task) {
     assert!(
-        began.elapsed() < PATIENCE,
-        "waited in vain until {what}; the task is {task:#?}\n{}",
+        began.elapsed() < TEST_TIMEOUT,
+        "timed out waiting until {what}; the task is {task:#?}\n{}",
         logs::latest_warnings()
     );
 }
