@@ -28,6 +28,7 @@ use crypto::tokens::Keys;
 use crypto::vault::Vault;
 use db::Db;
 use db::queue::Caps;
+use domain::agent::Registry;
 use domain::clock::Clock;
 
 /// A Porter that is about to run.
@@ -331,6 +332,7 @@ fn context(
             allowlist: config.allowlist.clone(),
             caps: Caps { per_user: limits.per_user, overall: limits.overall },
             queued_per_user: limits.queued_per_user,
+            agents: Registry::shipped().context("the registry of agents")?,
             task_timeout: limits.task_timeout,
             mock_agent: config.mock_agent,
             machine: config.machine.clone(),
