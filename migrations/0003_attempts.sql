@@ -1,4 +1,25 @@
--- Jobs under the names that the code uses.
+-- Jobs and events under the names that the code uses.
+
+-- Events, without a CHECK on their kinds. A `log` line is now `output` with a text.
+CREATE TABLE new_task_events (
+  task_id TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  data TEXT NOT NULL,
+  PRIMARY KEY (task_id, seq),
+  FOREIGN KEY (task_id) REFERENCES tasks(id) ON DELETE CASCADE
+) WITHOUT ROWID;
+
+INSERT INTO new_task_events (task_id, seq, attempt, at, kind, data)
+SELECT task_id, seq, attempt, at,
+  CASE kind WHEN 'log' THEN 'output' ELSE kind END,
+  CASE kind WHEN 'log' THEN json_object('text', data -> 'line') ELSE data END
+FROM task_events;
+
+DROP TABLE task_events;
+ALTER TABLE new_task_events RENAME TO task_events;
 
 -- Jobs, without a CHECK on their kinds. What was called `reflect` is now `sync_issue`.
 CREATE TABLE new_jobs (

@@ -17,6 +17,7 @@ use crypto::tokens::Keys;
 use db::Db;
 use domain::agent::Agent;
 use domain::clock::Clock;
+use domain::event::TaskEvent;
 use domain::job::Job;
 use domain::task::{Event, InvalidState, Status, Task, TaskId, decide};
 
@@ -296,18 +297,8 @@ pub(crate) async fn record_status(
     tasks: &[Task],
     now: DateTime<Utc>,
 ) -> Result<(), db::Error> {
-    let events: Vec<_> = tasks
-        .iter()
-        .map(|task| {
-            let data = serde_json::json!({
-                "status": task.status,
-                "attempt": task.attempt,
-                "errorMessage": task.error_message,
-                "prUrl": task.pr_url,
-            });
-            db::events::NewEvent::new(task, db::events::Kind::Status, &data)
-        })
-        .collect();
+    let events: Vec<_> =
+        tasks.iter().map(|task| db::events::NewEvent::new(task, &TaskEvent::status_of(task))).collect();
     db::events::append(write, &events, now).await
 }
 
