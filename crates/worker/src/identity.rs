@@ -25,7 +25,7 @@ impl Identity {
             return Self { author: bot.clone(), committer: bot };
         }
         // `.invalid` belongs to nobody (RFC 2606), so no account on GitHub gets the commits attributed.
-        let author = Person { name: agent.name.to_owned(), email: format!("{}@porter.invalid", agent.id) };
+        let author = Person { name: agent.name.clone(), email: format!("{}@porter.invalid", agent.id) };
         let committer = Person { name: "Porter".to_owned(), email: "porter@porter.invalid".to_owned() };
         Self { author, committer }
     }
@@ -69,7 +69,7 @@ mod tests {
             (seen.name.as_str(), seen.email.as_str()),
             ("porter-x[bot]", "42+porter-x[bot]@users.noreply.github.com")
         );
-        for text in ["", "name", "name <>", "<a@b>", "a <b> <c>", "a\n <b>"] {
+        for text in ["", "name", "name <>", "<a@b>", "a <b> <c>", "a\nb <c>"] {
             assert_eq!(person(text), None, "{text:?}");
         }
     }
