@@ -20,6 +20,18 @@ pub struct LeftFolder {
     pub settings: Settings,
 }
 
+/// Removes the repositories that an earlier try of the publication has made in `root`.
+pub async fn remove_scratch(root: &Path, settings: &Settings) {
+    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        if [b"export-".as_slice(), b"publish-"].iter().any(|start| name.as_encoded_bytes().starts_with(start))
+        {
+            LeftFolder { path: entry.path(), settings: settings.clone() }.remove().await;
+        }
+    }
+}
+
 impl LeftFolder {
     /// Removes it, as far as that works.
     pub async fn remove(&self) {
