@@ -1,4 +1,4 @@
-//! The pages that comments link to: where to begin, and one task.
+//! The pages that comments link to: the home page and the page of a task.
 
 use askama::Template;
 use axum::extract::{FromRequestParts, Path, State};
@@ -12,7 +12,7 @@ use super::{Error, Service, Site};
 use db::events::Event;
 use domain::task::Task;
 
-/// How much of a task's history its page shows: the end of it.
+/// The maximum number of events on a task's page; the latest ones are shown.
 const MAX_LINES: i64 = 2000;
 
 #[derive(Template)]
@@ -43,7 +43,7 @@ struct Message {
     text: &'static str,
 }
 
-/// A page's visitor, or nobody.
+/// The visitor of a page, signed in or not.
 pub(super) struct Visitor(Option<SignedInUser>);
 
 impl FromRequestParts<Site> for Visitor {
@@ -54,7 +54,7 @@ impl FromRequestParts<Site> for Visitor {
     }
 }
 
-/// `GET /tasks/:id`, for the person whose task it is.
+/// `GET /tasks/:id`, for the owner of the task.
 pub(super) async fn task(
     service: Service,
     Visitor(visitor): Visitor,
@@ -77,7 +77,7 @@ pub(super) async fn task(
     Ok(render(&TaskPage { task, agent, lines })?.into_response())
 }
 
-/// An event as one line of the page.
+/// Formats an event as one line of the page.
 fn line(event: &Event) -> String {
     let data: serde_json::Value = serde_json::from_str(&event.data).unwrap_or_default();
     let text = ["line", "message", "status"].iter().find_map(|name| data[*name].as_str());

@@ -17,7 +17,7 @@ const MAX_MESSAGE: usize = 4000;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// 429: the call may be repeated after this time.
-    #[error("Fly allows no more calls for {} s", .after.as_secs_f32().ceil())]
+    #[error("Fly's rate limit is exceeded; retry after {} s", .after.as_secs_f32().ceil())]
     RateLimited {
         /// The time to wait.
         after: Duration,
@@ -35,10 +35,10 @@ pub enum Error {
     #[error("Fly does not accept the token")]
     InvalidToken,
     /// 403: the token is valid but lacks the permission.
-    #[error("Fly does not let this token do that")]
+    #[error("the Fly token lacks the permission for this call")]
     Forbidden,
     /// 404.
-    #[error("Fly knows no such app or machine")]
+    #[error("Fly has no such app or machine")]
     NotFound,
     /// 409, or a name that is taken: the resource exists or another operation is in progress.
     #[error("Fly reports a conflict: {message}")]
