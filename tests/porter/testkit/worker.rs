@@ -61,7 +61,7 @@ impl Testkit {
 
     /// Sends a sign of life of every machine that works, so that time may jump.
     pub async fn let_machines_be_heard(&self) {
-        let mut connection = self.porter().db.read().await.expect("a connection");
+        let mut connection = self.porter().store.read().await.expect("a connection");
         let running = db::tasks::list_running(&mut connection).await.expect("tasks");
         drop(connection);
         for task in running.into_iter().filter(|task| task.phase == Some(Phase::Working)) {
