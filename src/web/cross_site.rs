@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_says_nothing_is_not_another_site() {
+    fn a_request_without_origin_headers_is_not_cross_site() {
         assert!(!from(&[]));
     }
 

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_does_not_say_what_it_wants_is_hung_up_on() {
+    async fn a_connection_without_a_complete_request_head_is_closed() {
         let Server { address, .. } = server(Duration::from_millis(50)).await;
         for said in ["", "GET / HTTP/1.1\r\nHost: x\r\nX:"] {
             let seen = answer(address, said).await;
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_waits_for_what_has_begun_and_not_for_who_is_idle() {
+    async fn the_shutdown_waits_for_requests_in_progress_and_not_for_idle_connections() {
         let Server { address, stop, begun, running } = server(Duration::from_secs(600)).await;
         let mut idle = TcpStream::connect(address).await.expect("a connection");
         let mut slow = TcpStream::connect(address).await.expect("a connection");
@@ -170,8 +170,8 @@ mod tests {
         let mut seen = String::new();
         slow.read_to_string(&mut seen).await.expect("an answer");
         assert!(seen.ends_with("done"), "{seen}");
-        running.await.expect("it ends by itself");
-        assert!(TcpStream::connect(address).await.is_err(), "nobody is let in any more");
+        running.await.expect("the server stops");
+        assert!(TcpStream::connect(address).await.is_err(), "expected no new connection");
     }
 
     async fn collected(
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_arrives_in_time_is_whole() {
+    async fn a_body_that_arrives_in_time_is_complete() {
         assert_eq!(collected(stream::iter(["a", "b"])).await.as_deref(), Some(b"ab".as_slice()));
     }
 

@@ -38,7 +38,7 @@ impl Request {
             Some(path) => Ok(Self { method, route, path, query: String::new(), body: None }),
             None => Err(Error::new(
                 Kind::Invalid,
-                "an empty name, or one made of dots, stands for nothing on GitHub",
+                "an empty name, or one made of dots, is not valid on GitHub",
                 Box::new(Call { method, path: route.into(), status: None, request_id: None }),
             )),
         }

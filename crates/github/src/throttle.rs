@@ -150,8 +150,10 @@ impl Throttle {
         }
     }
 
+    /// Checks that no limit is in force.
+    ///
     /// # Errors
-    /// The end of the limit, while one is in force.
+    /// The end of the limit.
     pub(super) fn check(&self, clock: &Clock) -> Result<(), DateTime<Utc>> {
         let until = self.limit.lock().unwrap_or_else(PoisonError::into_inner).until;
         match until {

@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     /// Starts a fake that answers repository calls with these statuses in order, and with 200 afterwards.
-    async fn stumbling(statuses: &'static [u16]) -> Fake {
+    async fn answering_with(statuses: &'static [u16]) -> Fake {
         let count = AtomicUsize::new(0);
         Fake::start(move |seen: &Seen| {
             if !seen.path.starts_with("/repos") {
@@ -296,7 +296,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_request_has_user_agent_and_api_version() {
-        let fake = stumbling(&[]).await;
+        let fake = answering_with(&[]).await;
         fake.installation().repository("acme", "web").await.expect("a repository");
         for seen in fake.seen() {
             assert_eq!(seen.header("user-agent"), concat!("porter/", env!("CARGO_PKG_VERSION")));
@@ -320,11 +320,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_read_is_tried_three_times_on_server_errors() {
-        let fake = stumbling(&[502, 503]).await;
+        let fake = answering_with(&[502, 503]).await;
         fake.installation().repository("acme", "web").await.expect("the third answer");
         assert_eq!(fake.calls().len(), 3);
 
-        let fake = stumbling(&[500, 500, 500, 500]).await;
+        let fake = answering_with(&[500, 500, 500, 500]).await;
         let error = fake.installation().repository("acme", "web").await.expect_err("a failure");
         assert!(matches!(error, Error { kind: Kind::Unavailable { .. }, .. }), "{error:?}");
         assert_eq!(fake.calls().len(), 3);
@@ -332,7 +332,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_is_not_implemented_is_not_retried() {
-        let fake = stumbling(&[501, 501, 501]).await;
+        let fake = answering_with(&[501, 501, 501]).await;
         let error = fake.installation().repository("acme", "web").await.expect_err("a failure");
         assert!(matches!(error, Error { kind: Kind::NotFound, .. }), "{error:?}");
         assert_eq!(fake.calls().len(), 1);
@@ -340,7 +340,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_mutation_is_never_retried_by_the_client() {
-        let fake = stumbling(&[502]).await;
+        let fake = answering_with(&[502]).await;
         let error = fake.installation().create_comment("acme", "web", 1, "hi").await.expect_err("a failure");
         assert!(error.is_transient(), "{error:?}");
         assert_eq!(fake.calls().len(), 1);

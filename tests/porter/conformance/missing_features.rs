@@ -35,7 +35,7 @@ async fn a_pull_request_needs_only_the_essential_github_calls() {
         assert_eq!(task.status, Status::Success, "with status {status}: {task:#?}");
         assert!(kit.only_pull().open);
         assert!(kit.status_comment(issue, &id).body.contains("is done"));
-        assert_eq!(redelivery::sweep(kit.porter(), None).await.expect("nothing to ask for").asked, 0);
+        assert_eq!(redelivery::sweep(kit.porter(), None).await.expect("a sweep").asked, 0);
         kit.close().await;
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use standin::Permission;
 
 use crate::testkit::people::comment_of;
-use crate::testkit::{ADA, BOB, CAROL, EVE, PATIENCE, Person, Plan, REPO, Testkit};
+use crate::testkit::{ADA, BOB, CAROL, EVE, Person, Plan, REPO, TEST_TIMEOUT, Testkit};
 
 /// Says a control word and gives the one answer.
 async fn control(kit: &Testkit, issue: u64, who: Person, text: &str) -> String {
@@ -207,7 +207,8 @@ async fn followers_are_notified_of_a_stop_or_a_retry_only_after_it_is_stored() {
         execute(&kit, "DROP TRIGGER refuse_answers").await;
         let changed = |task: &Task| task.status != before;
         kit.task_in_time(&id, "the word was obeyed at last", changed).await;
-        let notified = tokio::time::timeout(PATIENCE, changes.recv()).await.expect("a notification").unwrap();
+        let notified =
+            tokio::time::timeout(TEST_TIMEOUT, changes.recv()).await.expect("a notification").unwrap();
         assert_eq!(notified, id, "{words}");
         let answer = kit.answer_to(issue, comment).await;
         assert!(answer.contains(id.as_str()), "{words}: {answer}");

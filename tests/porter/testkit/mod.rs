@@ -118,7 +118,7 @@ impl Testkit {
         let app =
             App::build(config, &self.environment, self.clock.clone(), self.worker.clone(), stop.clone());
         let app = app.await.expect("Porter starts");
-        assert!(app.context().is_none(), "nobody told Porter of an App");
+        assert!(app.context().is_none(), "expected no configured App");
         let running = tokio::spawn(app.run());
         async move {
             stop.cancel();
@@ -242,7 +242,7 @@ impl Testkit {
             }
             assert!(
                 began.elapsed() < TEST_TIMEOUT,
-                "jobs are still owed: {pending:?}\n{}",
+                "jobs are still pending: {pending:?}\n{}",
                 logs::latest_warnings()
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
