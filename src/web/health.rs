@@ -49,7 +49,7 @@ pub(super) async fn ready(State(site): State<Site>) -> Result<Json<serde_json::V
     Ok(Json(json!({ "ok": true, "configured": site.service.is_some() })))
 }
 
-/// `GET /api/startup/check` (contract §8).
+/// `GET /api/startup/check` (main-spec §8).
 pub(super) async fn startup(State(site): State<Site>) -> Response {
     let database = look_at_database(&site).await;
     let engine = match &site.service {

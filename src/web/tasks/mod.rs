@@ -1,4 +1,4 @@
-//! `/api/tasks/:id` and its operations (contract §6), for the owner of the task.
+//! `/api/tasks/:id` and its operations (main-spec §6), for the owner of the task.
 
 pub(super) mod create;
 pub(super) mod events;
