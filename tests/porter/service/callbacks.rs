@@ -165,7 +165,7 @@ async fn progress_is_a_sign_of_life_and_shows_on_the_issue() {
     let comment = kit.status_comment(issue, &id);
     assert!(comment.body.contains("Now: `Running the tests`"), "{}", comment.body);
     let events =
-        db::events::list_after(&mut kit.porter().store.read().await.unwrap(), &id, 0, 100).await.unwrap();
+        db::events::list_after(&mut kit.porter().store().read().await.unwrap(), &id, 0, 100).await.unwrap();
     let lines: Vec<_> = events.iter().filter(|event| event.kind == "log").map(|event| &event.data).collect();
     assert_eq!(lines, [r#"{"line":"one"}"#, r#"{"line":"two"}"#]);
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use standin::Permission;
 
 use crate::testkit::people::comment_of;
-use crate::testkit::{ADA, BOB, CAROL, EVE, PATIENCE, Person, Plan, REPO, Testkit};
+use crate::testkit::{ADA, BOB, CAROL, EVE, Person, Plan, REPO, TEST_TIMEOUT, Testkit};
 
 /// Says a control word and gives the one answer.
 async fn control(kit: &Testkit, issue: u64, who: Person, text: &str) -> String {
@@ -156,7 +156,7 @@ async fn a_control_word_is_owed_no_more_once_it_is_obeyed() {
     kit.stop_porter().await;
     let job = Job::Control { by: by.clone(), word: Control::Help };
     let context = kit.context_without_engine().await;
-    let mut write = context.store.begin().await.unwrap();
+    let mut write = context.store().begin().await.unwrap();
     let row = db::jobs::NewJob {
         kind: job.kind(),
         key: job.key(),
@@ -167,10 +167,10 @@ async fn a_control_word_is_owed_no_more_once_it_is_obeyed() {
     db::jobs::enqueue(&mut write, &[row], kit.clock.now()).await.unwrap();
     write.commit().await.unwrap();
     control::run(&context, &by, Control::Help).await.unwrap();
-    let mut connection = context.store.read().await.unwrap();
+    let mut connection = context.store().read().await.unwrap();
     assert!(!db::jobs::is_pending(&mut connection, &job.key()).await.unwrap(), "it would be obeyed twice");
     drop(connection);
-    context.store.close().await;
+    context.store().close().await;
     drop(context);
     kit.start_porter().await;
     let answer = kit.answer_to(issue, comment).await;
@@ -179,7 +179,7 @@ async fn a_control_word_is_owed_no_more_once_it_is_obeyed() {
 }
 
 async fn execute(kit: &Testkit, statement: &'static str) {
-    let mut work = kit.porter().store.begin().await.unwrap();
+    let mut work = kit.porter().store().begin().await.unwrap();
     sqlx::query(statement).execute(&mut *work).await.unwrap();
     work.commit().await.unwrap();
 }
@@ -195,7 +195,7 @@ async fn followers_are_notified_of_a_stop_or_a_retry_only_after_it_is_stored() {
     for (words, before) in [("@porter stop", Status::Running), ("@porter retry", Status::Failed)] {
         kit.drained().await;
         execute(&kit, REFUSE_ANSWERS).await;
-        let mut changes = kit.porter().store.follow();
+        let mut changes = kit.porter().store().follow();
         let comment = comment_of(&kit.say(issue, ADA, words).await);
         kit.backlog_when("the write has failed", |all| all.retrying == 1).await;
         assert_eq!(kit.task(&id).await.status, before, "{words}");
@@ -207,7 +207,8 @@ async fn followers_are_notified_of_a_stop_or_a_retry_only_after_it_is_stored() {
         execute(&kit, "DROP TRIGGER refuse_answers").await;
         let changed = |task: &Task| task.status != before;
         kit.task_in_time(&id, "the word was obeyed at last", changed).await;
-        let notified = tokio::time::timeout(PATIENCE, changes.recv()).await.expect("a notification").unwrap();
+        let notified =
+            tokio::time::timeout(TEST_TIMEOUT, changes.recv()).await.expect("a notification").unwrap();
         assert_eq!(notified, id, "{words}");
         let answer = kit.answer_to(issue, comment).await;
         assert!(answer.contains(id.as_str()), "{words}: {answer}");
