@@ -25,6 +25,7 @@ use crypto::tokens::Keys;
 use crypto::vault::Vault;
 use db::Db;
 use db::queue::Caps;
+use domain::agent::Registry;
 use domain::clock::Clock;
 
 /// Configures Porter's GitHub App, also while Porter runs. Cheap to clone.
@@ -103,7 +104,7 @@ impl Parts {
             Fleet(machines(config, &self.worker)?),
             Credentials::new(db.clone(), vault.clone(), config.shared.clone()),
             Keys::new(&config.encryption_root, &config.encryption_previous, config.callback_secret.as_ref()),
-            policy(config, app),
+            policy(config, app)?,
         ))
     }
 }
@@ -135,19 +136,20 @@ fn machines(config: &Config, worker: &LocalWorker) -> anyhow::Result<Backend> {
     })
 }
 
-fn policy(config: &Config, app: &config::GithubApp) -> Policy {
+fn policy(config: &Config, app: &config::GithubApp) -> anyhow::Result<Policy> {
     let limits = &config.limits;
-    Policy {
+    Ok(Policy {
         public_url: config.public_url.clone(),
         github_web_url: config.github_urls.web.clone(),
         app_id: app.app_id,
         allowlist: config.allowlist.clone(),
         caps: Caps { per_user: limits.per_user, overall: limits.overall },
         queued_per_user: limits.queued_per_user,
+        agents: Registry::shipped().context("the registry of agents")?,
         task_timeout: limits.task_timeout,
         mock_agent: config.mock_agent,
         machine: config.machine.clone(),
-    }
+    })
 }
 
 /// Runs the engine of the latest service, and ends each before the next begins. Returns after `stop`, when every

@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde_json::Value;
 
 use super::stage::{PERSON, REPOSITORY, Stage};
+use domain::event::TaskEvent;
 use domain::task::{Phase, Status, Task, TaskId};
 use standin::sample;
 
@@ -71,10 +71,9 @@ impl Narrator {
             let task = db::tasks::find(&mut connection, id).await?.context("the task is there")?;
             for event in db::events::list_after(&mut connection, id, told, 1000).await? {
                 told = event.seq;
-                let data: Value = serde_json::from_str(&event.data)?;
-                match (event.kind.as_str(), data["line"].as_str(), data["status"].as_str()) {
-                    ("log", Some(line), _) => self.say(&format!("  {} | {line}", task.agent)),
-                    ("status", _, Some(status)) => self.say(&format!("task {status}")),
+                match &event.event {
+                    TaskEvent::Output { text } => self.say(&format!("  {} | {text}", task.agent)),
+                    TaskEvent::Status { status, .. } => self.say(&format!("task {}", status.as_str())),
                     _ => {}
                 }
             }

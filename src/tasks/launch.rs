@@ -13,7 +13,7 @@ use crate::accounts::credentials::Keyring;
 use crate::runner;
 use crate::runner::{LaunchSpec, Machine};
 use db::secrets::AttemptToken;
-use domain::agent::Agent;
+use domain::agent::Specification;
 use domain::assignment::Assignment;
 use domain::job::Job;
 use domain::prompt::{self, PromptInput};
@@ -96,14 +96,16 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
     let repository = &task.repository;
     let (owner, name) = (repository.owner.as_str(), repository.name.as_str());
     let github = context.github.installation(repository.installation_id);
-    let agent = Agent::find(&task.agent).ok_or_else(|| {
+    let agents = &context.policy.agents;
+    let agent = agents.find(&task.agent).ok_or_else(|| {
         let message = format!("There is no agent called `{}` any more.", task.agent);
         Stop::Refused(FailureStage::Preflight, message)
     })?;
+    let agent = agents.specification(agent, task.model.as_deref());
     may_push(&github, task).await?;
     let person = context.credentials.load(task.requester.id).await?;
     let kept = attempt_token::find(context, &task.id, task.attempt).await?;
-    let Place { runner, app, .. } = contract(context, task, agent, &person, kept.as_ref())?;
+    let Place { runner, app, .. } = contract(context, &agent, &person, kept.as_ref())?;
     let base_branch = base_branch(&github, task).await?;
     let time_limit = time_limit(context.policy.task_timeout, person.settings.settings.task_timeout);
     if kept.is_some() {
@@ -129,7 +131,7 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
         repo_full_name: repository.full_name(),
         repo_url: clone_url(context, task),
         issue_number: u64::try_from(task.issue.number).unwrap_or(0),
-        agent: agent.id.to_owned(),
+        agent: agent.id.clone(),
         model: task.model.clone(),
         prompt: prompt::build(&PromptInput {
             title: &task.issue.title,
@@ -137,7 +139,7 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
             issue_number: task.issue.number,
             agents_md: agents_md.as_deref(),
             instructions: &task.instructions,
-            custom_prompt: person.settings.custom_prompt_of(agent.id),
+            custom_prompt: person.settings.custom_prompt_of(&agent.id),
         }),
         branch: task.id.branch(),
         base_branch: base_branch.clone(),
@@ -151,7 +153,8 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
             login = task.requester.login,
             id = task.requester.id
         )),
-        provider_keys: provider_keys(agent, task, &person),
+        provider_keys: provider_keys(&agent, &person),
+        agent_spec: agent,
     };
     // All this took a while: a machine that an earlier try made may have reported since, and be gone.
     let now = context.load(&task.id).await?;
@@ -192,12 +195,11 @@ async fn may_push(github: &github::Installation, task: &Task) -> Result<(), Stop
 /// Everything that only the person can provide, each missing item by name.
 fn contract(
     context: &Context,
-    task: &Task,
-    agent: &Agent,
+    agent: &Specification,
     person: &Keyring,
     kept: Option<&AttemptToken>,
 ) -> Result<Place, Stop> {
-    let missing = agent.missing_keys(task.model.as_deref(), |key| person.keys.contains_key(key));
+    let missing = agent.missing_keys(|key| person.keys.contains_key(key));
     let mut missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
     if context.fleet.is_fly() {
         if person.fly_token.is_none() {
@@ -277,14 +279,10 @@ async fn record(
     Ok(())
 }
 
-fn provider_keys(agent: &Agent, task: &Task, person: &Keyring) -> BTreeMap<String, String> {
+fn provider_keys(agent: &Specification, person: &Keyring) -> BTreeMap<String, String> {
     agent
-        .env_keys(task.model.as_deref())
-        .into_iter()
-        .filter_map(|key| {
-            let value = person.keys.get(&key)?.expose_secret().to_owned();
-            Some((key, value))
-        })
+        .env_keys()
+        .filter_map(|key| Some((key.to_owned(), person.keys.get(key)?.expose_secret().to_owned())))
         .collect()
 }
 

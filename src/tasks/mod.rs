@@ -14,7 +14,7 @@ use url::Url;
 use crate::accounts;
 use crate::runner;
 use crypto::tokens::Keys;
-use domain::agent::Agent;
+use domain::agent::{Agent, Registry};
 use domain::task::{Event, InvalidState, Status, Task, TaskId};
 
 pub mod admission;
@@ -67,6 +67,8 @@ pub struct Policy {
     pub caps: db::queue::Caps,
     /// How many tasks of one person may wait.
     pub queued_per_user: Option<u32>,
+    /// Every agent there is, and the providers whose keys they use.
+    pub agents: Registry,
     /// How long an agent may run.
     pub task_timeout: Duration,
     /// The mock agent may be asked for.
@@ -82,20 +84,18 @@ impl Policy {
     }
 
     /// The agents that may be asked for.
-    pub fn offered(&self) -> impl Iterator<Item = &'static Agent> + Clone + use<> {
-        let mock = self.mock_agent;
-        Agent::all().iter().filter(move |agent| mock || agent.id != "mock")
+    pub fn offered(&self) -> impl Iterator<Item = &Agent> + Clone {
+        self.agents.agents().iter().filter(|agent| self.mock_agent || agent.id != "mock")
     }
 
     /// The one of them with this id or alias.
-    pub fn find_agent(&self, name: &str) -> Option<&'static Agent> {
-        let found = Agent::find(name)?;
-        self.offered().find(|agent| agent.id == found.id)
+    pub fn find_agent(&self, name: &str) -> Option<&Agent> {
+        self.offered().find(|agent| agent.is_called(name))
     }
 
     /// Their ids.
     pub fn agent_ids(&self) -> Vec<String> {
-        self.offered().map(|agent| agent.id.to_owned()).collect()
+        self.offered().map(|agent| agent.id.clone()).collect()
     }
 
     /// An address below the public one.

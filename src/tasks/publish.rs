@@ -68,7 +68,7 @@ async fn open(
             task,
             &comment::PullContext {
                 task_url: &context.policy.task_url(&task.id),
-                agent_name: task.agent_name(),
+                agent_name: context.policy.agents.name_of(&task.agent),
                 // Only a report sets how many tries it took, or what the agent said.
                 recovered: task.callback_attempts.is_none() && task.summary.is_none(),
             },

@@ -2,11 +2,11 @@
 //! (`web::callbacks`); nothing here waits for GitHub.
 
 use chrono::TimeDelta;
-use serde_json::json;
 
 use super::redaction::redactor;
 use super::{Context, Error};
-use db::events;
+use db::events::{self, NewEvent};
+use domain::event::TaskEvent;
 use domain::job::Job;
 use domain::report::{Completion, Progress};
 use domain::task::{Effect, Event, Phase, Status, Task, TaskId};
@@ -112,13 +112,13 @@ async fn progress(context: &Context, id: &TaskId, report: Progress) -> Result<Op
     work.touch(id);
     db::tasks::record_progress(&mut work, &task, percent, activity, report.usage.as_ref(), now).await?;
     let lines = events.iter().map(|line| {
-        let data = json!({ "line": clipped(line, MAX_LINE_BYTES) });
-        events::NewEvent::new(&task, events::Kind::Log, &data)
+        let text = clipped(line, MAX_LINE_BYTES).to_owned();
+        NewEvent::new(&task, &TaskEvent::Output { text })
     });
     let mut history: Vec<_> = lines.collect();
     if percent.is_some() || activity.is_some() {
-        let data = json!({ "progress": percent, "message": activity });
-        history.push(events::NewEvent::new(&task, events::Kind::Progress, &data));
+        let event = TaskEvent::Progress { progress: percent, message: activity.map(str::to_owned) };
+        history.push(NewEvent::new(&task, &event));
         work.enqueue_at([Job::of(&task, Effect::SyncIssue)], now + PROGRESS_SHOWN_AFTER).await?;
     }
     if !history.is_empty() {

@@ -103,7 +103,7 @@ pub async fn render(context: &Context, task: &Task, proof: &str) -> Result<Strin
             task_url: &task_url,
             queue_position,
             proof,
-            agent_name: task.agent_name(),
+            agent_name: context.policy.agents.name_of(&task.agent),
             compare_url: compare_url.as_deref(),
         },
     );

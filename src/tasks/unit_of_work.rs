@@ -15,6 +15,7 @@ use tokio::sync::{Notify, broadcast};
 use super::Error;
 use db::Db;
 use domain::clock::Clock;
+use domain::event::TaskEvent;
 use domain::job::Job;
 use domain::task::{Effect, Event, Task, TaskId, decide};
 
@@ -238,18 +239,8 @@ impl UnitOfWork {
 
     /// Adds each task's status to its history.
     async fn record_status(&mut self, tasks: &[Task]) -> Result<(), db::Error> {
-        let events: Vec<_> = tasks
-            .iter()
-            .map(|task| {
-                let data = serde_json::json!({
-                    "status": task.status,
-                    "attempt": task.attempt,
-                    "errorMessage": task.error_message,
-                    "prUrl": task.pr_url,
-                });
-                db::events::NewEvent::new(task, db::events::Kind::Status, &data)
-            })
-            .collect();
+        let events: Vec<_> =
+            tasks.iter().map(|task| db::events::NewEvent::new(task, &TaskEvent::status_of(task))).collect();
         for task in tasks {
             self.touch(&task.id);
         }

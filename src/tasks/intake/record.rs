@@ -223,7 +223,7 @@ impl Batch<'_> {
             return refused(Refusal::TaskAlreadyActive {
                 task_url: self.rules.policy.task_url(&active.id),
                 status: active.status,
-                agent: task.agent_name().to_owned(),
+                agent: self.rules.policy.agents.name_of(&task.agent).to_owned(),
             });
         }
         let unwritten = self.made.iter().filter(|made| made.requester.id == sender).count();

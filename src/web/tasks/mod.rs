@@ -33,6 +33,10 @@ impl Tasks {
         Self { store, policy }
     }
 
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     pub(super) async fn read(&self) -> Result<db::Reader, db::Error> {
         self.store.read().await
     }
