@@ -1,4 +1,4 @@
-//! Whether Porter lives, is ready, and was started as it should be.
+//! Health endpoints: liveness, readiness, and a check of the start-up configuration.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,25 +17,26 @@ use super::{Error, ServiceSlot};
 use db::Db;
 use db::health::{Migrations, Table};
 
-/// How long the database counts as it was found: to look costs a database of its own, and anyone may ask.
+/// How long the result of the database check is cached: the check migrates an in-memory database, and the endpoint
+/// is public.
 const FOUND_KEPT: Duration = Duration::from_secs(5);
 
-/// The database, and what the start found in the environment: names only.
+/// The database, and the state of the environment at the start: names only.
 pub struct Health {
     db: Db,
     environment: BTreeMap<String, bool>,
     missing: Vec<String>,
     runner: &'static str,
-    /// What was found when the database was last looked at, and when that was.
+    /// The result of the last database check and its time.
     database: Mutex<Option<(Instant, Database)>>,
 }
 
-/// The database's tables and migrations; `None` when it could not be looked at.
+/// The database's tables and migrations; `None` if the check failed.
 type Database = Option<(Vec<Table>, Migrations)>;
 
 impl Health {
-    /// `environment` has every variable that Porter knows, and whether it is set; `missing` those that are required
-    /// as long as no GitHub App is configured otherwise, and are not set; `runner` is `fly` or `local`.
+    /// `environment` has all variables that Porter reads, and whether each is set; `missing` those that describe the
+    /// GitHub App and are not set; `runner` is `fly` or `local`.
     pub fn new(
         db: Db,
         environment: BTreeMap<String, bool>,
@@ -45,8 +46,8 @@ impl Health {
         Self { db, environment, missing, runner, database: Mutex::default() }
     }
 
-    /// Looks, unless somebody did a moment ago; whoever asks meanwhile waits for that answer.
-    async fn look_at_database(&self) -> Database {
+    /// Checks the database, or returns the cached result. Concurrent requests share one check.
+    async fn check_database(&self) -> Database {
         let mut latest = self.database.lock().await;
         if let Some((at, found)) = &*latest
             && at.elapsed() < FOUND_KEPT
@@ -54,7 +55,7 @@ impl Health {
             return found.clone();
         }
         let checked = db::health::check(&self.db).await;
-        // What SQLite says is for the operator's log; whoever asks here may be anyone.
+        // The endpoint is public, so SQLite's message is only logged.
         let found = checked
             .inspect_err(|error| {
                 tracing::error!(
@@ -68,12 +69,12 @@ impl Health {
     }
 }
 
-/// `GET /healthz`: the process is alive.
+/// `GET /healthz`: the process is running.
 pub(super) async fn alive() -> Json<serde_json::Value> {
     Json(json!({ "ok": true }))
 }
 
-/// `GET /readyz`: requests can be taken.
+/// `GET /readyz`: the service accepts requests.
 pub(super) async fn ready(
     State(health): State<Arc<Health>>,
     State(service): State<ServiceSlot>,
@@ -93,7 +94,7 @@ pub(super) async fn startup(
     State(service): State<ServiceSlot>,
     State(stop): State<CancellationToken>,
 ) -> Response {
-    let database = health.look_at_database().await;
+    let database = health.check_database().await;
     let service = service.get();
     let engine = match &service {
         None => json!({ "running": false }),

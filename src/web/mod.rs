@@ -1,7 +1,6 @@
-//! HTTP: routes, what every request passes through, and one file per resource. A handler receives input that
-//! was verified ([`webhook::VerifiedWebhook`], [`callbacks::AuthenticatedWorker`],
-//! [`session::SignedInUser`]), or never runs. Decisions are made in `tasks` and `accounts`; reads may go
-//! straight to `db`.
+//! HTTP: routes, middleware, and one file per resource. A handler receives verified input
+//! ([`webhook::VerifiedWebhook`], [`callbacks::AuthenticatedWorker`], [`session::SignedInUser`]) or does not
+//! run. Decisions are made in `tasks` and `accounts`; handlers may read directly from `db`.
 
 use axum::Router;
 use axum::extract::FromRef;
@@ -32,10 +31,10 @@ pub use session::SESSION_COOKIE;
 use state::Configured;
 pub use state::{Service, ServiceSlot, Site};
 
-/// Everything Porter answers.
+/// Creates the router with all routes.
 pub fn router(site: Site) -> Router {
     let id = HeaderName::from_static("x-request-id");
-    // What fails is logged where it fails, with its cause.
+    // Failures are logged where they occur, with their cause.
     let trace = TraceLayer::new_for_http()
         .make_span_with(span)
         .on_request(())
@@ -77,7 +76,7 @@ pub fn router(site: Site) -> Router {
         .with_state(site)
 }
 
-/// A request keeps the id it came with when that is a short word; it goes into logs and answers.
+/// Keeps a request's `X-Request-Id` if it is a short word, because it is written to logs and responses.
 fn own_id<B>(mut request: Request<B>) -> Request<B> {
     let plain = |id: &HeaderValue| {
         let word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');

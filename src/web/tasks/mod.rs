@@ -1,4 +1,4 @@
-//! `/api/tasks/:id` and its verbs (contract §6), for the person whose task it is.
+//! `/api/tasks/:id` and its operations (contract §6), for the owner of the task.
 
 pub(super) mod create;
 pub(super) mod events;
@@ -41,7 +41,7 @@ impl Tasks {
         self.store.read().await
     }
 
-    /// The person's task; somebody else's is as good as none.
+    /// Loads the person's task; a task of another person is reported as not found.
     pub(super) async fn find_own(&self, user: &User, id: &str) -> Result<Task, Error> {
         db::tasks::find(&mut *self.read().await?, &parse(id)?)
             .await?
@@ -49,7 +49,7 @@ impl Tasks {
             .ok_or_else(|| Error::not_found("there is no such task"))
     }
 
-    /// The task as JSON, with its place in the line while it waits.
+    /// Returns the task as JSON, with its queue position while it is queued.
     async fn describe(&self, task: Task) -> Result<TaskJson, Error> {
         let position = match task.status {
             Status::Queued => {
