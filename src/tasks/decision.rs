@@ -1,14 +1,39 @@
 //! May this person have this task? Answers from what the database knows about them; no network.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
-use super::Policy;
+use super::fleet::Fleet;
+use super::{Context, Policy};
 use crate::accounts::credentials::Credentials;
 use db::users::Person;
 use domain::command::Run;
 use domain::comment::Refusal;
 use domain::settings::Settings;
 use domain::task::{Request, Task};
+
+/// What is decided with, whoever asks. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Rules {
+    /// The operator's rules.
+    pub policy: Arc<Policy>,
+    credentials: Credentials,
+    fleet: Fleet,
+}
+
+impl Rules {
+    pub(super) fn of(context: &Context) -> Self {
+        let Context { policy, credentials, fleet, .. } = context.clone();
+        Self { policy, credentials, fleet }
+    }
+
+    /// The same with what is known about one person.
+    pub(super) fn about<'a>(&'a self, person: &'a Person, settings: &'a Settings) -> Facts<'a> {
+        let (policy, credentials, fly) = (&self.policy, &self.credentials, self.fleet.is_fly());
+        Facts { policy, credentials, fly, person, settings }
+    }
+}
 
 /// What the decision rests on.
 pub(super) struct Facts<'a> {

@@ -195,8 +195,7 @@ pub async fn reap(context: &Context) -> Result<(), Error> {
     let people = db::tasks::list_requesters_since(&mut *context.store.read().await?, since).await?;
     let mut seen: Vec<Place> = Vec::new();
     for person in people {
-        let person = context.credentials.load(person).await?;
-        let Some(place) = context.fleet.place(&person, None) else { continue };
+        let Some(place) = context.place_of_person(person).await? else { continue };
         if seen.iter().any(|known| known.is_same(&place)) {
             continue;
         }

@@ -18,7 +18,7 @@ use super::{Answer, REPO, TEST_TIMEOUT, Testkit};
 impl Testkit {
     /// Returns the callback token of an attempt.
     pub fn token(&self, task: &TaskId, attempt: u32) -> String {
-        self.porter().keys.callback_token(task, attempt).expose_secret().to_owned()
+        self.porter().callback_token(task, attempt).expose_secret().to_owned()
     }
 
     /// Pushes one commit to the task's branch; returns its hash.
@@ -61,7 +61,7 @@ impl Testkit {
 
     /// Sends a progress report for every working machine, so that the clock can be advanced.
     pub async fn let_machines_be_heard(&self) {
-        let mut connection = self.porter().store.read().await.expect("a connection");
+        let mut connection = self.porter().store().read().await.expect("a connection");
         let running = db::tasks::list_running(&mut connection).await.expect("tasks");
         drop(connection);
         for task in running.into_iter().filter(|task| task.phase == Some(Phase::Working)) {
@@ -127,8 +127,7 @@ impl Testkit {
     }
 
     async fn runner(&self) -> Arc<dyn Runner> {
-        let anybody = self.porter().credentials.load(0).await.expect("a keyring");
-        self.porter().fleet.place(&anybody, None).expect("a place").runner
+        self.porter().place_of_person(0).await.expect("a keyring").expect("a place").runner
     }
 
     /// Kills a machine's worker and its agent, as when the host fails.
