@@ -23,7 +23,7 @@ pub async fn admit(context: &Context) -> Result<usize, Error> {
         let task = db::tasks::find(&mut write, &id).await?.ok_or(Error::NotFound)?;
         apply(&mut write, &task, Event::Admitted { deadline: now + LAUNCH_TIMEOUT }, now).await?;
         db::commit(write).await?;
-        tracing::info!(task.id = %id, task.attempt = task.attempt, "the task's turn has come");
+        tracing::info!(task.id = %id, task.attempt = task.attempt.number, "the task's turn has come");
         context.notifier.notify_task(&id);
         admitted += 1;
     }

@@ -71,7 +71,7 @@ async fn execute(
                     match apply(write, &task, Event::Retried, context.now()).await {
                         Ok(next) => {
                             context.notifier.notify_task(&task.id);
-                            Ok(Answer::Retrying { task_url, attempt: next.attempt })
+                            Ok(Answer::Retrying { task_url, attempt: next.attempt.number })
                         }
                         // An older task of this agent was begun anew meanwhile.
                         Err(Error::Db(db::Error::Conflict)) => {
@@ -104,7 +104,7 @@ async fn summaries(
             task_url: context.policy.task_url(&task.id),
             agent: task.agent,
             status: task.status,
-            progress: task.progress,
+            progress: task.attempt.progress,
             queue_position,
             pr_url: task.pr_url,
         });
@@ -120,7 +120,7 @@ async fn stop_in(
 ) -> Result<Task, Error> {
     let message = format!("Stopped by {login}.");
     let next = apply(write, task, Event::Stopped { message }, context.now()).await?;
-    tracing::info!(task.id = %task.id, task.attempt = task.attempt, "the task was stopped");
+    tracing::info!(task.id = %task.id, task.attempt = task.attempt.number, "the task was stopped");
     context.notifier.notify_task(&task.id);
     Ok(next)
 }
@@ -133,7 +133,7 @@ pub async fn stop(context: &Context, id: &TaskId, requester_id: i64, login: &str
     let mut write = context.db.begin().await?;
     let task = load_own(&mut write, id, requester_id).await?;
     // Whatever fails names its stage; only a stop does not.
-    if task.status == Status::Failed && task.failure_stage.is_none() {
+    if task.status == Status::Failed && task.attempt.failure_stage.is_none() {
         return Ok(task);
     }
     let next = stop_in(context, &mut write, &task, login).await?;

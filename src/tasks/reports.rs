@@ -40,7 +40,7 @@ pub async fn complete(context: &Context, id: &TaskId, mut report: Completion) ->
     }
     let mut write = context.db.begin().await?;
     let task = db::tasks::find(&mut write, id).await?.ok_or(Error::NotFound)?;
-    if task.attempt != report.attempt {
+    if task.attempt.number != report.attempt {
         return Ok(Recorded::OtherAttempt);
     }
     if task.status != Status::Running || task.phase == Some(Phase::Publishing) {
@@ -50,7 +50,7 @@ pub async fn complete(context: &Context, id: &TaskId, mut report: Completion) ->
     db::commit(write).await?;
     tracing::info!(
         task.id = %id,
-        task.attempt = task.attempt,
+        task.attempt = task.attempt.number,
         task.status = next.status.as_str(),
         "the worker reported"
     );
@@ -70,7 +70,7 @@ pub async fn progress(context: &Context, id: &TaskId, report: Progress) -> Resul
     let events: Vec<String> = report.events.iter().take(MAX_LINES).map(|line| redactor.clean(line)).collect();
     let mut write = context.db.begin().await?;
     let task = db::tasks::find(&mut write, id).await?.ok_or(Error::NotFound)?;
-    if task.attempt != report.attempt {
+    if task.attempt.number != report.attempt {
         return Ok(None);
     }
     if task.status != Status::Running {
@@ -78,7 +78,7 @@ pub async fn progress(context: &Context, id: &TaskId, report: Progress) -> Resul
     }
     let percent = report.progress.map(|percent| percent.min(99));
     let activity = message.as_deref().map(|line| clipped(line, 500));
-    db::tasks::record_progress(&mut write, &task, percent, activity, report.usage.as_ref(), now).await?;
+    db::attempts::record_progress(&mut write, &task, percent, activity, report.usage.as_ref(), now).await?;
     let lines = events.iter().map(|line| {
         let text = clipped(line, MAX_LINE_BYTES).to_owned();
         NewEvent::new(&task, &TaskEvent::Output { text })

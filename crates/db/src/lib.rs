@@ -16,6 +16,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Sqlite, Transaction};
 
+pub mod attempts;
 pub mod deliveries;
 pub mod events;
 pub mod health;

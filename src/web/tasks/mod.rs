@@ -15,16 +15,19 @@ use super::{Error, Service};
 use crate::tasks::control;
 use db::users::User;
 use domain::task::{Status, Task, TaskId};
-use json::TaskJson;
+use json::{AttemptJson, TaskJson};
 
-/// `GET /api/tasks/:id`.
+/// `GET /api/tasks/:id`: the task, with all its attempts.
 pub(super) async fn show(
     service: Service,
     SignedInUser(user): SignedInUser,
     Path(id): Path<String>,
 ) -> Result<Json<TaskJson>, Error> {
     let task = load_own(&service, &user, &id).await?;
-    Ok(Json(described(&service, task).await?))
+    let attempts = db::attempts::list(&mut *service.context.db.read().await?, &task.id).await?;
+    let mut shown = described(&service, task).await?;
+    shown.attempts = Some(attempts.into_iter().map(AttemptJson::from).collect());
+    Ok(Json(shown))
 }
 
 /// `GET /api/tasks/:id/status`.
