@@ -64,10 +64,10 @@ impl Narrator {
     /// Tells what happens to the task, until it has ended and its issue says so.
     async fn follow(&self, stage: &Stage, id: &TaskId) -> anyhow::Result<Task> {
         let porter = &stage.porter;
-        let mut notifier = porter.notifier.follow();
+        let mut changes = porter.store.follow();
         let (mut told, mut phase) = (0, None);
         loop {
-            let mut connection = porter.db.read().await?;
+            let mut connection = porter.store.read().await?;
             let task = db::tasks::find(&mut connection, id).await?.context("the task is there")?;
             for event in db::events::list_after(&mut connection, id, told, 1000).await? {
                 told = event.seq;
@@ -85,8 +85,8 @@ impl Narrator {
             if task.status.is_terminal() && told_on_issue(stage, &task) {
                 return Ok(task);
             }
-            // The bell rings at every change; the pause is for what is only seen on GitHub's side.
-            let _ = tokio::time::timeout(Duration::from_millis(50), notifier.recv()).await;
+            // Every change notifies; the pause is for what is only seen on GitHub's side.
+            let _ = tokio::time::timeout(Duration::from_millis(50), changes.recv()).await;
         }
     }
 

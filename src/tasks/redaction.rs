@@ -3,7 +3,7 @@
 //!
 //! `tasks::reports` cleans what it stores, `tasks::sync_issue` and `tasks::publish` what they publish.
 
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 
 use super::{Context, Error, attempt_token};
 use domain::redact::Redactor;
@@ -21,5 +21,5 @@ pub(super) async fn redactor(context: &Context, task: &Task) -> Result<Redactor,
     // Addresses that go with a key are no secrets.
     let keys = keyring.keys.iter().filter(|(name, _)| !name.ends_with("_URL")).map(|(_, value)| value);
     let secrets = keys.chain(&keyring.fly_token).chain([&callback_token]).chain(&token);
-    Ok(Redactor::new(secrets.map(|secret| secret.expose_secret())))
+    Ok(Redactor::new(secrets.map(ExposeSecret::expose_secret)))
 }

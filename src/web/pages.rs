@@ -71,9 +71,9 @@ pub(super) async fn task(
         let page = render(&Message { title: "Not found", text })?;
         return Ok((StatusCode::NOT_FOUND, page).into_response());
     };
-    let mut connection = service.context.db.read().await?;
+    let mut connection = service.context.store.read().await?;
     let events = db::events::list_last(&mut connection, &task.id, MAX_LINES).await?;
-    let agent = task.agent_name().to_owned();
+    let agent = service.context.policy.agents.name_of(&task.agent).to_owned();
     let lines = events.iter().map(line).collect();
     Ok(render(&TaskPage { task, agent, lines })?.into_response())
 }

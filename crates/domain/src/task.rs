@@ -8,7 +8,6 @@ mod states;
 
 use chrono::{DateTime, Utc};
 
-use super::agent::Agent;
 use super::command::Run;
 
 pub use super::priority::Priority;
@@ -149,11 +148,6 @@ impl Task {
             pr_number: None,
             status_comment_id: None,
         }
-    }
-
-    /// What people call its agent; its id when the registry does not know it (any more).
-    pub fn agent_name(&self) -> &str {
-        Agent::find(&self.agent).map_or(self.agent.as_str(), |agent| agent.name)
     }
 }
 

@@ -50,7 +50,7 @@ pub(in crate::web) async fn stream(
         Some(text) => text.parse().map_err(|_| Error::bad_request("Last-Event-ID must be a number"))?,
     };
     // Followed before the first look, so that nothing falls between the two.
-    let notifier = service.context.notifier.follow();
+    let notifier = service.context.store.follow();
     let mut following = Following {
         context: service.context,
         task: task.id,
@@ -95,7 +95,7 @@ impl Following {
 
     /// Reads what is new. Gives whether the task had ended before that.
     async fn look(&mut self) -> Result<bool, db::Error> {
-        let mut connection = self.context.db.read().await?;
+        let mut connection = self.context.store.read().await?;
         let task = db::tasks::find(&mut connection, &self.task).await?;
         let ended = task.is_none_or(|task| task.status.is_terminal());
         self.ready = db::events::list_after(&mut connection, &self.task, self.last, BATCH_SIZE).await?.into();

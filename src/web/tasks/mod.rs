@@ -24,7 +24,7 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<TaskJson>, Error> {
     let task = load_own(&service, &user, &id).await?;
-    let attempts = db::attempts::list(&mut *service.context.db.read().await?, &task.id).await?;
+    let attempts = db::attempts::list(&mut *service.context.store.read().await?, &task.id).await?;
     let mut shown = described(&service, task).await?;
     shown.attempts = Some(attempts.into_iter().map(AttemptJson::from).collect());
     Ok(Json(shown))
@@ -63,7 +63,7 @@ pub(super) async fn stop(
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<TaskJson>), Error> {
     let id = parse(&id)?;
-    let task = control::stop(&service.context, &id, user.github_id, &user.login).await?;
+    let task = control::stop(&service.context.store, &id, user.github_id, &user.login).await?;
     Ok((StatusCode::ACCEPTED, Json(described(&service, task).await?)))
 }
 
@@ -74,7 +74,7 @@ pub(super) async fn retry(
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<TaskJson>), Error> {
     let id = parse(&id)?;
-    let task = control::retry(&service.context, &id, user.github_id).await?;
+    let task = control::retry(&service.context.store, &id, user.github_id).await?;
     Ok((StatusCode::ACCEPTED, Json(described(&service, task).await?)))
 }
 
@@ -84,7 +84,7 @@ fn parse(id: &str) -> Result<TaskId, Error> {
 
 /// The person's task; somebody else's is as good as none.
 pub(super) async fn load_own(service: &Service, user: &User, id: &str) -> Result<Task, Error> {
-    db::tasks::find(&mut *service.context.db.read().await?, &parse(id)?)
+    db::tasks::find(&mut *service.context.store.read().await?, &parse(id)?)
         .await?
         .filter(|task| task.requester.id == user.github_id)
         .ok_or_else(|| Error::not_found("there is no such task"))
@@ -94,7 +94,7 @@ pub(super) async fn load_own(service: &Service, user: &User, id: &str) -> Result
 async fn described(service: &Service, task: Task) -> Result<TaskJson, Error> {
     let position = match task.status {
         Status::Queued => {
-            let mut connection = service.context.db.read().await?;
+            let mut connection = service.context.store.read().await?;
             Some(db::queue::position(&mut connection, &task, service.context.now()).await?)
         }
         _ => None,

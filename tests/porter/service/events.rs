@@ -6,7 +6,7 @@ use domain::task::{Task, TaskId};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use crate::testkit::{ADA, PATIENCE, Plan, Testkit};
+use crate::testkit::{ADA, Plan, TEST_TIMEOUT, Testkit};
 
 /// A stream that is being read.
 struct Stream {
@@ -44,7 +44,7 @@ impl Stream {
                 return Some((id, field("event:").expect("a kind").to_owned(), data));
             }
             let chunk =
-                tokio::time::timeout(PATIENCE, self.response.chunk()).await.expect("something is told");
+                tokio::time::timeout(TEST_TIMEOUT, self.response.chunk()).await.expect("something is told");
             match chunk.expect("the stream is whole") {
                 Some(bytes) => self.text.push_str(std::str::from_utf8(&bytes).expect("text")),
                 None => return None,

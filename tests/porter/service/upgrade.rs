@@ -64,7 +64,7 @@ async fn what_an_earlier_version_left_unfinished_is_finished() {
     // Its turn comes, and the job that shows it, written under its old name, has run.
     let done = kit.succeed(&waiting).await;
     assert_eq!((done.status, done.attempt.number), (Status::Success, 1), "{done:#?}");
-    let mut connection = kit.porter().db.read().await.unwrap();
+    let mut connection = kit.porter().store.read().await.unwrap();
     for attempt in [1, 2] {
         let token = db::secrets::find_attempt_token(&mut connection, &running, attempt).await.unwrap();
         assert!(token.is_none(), "the token of attempt {attempt} was not revoked");

@@ -16,7 +16,7 @@ async fn with(jobs: &[NewJob]) -> (tempfile::TempDir, Db) {
     let (folder, db) = fresh().await;
     let mut write = db.begin().await.unwrap();
     enqueue(&mut write, jobs, start()).await.unwrap();
-    crate::commit(write).await.unwrap();
+    write.commit().await.unwrap();
     (folder, db)
 }
 
