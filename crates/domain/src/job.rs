@@ -104,7 +104,8 @@ pub struct CommentReference {
 impl Job {
     /// The job that carries out an effect of `task`.
     pub fn of(task: &Task, effect: Effect) -> Self {
-        let (id, attempt, installation) = (task.id.clone(), task.attempt, task.repository.installation_id);
+        let (id, attempt, installation) =
+            (task.id.clone(), task.attempt.number, task.repository.installation_id);
         match effect {
             Effect::SyncIssue => Self::SyncIssue { task: id, installation },
             Effect::Launch => Self::Launch { task: id, attempt },
