@@ -148,6 +148,8 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
         progress_url: context.policy.link("api/callbacks/progress"),
         callback_token: context.keys.callback_token(&task.id, task.attempt.number).expose_secret().to_owned(),
         timeout_seconds: time_limit.as_secs(),
+        committer: None,
+        bundle_url: None,
         requester: Some(format!(
             "{login} <{id}+{login}@users.noreply.github.com>",
             login = task.requester.login,
