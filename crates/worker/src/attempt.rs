@@ -17,7 +17,7 @@ use super::text::chain;
 struct Failure {
     stage: FailureStage,
     message: String,
-    /// A stable word for programs (contract §6).
+    /// A stable word for programs (main-spec §6).
     reason: &'static str,
     timed_out: bool,
 }

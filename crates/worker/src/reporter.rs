@@ -272,7 +272,7 @@ impl Reporter {
         false
     }
 
-    /// Sends the work as a git bundle (contract §7).
+    /// Sends the work as a git bundle (main-spec §7).
     ///
     /// # Errors
     /// Why it is not there, for a person.

@@ -8,7 +8,7 @@ use nix::unistd::{Gid, Uid, User};
 
 use domain::agent::{Agent, Program};
 
-/// Publishing takes no longer than this (contract §7).
+/// Publishing takes no longer than this (main-spec §7).
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// Where the worker works and as whom its agent runs.
