@@ -19,8 +19,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::state::{GithubState, Permission, Repository, RepositoryId};
 use super::strict::Reject;
-use super::world::{Permission, Repository, RepositoryId, World};
 use super::{Error, Shared};
 
 /// How much a token may do with one kind of thing.
@@ -167,19 +167,19 @@ impl FromRequestParts<Arc<Shared>> for Caller {
 impl Caller {
     /// The caller that holds this token, if it is one that still counts.
     pub(super) fn from_text(shared: &Shared, text: &str) -> Option<Self> {
-        let (world, now) = (shared.world(), shared.clock.now());
-        if let Some(login) = world.sign_ins.find(text, now) {
+        let (state, now) = (shared.state(), shared.clock.now());
+        if let Some(login) = state.sign_ins.find(text, now) {
             return Some(Self::User(login.to_owned()));
         }
-        let token = world.tokens.find(text, now)?;
-        let installation = world.find_installation(token.installation)?;
+        let token = state.tokens.find(text, now)?;
+        let installation = state.find_installation(token.installation)?;
         installation.suspended_at.is_none().then(|| Self::Installation(token.clone()))
     }
 
     /// Under whose name the caller acts.
-    pub(super) fn login(&self, world: &World) -> String {
+    pub(super) fn login(&self, state: &GithubState) -> String {
         match self {
-            Self::Installation(_) => world.app.bot(),
+            Self::Installation(_) => state.app.bot(),
             Self::User(login) => login.clone(),
         }
     }
@@ -191,12 +191,12 @@ impl Caller {
     /// permission.
     pub(super) fn reach<'w>(
         &self,
-        world: &'w World,
+        state: &'w GithubState,
         (owner, name): (&str, &str),
         needs: &[(&str, Access)],
     ) -> Result<&'w Repository, Reject> {
-        let repository = world.find_repository(owner, name).ok_or_else(Reject::not_found)?;
-        let installation = world.find_installation_of(repository).ok_or_else(Reject::not_found)?;
+        let repository = state.find_repository(owner, name).ok_or_else(Reject::not_found)?;
+        let installation = state.find_installation_of(repository).ok_or_else(Reject::not_found)?;
         let holds = |permissions: &BTreeMap<String, Access>, (kind, access): &(&str, Access)| {
             permissions.get(*kind).is_some_and(|held| held >= access)
         };
@@ -209,7 +209,7 @@ impl Caller {
                 needs.iter().any(|need| holds(&token.permissions, need))
             }
             Self::User(login) => {
-                let held = world.find_permission(repository, login).ok_or_else(Reject::not_found)?;
+                let held = state.find_permission(repository, login).ok_or_else(Reject::not_found)?;
                 let pushes = |(kind, access): &(&str, Access)| *kind == "contents" && *access > Access::Read;
                 needs.iter().any(|need| {
                     holds(&installation.permissions, need) && (!pushes(need) || held >= Permission::Write)
@@ -256,10 +256,10 @@ fn check_jwt(shared: &Shared, jwt: &str) -> Result<(), Reject> {
     let claims = jsonwebtoken::decode::<Claims>(jwt, &key, &validation)
         .map_err(|_| Reject::unauthorized("A JSON web token could not be decoded"))?
         .claims;
-    let world = shared.world();
+    let state = shared.state();
     let known = match &claims.iss {
-        Issuer::Number(id) => *id == world.app.id,
-        Issuer::Text(text) => *text == world.app.id.to_string() || *text == world.app.client_id,
+        Issuer::Number(id) => *id == state.app.id,
+        Issuer::Text(text) => *text == state.app.id.to_string() || *text == state.app.client_id,
     };
     let now = shared.clock.now().timestamp();
     let complaint = if !known {

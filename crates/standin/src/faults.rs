@@ -1,7 +1,7 @@
 //! What can go wrong with GitHub: answers that refuse, answers that lie about the effect, and no answer at all.
 //!
-//! Tests describe a [`Fault`] and hand it to [`StandIn::inject`](super::StandIn::inject); `front.rs` asks
-//! [`Faults::strike`] once for each request that comes in over the wire.
+//! Tests describe a [`Fault`] and hand it to [`StandIn::inject`](super::StandIn::inject); `middleware.rs` asks
+//! [`Faults::match_fault`] once for each request that comes in over the wire.
 
 use axum::http::Method;
 use chrono::TimeDelta;
@@ -111,7 +111,7 @@ impl Faults {
     }
 
     /// The fault that this request meets, if any; counts it as used.
-    pub(super) fn strike(&mut self, method: &Method, path: &str) -> Option<(Stage, Effect)> {
+    pub(super) fn match_fault(&mut self, method: &Method, path: &str) -> Option<(Stage, Effect)> {
         for fault in self.planned.iter_mut().filter(|fault| fault.matches(method, path)) {
             if fault.skip > 0 {
                 fault.skip -= 1;
@@ -159,10 +159,10 @@ mod tests {
         let mut faults = Faults::default();
         faults.plan(Fault::after(Method::POST, "/repos/a/b/issues", Effect::Drop).times(2).skipping(1));
         let hit = Some((Stage::After, Effect::Drop));
-        assert_eq!(faults.strike(&Method::GET, "/repos/a/b/issues/1"), None);
-        assert_eq!(faults.strike(&Method::POST, "/repos/a/c/issues"), None);
+        assert_eq!(faults.match_fault(&Method::GET, "/repos/a/b/issues/1"), None);
+        assert_eq!(faults.match_fault(&Method::POST, "/repos/a/c/issues"), None);
         let seen: Vec<_> =
-            (0..4).map(|_| faults.strike(&Method::POST, "/repos/a/b/issues/1/comments")).collect();
+            (0..4).map(|_| faults.match_fault(&Method::POST, "/repos/a/b/issues/1/comments")).collect();
         assert_eq!(seen, [None, hit, hit, None]);
     }
 
@@ -171,11 +171,11 @@ mod tests {
         let run = |seed| {
             let mut faults = Faults::default();
             faults.start_chaos(seed, 100);
-            (0..2000).map(|_| faults.strike(&Method::GET, "/x")).collect::<Vec<_>>()
+            (0..2000).map(|_| faults.match_fault(&Method::GET, "/x")).collect::<Vec<_>>()
         };
         assert_eq!(run(7), run(7));
         assert_ne!(run(7), run(8));
-        let struck = run(7).iter().flatten().count();
-        assert!((140..=260).contains(&struck), "expected about 200 of 2000, seen {struck}");
+        let matched = run(7).iter().flatten().count();
+        assert!((140..=260).contains(&matched), "expected about 200 of 2000, seen {matched}");
     }
 }

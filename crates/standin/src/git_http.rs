@@ -92,13 +92,13 @@ fn admit(shared: &Shared, repository: (&str, &str), push: bool, headers: &Header
     let token = password(headers).ok_or(Refusal::Unauthorized)?;
     let caller = Caller::from_text(shared, &token).ok_or(Refusal::Unauthorized)?;
     let needed = if push { Access::Write } else { Access::Read };
-    let world = shared.world();
+    let state = shared.state();
     // Whether it may see the repository at all: if not, there is none.
     let visible = &[("contents", Access::Read), ("metadata", Access::Read)];
-    let found = caller.reach(&world, repository, visible).map_err(|_| Refusal::NotFound)?;
-    caller.reach(&world, repository, &[("contents", needed)]).map_err(|_| {
+    let found = caller.reach(&state, repository, visible).map_err(|_| Refusal::NotFound)?;
+    caller.reach(&state, repository, &[("contents", needed)]).map_err(|_| {
         let (owner, name) = repository;
-        Refusal::Denied(format!("Permission to {owner}/{name}.git denied to {}.\n", caller.login(&world)))
+        Refusal::Denied(format!("Permission to {owner}/{name}.git denied to {}.\n", caller.login(&state)))
     })?;
     Ok(found.git.clone())
 }

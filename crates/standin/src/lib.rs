@@ -5,16 +5,18 @@
 //! It is strict where GitHub is lenient (`strict.rs`): a call that Porter has no business making is kept as a
 //! violation. It knows nothing of Porter; what it plays is documented at <https://docs.github.com/rest>.
 //!
-//! The world is plain values (`world.rs`). People act on it through verbs (`setup.rs`, `verbs.rs`), the App through
+//! The state is plain values (`state.rs`). People act on it through verbs (`setup.rs`, `actions.rs`), the App through
 //! the wire (`routes/`, `git_http.rs`), tests look at it through reads (`reads.rs`). Every change wakes those
 //! who wait in [`StandIn::wait_until`]; nothing polls. Things go wrong on demand (`faults.rs`).
 
+mod actions;
 mod auth;
 mod faults;
-mod front;
 mod git;
 mod git_http;
+mod listener;
 mod markdown;
+mod middleware;
 mod pages;
 mod payloads;
 mod reads;
@@ -22,11 +24,9 @@ mod routes;
 pub mod sample;
 mod setup;
 mod sign_in;
+mod state;
 mod strict;
-mod verbs;
 mod webhook;
-mod wire;
-mod world;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -42,13 +42,13 @@ use tokio::task::AbortHandle;
 
 pub use self::auth::{Access, IssuedToken};
 pub use self::faults::{Effect, Fault, Stage};
-pub use self::front::Request;
 pub use self::git::{Error as GitError, File};
+pub use self::middleware::Request;
 pub use self::reads::Pull;
 pub use self::sign_in::UserTokens;
+use self::state::{Account, AppFacts};
+pub use self::state::{AccountKind, Comment, GithubState, Permission, Reaction, RepositoryId};
 pub use self::webhook::{Delivery, Signature};
-use self::world::{Account, AppFacts};
-pub use self::world::{AccountKind, Comment, Permission, Reaction, RepositoryId, World};
 use domain::clock::Clock;
 
 /// How a stand-in is started.
@@ -98,7 +98,7 @@ pub struct AppCredentials {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No repository, issue, or comment of that name.
-    #[error("there is no {0} in this world")]
+    #[error("there is no {0} in this state")]
     Unknown(String),
     /// git failed.
     #[error("a repository could not be read or changed")]
@@ -119,7 +119,7 @@ pub enum Error {
 
 /// What handlers, verbs and reads share.
 struct Shared {
-    world: Mutex<World>,
+    state: Mutex<GithubState>,
     changes: watch::Sender<()>,
     clock: Clock,
     started: Instant,
@@ -133,19 +133,19 @@ struct Shared {
 }
 
 impl Shared {
-    /// The world, locked. Never held across an await.
-    fn world(&self) -> MutexGuard<'_, World> {
+    /// The state, locked. Never held across an await.
+    fn state(&self) -> MutexGuard<'_, GithubState> {
         // A test that panicked in a predicate leaves the values whole.
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes everyone who waits for the world to change.
+    /// Wakes everyone who waits for the state to change.
     fn changed(&self) {
         self.changes.send_replace(());
     }
 
     fn violation(&self, what: String) {
-        self.world().violations.push(what);
+        self.state().violations.push(what);
     }
 }
 
@@ -181,7 +181,7 @@ impl StandIn {
             }
         };
         let shared = Arc::new(Shared {
-            world: Mutex::new(World::new(base_url, options.webhook_url, options.clock.now())),
+            state: Mutex::new(GithubState::new(base_url, options.webhook_url, options.clock.now())),
             changes: watch::Sender::new(()),
             clock: options.clock,
             started: Instant::now(),
@@ -198,28 +198,29 @@ impl StandIn {
             _folder: folder,
         });
         let router = routes::router(Arc::clone(&shared));
-        let service = router.into_make_service_with_connect_info::<wire::Cut>();
-        let server = tokio::spawn(async move { axum::serve(wire::Wire(listener), service).await });
+        let service = router.into_make_service_with_connect_info::<listener::ConnectionCloser>();
+        let server =
+            tokio::spawn(async move { axum::serve(listener::ClosableListener(listener), service).await });
         Ok(Self { shared, _server: Arc::new(Server(server.abort_handle())) })
     }
 
     /// The base of the REST API, for `GITHUB_API_URL`. `<base>/api/v3` works too, as on GitHub Enterprise Server.
     pub fn api_url(&self) -> String {
-        self.shared.world().base_url.clone()
+        self.shared.state().base_url.clone()
     }
 
     /// The base of pages and of git, for `GITHUB_WEB_URL`.
     pub fn web_url(&self) -> String {
-        self.shared.world().base_url.clone()
+        self.shared.state().base_url.clone()
     }
 
     /// What Porter must be given to act as the App.
     pub fn app(&self) -> AppCredentials {
-        let world = self.shared.world();
+        let state = self.shared.state();
         AppCredentials {
-            id: world.app.id,
-            slug: world.app.slug.clone(),
-            client_id: world.app.client_id.clone(),
+            id: state.app.id,
+            slug: state.app.slug.clone(),
+            client_id: state.app.client_id.clone(),
             client_secret: self.shared.client_secret.clone(),
             private_key_pem: self.shared.key.private_pem.clone(),
             webhook_secret: self.shared.webhook_secret.clone(),
@@ -227,7 +228,7 @@ impl StandIn {
     }
 }
 
-impl World {
+impl GithubState {
     fn new(base_url: String, webhook_url: Option<String>, now: chrono::DateTime<chrono::Utc>) -> Self {
         let permissions = [
             ("contents", Access::Write),
@@ -258,7 +259,7 @@ impl World {
             requests: Vec::new(),
             violations: Vec::new(),
             faults: faults::Faults::default(),
-            rate: front::RateLimit::new(now),
+            rate: middleware::RateLimit::new(now),
             last_id: 2_000_000_000,
         }
     }

@@ -10,8 +10,8 @@ use axum::http::StatusCode;
 use axum::response::Html;
 
 use super::git::Entry;
+use super::state::{Issue, Repository};
 use super::strict::Reject;
-use super::world::{Issue, Repository};
 use super::{Shared, StandIn, markdown};
 
 const STYLE: &str = include_str!("pages.css");
@@ -126,7 +126,7 @@ pub(super) async fn commit(
 
 fn find(shared: &Shared, owner: &str, name: &str) -> Result<Repository, Reject> {
     let missing = || Reject::new(StatusCode::NOT_FOUND, "There is no such repository.");
-    shared.world().find_repository(owner, name).cloned().ok_or_else(missing)
+    shared.state().find_repository(owner, name).cloned().ok_or_else(missing)
 }
 
 fn layout(title: &str, body: &str) -> Html<String> {

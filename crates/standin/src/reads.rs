@@ -1,16 +1,16 @@
 //! What a person, or a test, sees: comments, labels, reactions, pull requests, and the log of what was asked.
 //!
-//! The reads of [`World`] serve predicates of [`StandIn::wait_until`]; those of [`StandIn`] are the same, from outside.
+//! The reads of [`GithubState`] serve predicates of [`StandIn::wait_until`]; those of [`StandIn`] are the same, from outside.
 //! Repositories are named `owner/name`; a thing that does not exist reads as nothing.
 
 use std::time::Duration;
 
+use super::actions::find;
 use super::auth::IssuedToken;
-use super::front::Request;
 use super::git::Git;
-use super::verbs::find;
+use super::middleware::Request;
+use super::state::{Comment, GithubState, Issue, Reaction};
 use super::webhook::Delivery;
-use super::world::{Comment, Issue, Reaction, World};
 use super::{Error, StandIn};
 
 /// A pull request as a person sees it.
@@ -40,7 +40,7 @@ pub struct Pull {
     pub labels: Vec<String>,
 }
 
-impl World {
+impl GithubState {
     fn issue(&self, repository: &str, number: u64) -> Option<&Issue> {
         find(self, repository).ok()?.issues.get(&number)
     }
@@ -111,64 +111,65 @@ impl World {
 }
 
 impl StandIn {
-    /// What `read` finds in the world now.
-    pub fn read<T>(&self, read: impl FnOnce(&World) -> T) -> T {
-        read(&self.shared.world())
+    /// What `read` finds in the state now.
+    pub fn read<T>(&self, read: impl FnOnce(&GithubState) -> T) -> T {
+        read(&self.shared.state())
     }
 
-    /// [`World::comments`] now.
+    /// [`GithubState::comments`] now.
     pub fn comments(&self, repository: &str, number: u64) -> Vec<Comment> {
-        self.read(|world| world.comments(repository, number))
+        self.read(|state| state.comments(repository, number))
     }
 
-    /// [`World::labels`] now.
+    /// [`GithubState::labels`] now.
     pub fn labels(&self, repository: &str, number: u64) -> Vec<String> {
-        self.read(|world| world.labels(repository, number))
+        self.read(|state| state.labels(repository, number))
     }
 
-    /// [`World::reactions`] now.
+    /// [`GithubState::reactions`] now.
     pub fn reactions(&self, repository: &str, comment: u64) -> Vec<Reaction> {
-        self.read(|world| world.reactions(repository, comment))
+        self.read(|state| state.reactions(repository, comment))
     }
 
-    /// [`World::pull_requests`] now.
+    /// [`GithubState::pull_requests`] now.
     pub fn pull_requests(&self, repository: &str) -> Vec<Pull> {
-        self.read(|world| world.pull_requests(repository))
+        self.read(|state| state.pull_requests(repository))
     }
 
-    /// [`World::requests`] until now.
+    /// [`GithubState::requests`] until now.
     pub fn requests(&self) -> Vec<Request> {
-        self.read(|world| world.requests.clone())
+        self.read(|state| state.requests.clone())
     }
 
-    /// [`World::deliveries`] until now.
+    /// [`GithubState::deliveries`] until now.
     pub fn deliveries(&self) -> Vec<Delivery> {
-        self.read(|world| world.deliveries.clone())
+        self.read(|state| state.deliveries.clone())
     }
 
-    /// [`World::violations`] until now.
+    /// [`GithubState::violations`] until now.
     pub fn violations(&self) -> Vec<String> {
-        self.read(|world| world.violations.clone())
+        self.read(|state| state.violations.clone())
     }
 
     /// Every installation token that was ever issued, oldest first.
     pub fn issued_tokens(&self) -> Vec<IssuedToken> {
         let now = self.shared.clock.now();
-        self.read(|world| world.tokens.issued(now))
+        self.read(|state| state.tokens.issued(now))
     }
 
     /// The body of the latest delivery of this GUID.
     pub fn payload(&self, guid: &str) -> Option<Vec<u8>> {
-        let find =
-            |world: &World| world.deliveries.iter().rev().find(|d| d.guid == guid).map(|d| d.body.clone());
+        let find = |state: &GithubState| {
+            state.deliveries.iter().rev().find(|d| d.guid == guid).map(|d| d.body.clone())
+        };
         self.read(find)
     }
 
     /// The shortest real time between the starts of two writing calls under this path prefix; nothing while
     /// there were fewer than two.
     pub fn shortest_mutation_interval(&self, path_prefix: &str) -> Option<Duration> {
-        self.read(|world| {
-            let times: Vec<_> = world
+        self.read(|state| {
+            let times: Vec<_> = state
                 .requests
                 .iter()
                 .filter(|request| request.is_mutation() && request.path.starts_with(path_prefix))
@@ -184,8 +185,8 @@ impl StandIn {
     /// [`Error::Unknown`] without such a pull request or its branches, [`Error::Git`].
     pub async fn diff(&self, repository: &str, number: u64) -> Result<String, Error> {
         let unknown = || Error::Unknown(format!("pull request {repository}#{number}"));
-        let (git, issue) = self.read(|world| {
-            let found = find(world, repository)?;
+        let (git, issue) = self.read(|state| {
+            let found = find(state, repository)?;
             let issue = found.issues.get(&number).filter(|issue| issue.pull.is_some()).ok_or_else(unknown)?;
             Ok::<_, Error>((found.git.clone(), issue.clone()))
         })?;
@@ -207,7 +208,7 @@ impl StandIn {
     /// # Errors
     /// [`Error::Unknown`] without the repository, [`Error::Git`].
     pub async fn find_branch(&self, repository: &str, branch: &str) -> Result<Option<String>, Error> {
-        let git = self.read(|world| find(world, repository).map(|found| found.git.clone()))?;
+        let git = self.read(|state| find(state, repository).map(|found| found.git.clone()))?;
         Ok(git.find_branch(branch).await?)
     }
 
@@ -221,21 +222,25 @@ impl StandIn {
         base: &str,
         branch: &str,
     ) -> Result<Vec<String>, Error> {
-        let git = self.read(|world| find(world, repository).map(|found| found.git.clone()))?;
+        let git = self.read(|state| find(state, repository).map(|found| found.git.clone()))?;
         let commits = git.commits(&format!("refs/heads/{base}..refs/heads/{branch}"), None).await?;
         Ok(commits.into_iter().map(|commit| commit.message).collect())
     }
 
-    /// Waits until `holds` is true of the world; asked again after every change, never in between.
+    /// Waits until `holds` is true of the state; asked again after every change, never in between.
     ///
     /// # Errors
     /// [`Error::Timeout`] when that did not happen within `limit` of real time.
-    pub async fn wait_until(&self, holds: impl Fn(&World) -> bool, limit: Duration) -> Result<(), Error> {
+    pub async fn wait_until(
+        &self,
+        holds: impl Fn(&GithubState) -> bool,
+        limit: Duration,
+    ) -> Result<(), Error> {
         let mut changes = self.shared.changes.subscribe();
         let wait = async {
             loop {
                 changes.mark_unchanged();
-                if holds(&self.shared.world()) || changes.changed().await.is_err() {
+                if holds(&self.shared.state()) || changes.changed().await.is_err() {
                     return;
                 }
             }

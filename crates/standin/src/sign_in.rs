@@ -110,7 +110,7 @@ impl SignIns {
 impl StandIn {
     /// Puts a person before the browser: whoever opens the consent page now is them, and says yes. Nobody: no.
     pub fn sit_at_browser(&self, login: Option<&str>) {
-        self.shared.world().sign_ins.visitor = login.map(str::to_owned);
+        self.shared.state().sign_ins.visitor = login.map(str::to_owned);
     }
 
     /// Signs a person in without the pages, for tests that begin after it.
@@ -119,16 +119,16 @@ impl StandIn {
     /// [`Error::Unknown`] without such a person, [`Error::Key`].
     pub fn sign_in(&self, login: &str) -> Result<UserTokens, Error> {
         let now = self.shared.clock.now();
-        let mut world = self.shared.world();
-        if world.find_account(login).is_none() {
+        let mut state = self.shared.state();
+        if state.find_account(login).is_none() {
             return Err(Error::Unknown(login.to_owned()));
         }
-        let (access, refresh) = world.sign_ins.start(login, now)?;
+        let (access, refresh) = state.sign_ins.start(login, now)?;
         Ok(UserTokens { access: access.into(), refresh: refresh.into(), expires_at: now + TOKEN_LIFE })
     }
 
     /// Ends all sign-ins of a person, as when they take the App's authorization back.
     pub fn revoke_sign_ins(&self, login: &str) {
-        self.shared.world().sign_ins.sessions.retain(|session| session.login != login);
+        self.shared.state().sign_ins.sessions.retain(|session| session.login != login);
     }
 }

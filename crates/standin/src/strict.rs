@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::front::Seen;
+use super::middleware::RequestIndex;
 
 const DOCUMENTATION: &str = "https://docs.github.com/rest";
 
@@ -90,7 +90,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Body<T> {
     type Rejection = Reject;
 
     async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Reject> {
-        let seen = request.extensions().get::<Seen>().copied();
+        let seen = request.extensions().get::<RequestIndex>().copied();
         let place = format!("{} {}", request.method(), request.uri().path());
         let bytes = Bytes::from_request(request, shared)
             .await
@@ -100,7 +100,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Body<T> {
             shared.violation(format!("{place}: the body is not JSON: {error}"));
             Reject::new(StatusCode::BAD_REQUEST, "Problems parsing JSON")
         })?;
-        shared.note_body(seen, &value);
+        shared.record_body(seen, &value);
         let body = serde_json::from_value(value).map_err(|error| {
             shared.violation(format!("{place}: {error}"));
             Reject::unprocessable(format!("Invalid request.\n\n{error}"))

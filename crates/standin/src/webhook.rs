@@ -12,7 +12,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::world::{Repository, RepositoryId, World};
+use super::state::{GithubState, Repository, RepositoryId};
 use super::{Error, Shared, StandIn, payloads};
 
 /// How long GitHub waits for an answer, and how long it keeps a delivery.
@@ -94,17 +94,17 @@ pub(super) struct Outgoing {
 impl Outgoing {
     /// A webhook about something in a repository, sent on behalf of the installation that covers it.
     pub(super) fn about(
-        world: &World,
+        state: &GithubState,
         repository: &Repository,
         (event, action): (&str, &str),
         sender: &str,
         subject: Value,
     ) -> Self {
-        let installation = world.find_installation_of(repository);
+        let installation = state.find_installation_of(repository);
         let mut payload = json!({
             "action": action,
-            "repository": payloads::repository(world, repository),
-            "sender": payloads::account(world, sender),
+            "repository": payloads::repository(state, repository),
+            "sender": payloads::account(state, sender),
         });
         if let (Value::Object(payload), Value::Object(subject)) = (&mut payload, subject) {
             payload.extend(subject);
@@ -149,16 +149,16 @@ impl Shared {
 
     /// Sends a webhook, waits for the answer, records it. Nothing is sent while no address is set.
     pub(super) async fn send(&self, outgoing: Outgoing, signature: Signature) -> Result<Delivery, Error> {
-        let url = self.world().webhook_url.clone();
+        let url = self.state().webhook_url.clone();
         let started = Instant::now();
         let delivered_at = self.clock.now();
         let (status, answer) = match &url {
             Some(url) => self.post(url, &outgoing, signature).await?,
             None => (None, Value::Null),
         };
-        let mut world = self.world();
+        let mut state = self.state();
         let delivery = Delivery {
-            id: world.fresh_id(),
+            id: state.next_id(),
             guid: outgoing.guid,
             event: outgoing.event,
             action: outgoing.action,
@@ -173,9 +173,9 @@ impl Shared {
             body: outgoing.body,
         };
         if url.is_some() {
-            world.deliveries.push(delivery.clone());
+            state.deliveries.push(delivery.clone());
         }
-        drop(world);
+        drop(state);
         self.changed();
         Ok(delivery)
     }
@@ -186,7 +186,7 @@ impl Shared {
         outgoing: &Outgoing,
         signature: Signature,
     ) -> Result<(Option<u16>, Value), Error> {
-        let app_id = self.world().app.id;
+        let app_id = self.state().app.id;
         let mut request = self
             .http
             .post(url)
@@ -219,7 +219,7 @@ impl Shared {
 
     /// Sends a webhook in the background, as GitHub does for what an App did through the API.
     pub(super) fn send_later(self: &Arc<Self>, outgoing: Outgoing) {
-        let subscribed = self.world().app.events.contains(&outgoing.event);
+        let subscribed = self.state().app.events.contains(&outgoing.event);
         if !subscribed || !self.echo {
             return;
         }
@@ -230,8 +230,8 @@ impl Shared {
     /// The webhook of an earlier delivery, if it is not too old to be asked for.
     pub(super) fn find_redelivery(&self, wanted: impl Fn(&Delivery) -> bool) -> Option<Outgoing> {
         let oldest = self.clock.now() - KEPT;
-        let world = self.world();
-        let delivery = world.deliveries.iter().rev().find(|d| wanted(d) && d.delivered_at >= oldest)?;
+        let state = self.state();
+        let delivery = state.deliveries.iter().rev().find(|d| wanted(d) && d.delivered_at >= oldest)?;
         Some(Outgoing {
             guid: delivery.guid.clone(),
             event: delivery.event.clone(),
@@ -247,7 +247,7 @@ impl Shared {
     /// The deliveries that the App may still see, newest first.
     pub(super) fn list_deliveries(&self) -> Vec<Delivery> {
         let oldest = self.clock.now() - KEPT;
-        self.world().deliveries.iter().rev().filter(|d| d.delivered_at >= oldest).cloned().collect()
+        self.state().deliveries.iter().rev().filter(|d| d.delivered_at >= oldest).cloned().collect()
     }
 }
 

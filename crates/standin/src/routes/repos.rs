@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::super::auth::{Access, Caller};
 use super::super::git::{Change, Commit, Entry, Git};
+use super::super::state::{Permission, Repository};
 use super::super::strict::{Query, Reject};
-use super::super::world::{Permission, Repository};
 use super::super::{Shared, payloads};
 
 type Shown = Result<Json<Value>, Reject>;
@@ -26,9 +26,9 @@ pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
     Path((owner, name)): Path<(String, String)>,
 ) -> Shown {
-    let world = shared.world();
-    let repository = caller.reach(&world, (&owner, &name), METADATA)?;
-    Ok(Json(payloads::repository(&world, repository)))
+    let state = shared.state();
+    let repository = caller.reach(&state, (&owner, &name), METADATA)?;
+    Ok(Json(payloads::repository(&state, repository)))
 }
 
 pub(super) async fn permission(
@@ -36,13 +36,13 @@ pub(super) async fn permission(
     State(shared): State<Arc<Shared>>,
     Path((owner, name, login)): Path<(String, String, String)>,
 ) -> Shown {
-    let world = shared.world();
-    let repository = caller.reach(&world, (&owner, &name), METADATA)?;
-    if world.find_account(&login).is_none() {
+    let state = shared.state();
+    let repository = caller.reach(&state, (&owner, &name), METADATA)?;
+    if state.find_account(&login).is_none() {
         return Err(Reject::new(StatusCode::NOT_FOUND, format!("{login} is not a user")));
     }
-    let held = world.find_permission(repository, &login);
-    let mut user = payloads::account(&world, &login);
+    let held = state.find_permission(repository, &login);
+    let mut user = payloads::account(&state, &login);
     user["role_name"] = json!(held.map_or("none", Permission::role_name));
     Ok(Json(json!({
         "permission": held.map_or("none", Permission::legacy_name),
@@ -57,9 +57,9 @@ fn readable(
     caller: &Caller,
     (owner, name): (&str, &str),
 ) -> Result<(Repository, String), Reject> {
-    let world = shared.world();
-    let repository = caller.reach(&world, (owner, name), CONTENTS)?.clone();
-    let url = format!("{}/repos/{}", world.base_url, repository.full_name());
+    let state = shared.state();
+    let repository = caller.reach(&state, (owner, name), CONTENTS)?.clone();
+    let url = format!("{}/repos/{}", state.base_url, repository.full_name());
     Ok((repository, url))
 }
 

@@ -33,15 +33,15 @@ const REPOSITORY: &str = "acme/greeter";
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// A stand-in with the sample project, alice who may push, and the App installed.
-struct Stage {
+struct Environment {
     github: StandIn,
     clock: Clock,
     http: reqwest::Client,
     installation: u64,
 }
 
-impl Stage {
-    async fn set() -> Self {
+impl Environment {
+    async fn start() -> Self {
         // A fixed clock, at the real time: what a token's life is measured by can be moved by hand.
         let clock = Clock::fixed(Clock::system().now());
         let github = StandIn::start(Options { clock: clock.clone(), ..Options::new() }).await.unwrap();
@@ -67,7 +67,7 @@ impl Stage {
         jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &key).unwrap()
     }
 
-    async fn ask(&self, method: Method, path: &str, credential: &str, body: Option<Value>) -> Response {
+    async fn request(&self, method: Method, path: &str, credential: &str, body: Option<Value>) -> Response {
         let url = format!("{}{path}", self.github.api_url());
         let mut request = self.http.request(method, url).bearer_auth(credential);
         if let Some(body) = body {
@@ -78,7 +78,7 @@ impl Stage {
 
     async fn as_app(&self, method: Method, path: &str, body: Option<Value>) -> Response {
         let jwt = self.jwt(json!(self.github.app().id), -60, 540);
-        self.ask(method, path, &jwt, body).await
+        self.request(method, path, &jwt, body).await
     }
 
     /// An installation token narrowed so.

@@ -5,8 +5,8 @@
 use serde_json::json;
 
 use super::payloads;
+use super::state::{GithubState, Repository, RepositoryId};
 use super::webhook::{Delivery, Outgoing, Signature};
-use super::world::{Repository, RepositoryId, World};
 use super::{Error, StandIn};
 
 impl StandIn {
@@ -22,12 +22,12 @@ impl StandIn {
         body: &str,
     ) -> Result<u64, Error> {
         let now = self.shared.clock.now();
-        let number = self.with(repository, |world, found| {
-            world
+        let number = self.with(repository, |state, found| {
+            state
                 .add_issue(found.id, author, (title, Some(body.to_owned())), None, now)
                 .ok_or_else(|| Error::Unknown(repository.to_owned()))
         })?;
-        self.tell(self.issue_event(repository, number, "opened", author)?).await?;
+        self.send_event(self.issue_event(repository, number, "opened", author)?).await?;
         Ok(number)
     }
 
@@ -47,7 +47,7 @@ impl StandIn {
             title.clone_into(&mut issue.title);
             issue.body = Some(body.to_owned());
         })?;
-        self.tell(self.issue_event(repository, number, "edited", by)?).await
+        self.send_event(self.issue_event(repository, number, "edited", by)?).await
     }
 
     /// Closes an issue and sends `issues.closed`; a pull request is closed in silence, the App hears only of
@@ -79,8 +79,8 @@ impl StandIn {
     /// # Errors
     /// [`Error::Unknown`] when there is no such issue.
     pub fn add_label(&self, repository: &str, number: u64, label: &str) -> Result<(), Error> {
-        self.with(repository, |world, found| {
-            world
+        self.with(repository, |state, found| {
+            state
                 .add_labels(found.id, number, &[label.to_owned()])
                 .ok_or_else(|| Error::Unknown(format!("{repository}#{number}")))
         })
@@ -130,11 +130,11 @@ impl StandIn {
         body: &str,
     ) -> Result<Delivery, Error> {
         let now = self.shared.clock.now();
-        let outgoing = self.with(repository, |world, found| {
+        let outgoing = self.with(repository, |state, found| {
             let held =
-                world.repository_mut(found.id).and_then(|repository| repository.find_comment_mut(comment));
+                state.repository_mut(found.id).and_then(|repository| repository.find_comment_mut(comment));
             held.ok_or_else(|| Error::Unknown(format!("comment {comment}")))?.edit(body, now);
-            comment_event(world, &found.full_name(), comment, "edited", by)
+            comment_event(state, &found.full_name(), comment, "edited", by)
         })?;
         self.shared.send(outgoing, Signature::Valid).await
     }
@@ -144,8 +144,8 @@ impl StandIn {
     /// # Errors
     /// [`Error::Unknown`] when there is no such repository.
     pub fn delete_comment(&self, repository: &str, comment: u64) -> Result<(), Error> {
-        self.with(repository, |world, found| {
-            for issue in world.repository_mut(found.id).into_iter().flat_map(|r| r.issues.values_mut()) {
+        self.with(repository, |state, found| {
+            for issue in state.repository_mut(found.id).into_iter().flat_map(|r| r.issues.values_mut()) {
                 issue.comments.retain(|held| held.id != comment);
             }
             Ok(())
@@ -160,11 +160,11 @@ impl StandIn {
         body: &str,
     ) -> Result<Outgoing, Error> {
         let now = self.shared.clock.now();
-        self.with(repository, |world, found| {
-            let id = world
+        self.with(repository, |state, found| {
+            let id = state
                 .add_comment((found.id, number), author, body, now)
                 .ok_or_else(|| Error::Unknown(format!("{repository}#{number}")))?;
-            comment_event(world, &found.full_name(), id, "created", author)
+            comment_event(state, &found.full_name(), id, "created", author)
         })
     }
 
@@ -172,11 +172,11 @@ impl StandIn {
         &self,
         repository: &str,
         number: u64,
-        change: impl FnOnce(&mut super::world::Issue) -> T,
+        change: impl FnOnce(&mut super::state::Issue) -> T,
     ) -> Result<T, Error> {
         let now = self.shared.clock.now();
-        self.with(repository, |world, found| {
-            let issue = world.repository_mut(found.id).and_then(|held| held.issues.get_mut(&number));
+        self.with(repository, |state, found| {
+            let issue = state.repository_mut(found.id).and_then(|held| held.issues.get_mut(&number));
             let issue = issue.ok_or_else(|| Error::Unknown(format!("{repository}#{number}")))?;
             issue.updated_at = now;
             Ok(change(issue))
@@ -184,26 +184,26 @@ impl StandIn {
     }
 
     fn issue_event(&self, repository: &str, number: u64, action: &str, by: &str) -> Result<Outgoing, Error> {
-        self.with(repository, |world, found| {
-            issue_event(world, found.id, number, action, by)
+        self.with(repository, |state, found| {
+            issue_event(state, found.id, number, action, by)
                 .ok_or_else(|| Error::Unknown(format!("{repository}#{number}")))
         })
     }
 
-    pub(super) async fn tell(&self, outgoing: Outgoing) -> Result<(), Error> {
+    pub(super) async fn send_event(&self, outgoing: Outgoing) -> Result<(), Error> {
         self.shared.send(outgoing, Signature::Valid).await.map(drop)
     }
 
-    /// Runs `act` on the world and a copy of the repository of this name, then tells those who wait.
+    /// Runs `act` on the state and a copy of the repository of this name, then tells those who wait.
     pub(super) fn with<T>(
         &self,
         repository: &str,
-        act: impl FnOnce(&mut World, &Repository) -> Result<T, Error>,
+        act: impl FnOnce(&mut GithubState, &Repository) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let result = {
-            let mut world = self.shared.world();
-            let found = find(&world, repository)?.clone();
-            act(&mut world, &found)
+            let mut state = self.shared.state();
+            let found = find(&state, repository)?.clone();
+            act(&mut state, &found)
         };
         self.shared.changed();
         result
@@ -211,43 +211,43 @@ impl StandIn {
 }
 
 /// The repository `owner/name`.
-pub(super) fn find<'w>(world: &'w World, full_name: &str) -> Result<&'w Repository, Error> {
+pub(super) fn find<'w>(state: &'w GithubState, full_name: &str) -> Result<&'w Repository, Error> {
     full_name
         .split_once('/')
-        .and_then(|(owner, name)| world.find_repository(owner, name))
+        .and_then(|(owner, name)| state.find_repository(owner, name))
         .ok_or_else(|| Error::Unknown(full_name.to_owned()))
 }
 
 /// The webhook about a comment.
 pub(super) fn comment_event(
-    world: &World,
+    state: &GithubState,
     repository: &str,
     comment: u64,
     action: &str,
     sender: &str,
 ) -> Result<Outgoing, Error> {
-    let repository = find(world, repository)?;
+    let repository = find(state, repository)?;
     let (issue, comment) =
         repository.find_comment(comment).ok_or_else(|| Error::Unknown(format!("comment {comment}")))?;
     let mut subject = json!({
-        "issue": payloads::issue(world, repository, issue),
-        "comment": payloads::comment(world, repository, issue, comment),
+        "issue": payloads::issue(state, repository, issue),
+        "comment": payloads::comment(state, repository, issue, comment),
     });
     if action == "edited" {
         subject["changes"] = json!({ "body": { "from": comment.edits.last() } });
     }
-    Ok(Outgoing::about(world, repository, ("issue_comment", action), sender, subject))
+    Ok(Outgoing::about(state, repository, ("issue_comment", action), sender, subject))
 }
 
 /// The webhook about an issue.
 pub(super) fn issue_event(
-    world: &World,
+    state: &GithubState,
     repository: RepositoryId,
     number: u64,
     action: &str,
     sender: &str,
 ) -> Option<Outgoing> {
-    let repository = world.repository(repository)?;
-    let subject = json!({ "issue": payloads::issue(world, repository, repository.issues.get(&number)?) });
-    Some(Outgoing::about(world, repository, ("issues", action), sender, subject))
+    let repository = state.repository(repository)?;
+    let subject = json!({ "issue": payloads::issue(state, repository, repository.issues.get(&number)?) });
+    Some(Outgoing::about(state, repository, ("issues", action), sender, subject))
 }

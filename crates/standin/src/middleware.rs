@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 
 use super::Shared;
 use super::faults::{Effect, Stage};
+use super::listener::ConnectionCloser;
 use super::strict::Reject;
-use super::wire::Cut;
 
 /// The REST versions that GitHub serves.
 const VERSIONS: [&str; 2] = ["2022-11-28", "2026-03-10"];
@@ -49,7 +49,7 @@ impl Request {
 
 /// The place of a request in the log.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen(usize);
+pub(super) struct RequestIndex(usize);
 
 /// The primary rate limit. One for all callers, which is stricter than GitHub's one per installation.
 #[derive(Clone, Debug)]
@@ -88,25 +88,25 @@ impl RateLimit {
 }
 
 impl Shared {
-    pub(super) fn note_body(&self, seen: Option<Seen>, body: &Value) {
-        if let Some(Seen(index)) = seen {
-            self.world().requests[index].body = Some(body.clone());
+    pub(super) fn record_body(&self, seen: Option<RequestIndex>, body: &Value) {
+        if let Some(RequestIndex(index)) = seen {
+            self.state().requests[index].body = Some(body.clone());
         }
     }
 }
 
-/// Outermost, around API, git and pages alike: writes the log and lets faults strike.
-pub(super) async fn watch(
+/// Outermost, around API, git and pages alike: writes the log and lets faults fault.
+pub(super) async fn record_request(
     State(shared): State<Arc<Shared>>,
-    ConnectInfo(cut): ConnectInfo<Cut>,
+    ConnectInfo(closer): ConnectInfo<ConnectionCloser>,
     mut request: axum::extract::Request,
     next: Next,
 ) -> Response {
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let (seen, strike) = {
-        let mut world = shared.world();
-        world.requests.push(Request {
+    let (seen, fault) = {
+        let mut state = shared.state();
+        state.requests.push(Request {
             method: method.to_string(),
             path: path.clone(),
             query: request.uri().query().unwrap_or_default().to_owned(),
@@ -115,18 +115,18 @@ pub(super) async fn watch(
             at: shared.clock.now(),
             elapsed: shared.started.elapsed(),
         });
-        (Seen(world.requests.len() - 1), world.faults.strike(&method, &path))
+        (RequestIndex(state.requests.len() - 1), state.faults.match_fault(&method, &path))
     };
     shared.changed();
     request.extensions_mut().insert(seen);
-    let mut response = match strike {
+    let mut response = match fault {
         None => next.run(request).await,
-        Some((Stage::Before, effect)) => suffer(&shared, effect, &cut).await,
+        Some((Stage::Before, effect)) => apply_fault(&shared, effect, &closer).await,
         Some((Stage::After, effect)) => {
             // The effect is complete only when the whole answer is there (git streams its own).
             to_bytes(next.run(request).await.into_body(), usize::MAX).await.ok();
             shared.changed();
-            suffer(&shared, effect, &cut).await
+            apply_fault(&shared, effect, &closer).await
         }
     };
     // The server below would put the system's time there: GitHub has one clock, and limits are read by it.
@@ -134,14 +134,14 @@ pub(super) async fn watch(
     if let Ok(date) = HeaderValue::from_str(&date) {
         response.headers_mut().insert(DATE, date);
     }
-    if !matches!(strike, Some((_, Effect::Drop))) {
-        shared.world().requests[seen.0].status = Some(response.status().as_u16());
+    if !matches!(fault, Some((_, Effect::Drop))) {
+        shared.state().requests[seen.0].status = Some(response.status().as_u16());
     }
     shared.changed();
     response
 }
 
-async fn suffer(shared: &Shared, effect: Effect, cut: &Cut) -> Response {
+async fn apply_fault(shared: &Shared, effect: Effect, closer: &ConnectionCloser) -> Response {
     let limited = |status, message: &str| Reject::new(status, message).into_response();
     match effect {
         Effect::PrimaryLimit(resets_in) => {
@@ -169,7 +169,7 @@ async fn suffer(shared: &Shared, effect: Effect, cut: &Cut) -> Response {
             (status, status.canonical_reason().unwrap_or_default()).into_response()
         }
         Effect::Drop => {
-            cut.now();
+            closer.close();
             StatusCode::BAD_GATEWAY.into_response()
         }
         Effect::Hang => std::future::pending().await,
@@ -196,7 +196,7 @@ pub(super) async fn api(
     } else if version.as_ref().is_some_and(|v| !v.to_str().is_ok_and(|v| VERSIONS.contains(&v))) {
         shared.violation(format!("{place}: unknown X-GitHub-Api-Version {version:?}"));
         Reject::new(StatusCode::BAD_REQUEST, "X-GitHub-Api-Version is not supported").into_response()
-    } else if !unmetered && !shared.world().rate.take(shared.clock.now()) {
+    } else if !unmetered && !shared.state().rate.take(shared.clock.now()) {
         Reject::forbidden("API rate limit exceeded for installation ID 1.").into_response()
     } else {
         next.run(request).await
@@ -204,7 +204,7 @@ pub(super) async fn api(
 
     let mut response = if get { tag(&shared, response, held.as_ref()).await } else { response };
     let headers = response.headers_mut();
-    shared.world().rate.write(headers);
+    shared.state().rate.write(headers);
     headers.insert("x-github-media-type", HeaderValue::from_static("github.v3; format=json"));
     let selected = version.unwrap_or(HeaderValue::from_static(VERSIONS[0]));
     headers.insert("x-github-api-version-selected", selected);
@@ -228,8 +228,8 @@ async fn tag(shared: &Shared, response: Response, held: Option<&HeaderValue>) ->
         parts.headers.insert(ETAG, value);
     }
     if held.is_some_and(|held| held.as_bytes() == tag.as_bytes()) {
-        let mut world = shared.world();
-        world.rate.used = world.rate.used.saturating_sub(1);
+        let mut state = shared.state();
+        state.rate.used = state.rate.used.saturating_sub(1);
         parts.status = StatusCode::NOT_MODIFIED;
         parts.headers.remove(CONTENT_TYPE);
         return Response::from_parts(parts, Body::empty());

@@ -16,14 +16,14 @@ pub const OCTOCAT: &str = "d109ef5b1f141c22d53339ba346ddc5b53d1425871fd39fa2953f
 pub const LATER: &str = "2026-02-20T10:00:00.001Z";
 
 /// A Porter with an empty database, and the root secret of the export.
-pub struct World {
+pub struct Environment {
     pub folder: TempDir,
     pub db: Db,
     pub connection: PoolConnection<Sqlite>,
     pub vault: Vault,
 }
 
-impl World {
+impl Environment {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self::open(folder).await
@@ -38,9 +38,9 @@ impl World {
 
     /// One in which the export already is.
     pub async fn imported() -> Self {
-        let mut world = Self::new().await;
-        world.import(EXPORT).await.unwrap();
-        world
+        let mut environment = Self::new().await;
+        environment.import(EXPORT).await.unwrap();
+        environment
     }
 
     pub async fn import(&mut self, sql: &str) -> Result<Report, ImportError> {

@@ -1,6 +1,6 @@
 //! What the stand-in's GitHub knows: people, repositories, issues, comments, tokens, deliveries.
 //!
-//! Plain values and look-ups only. People's deeds are in `verbs.rs`, the App's come through `routes/`; what a
+//! Plain values and look-ups only. People's deeds are in `actions.rs`, the App's come through `routes/`; what a
 //! test reads is in `reads.rs`. The repositories' commits are not here but in git.
 
 use std::collections::BTreeMap;
@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 
 use super::auth::{Access, Tokens};
 use super::faults::Faults;
-use super::front::{RateLimit, Request};
 use super::git::Git;
+use super::middleware::{RateLimit, Request};
 use super::sign_in::SignIns;
 use super::webhook::{Delivery, WebhookUrl};
 
@@ -115,7 +115,7 @@ impl Comment {
 
 /// The part of a pull request that an issue does not have.
 #[derive(Clone, Debug)]
-pub(super) struct PullPart {
+pub(super) struct PullDetails {
     pub(super) head: String,
     pub(super) base: String,
     pub(super) draft: bool,
@@ -134,7 +134,7 @@ pub(super) struct Issue {
     pub(super) labels: Vec<String>,
     pub(super) assignees: Vec<String>,
     pub(super) comments: Vec<Comment>,
-    pub(super) pull: Option<PullPart>,
+    pub(super) pull: Option<PullDetails>,
     pub(super) created_at: DateTime<Utc>,
     pub(super) updated_at: DateTime<Utc>,
     pub(super) closed_at: Option<DateTime<Utc>>,
@@ -195,7 +195,7 @@ impl AppFacts {
 
 /// Everything. Tests see it through [`StandIn::wait_until`](super::StandIn::wait_until) and the reads.
 #[derive(Debug)]
-pub struct World {
+pub struct GithubState {
     pub(super) base_url: String,
     pub(super) app: AppFacts,
     pub(super) accounts: BTreeMap<String, Account>,
@@ -214,9 +214,9 @@ pub struct World {
     pub(super) last_id: u64,
 }
 
-impl World {
+impl GithubState {
     /// A number that nothing else has.
-    pub(super) fn fresh_id(&mut self) -> u64 {
+    pub(super) fn next_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
     }
@@ -266,7 +266,7 @@ impl World {
         body: &str,
         now: DateTime<Utc>,
     ) -> Option<u64> {
-        let id = self.fresh_id();
+        let id = self.next_id();
         let issue = self.repository_mut(repository)?.issues.get_mut(&number)?;
         issue.updated_at = now;
         issue.comments.push(Comment {
@@ -287,10 +287,10 @@ impl World {
         repository: RepositoryId,
         author: &str,
         (title, body): (&str, Option<String>),
-        pull: Option<PullPart>,
+        pull: Option<PullDetails>,
         now: DateTime<Utc>,
     ) -> Option<u64> {
-        let id = self.fresh_id();
+        let id = self.next_id();
         let repository = self.repository_mut(repository)?;
         let number = repository.issues.keys().next_back().map_or(1, |last| last + 1);
         let issue = Issue {
@@ -320,7 +320,7 @@ impl World {
         labels: &[String],
     ) -> Option<()> {
         for label in labels {
-            let id = self.fresh_id();
+            let id = self.next_id();
             let repository = self.repository_mut(repository)?;
             let known = repository.labels.keys().find(|known| known.eq_ignore_ascii_case(label)).cloned();
             let name = known.unwrap_or_else(|| {
