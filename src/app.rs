@@ -21,13 +21,14 @@ use crate::runner::local::LocalRunner;
 use crate::tasks::create::IdempotencyLocks;
 use crate::tasks::fleet::Fleet;
 use crate::tasks::intake::Intake;
-use crate::tasks::{Context, Notifier, Policy};
+use crate::tasks::{Context, Policy, Store};
 use crate::web::{self, Service, Site};
 use crate::{jobs, lifecycle};
 use crypto::tokens::Keys;
 use crypto::vault::Vault;
 use db::Db;
 use db::queue::Caps;
+use domain::agent::Registry;
 use domain::clock::Clock;
 
 /// A Porter that is about to run.
@@ -105,6 +106,11 @@ impl App {
     /// When the operating system does not say.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// The database, for what accounts write.
+    pub fn db(&self) -> &Db {
+        &self.site.db
     }
 
     /// What the use cases stand on, once the GitHub App is known.
@@ -310,8 +316,7 @@ fn context(
     let limits = &config.limits;
     let began = clock.now();
     Ok(Context {
-        db: db.clone(),
-        clock,
+        store: Store::new(db.clone(), clock),
         github,
         fleet: Fleet(machines),
         credentials: Credentials::new(db.clone(), vault.clone(), config.shared.clone()),
@@ -327,11 +332,11 @@ fn context(
             allowlist: config.allowlist.clone(),
             caps: Caps { per_user: limits.per_user, overall: limits.overall },
             queued_per_user: limits.queued_per_user,
+            agents: Registry::shipped().context("the registry of agents")?,
             task_timeout: limits.task_timeout,
             mock_agent: config.mock_agent,
             machine: config.machine.clone(),
         }),
-        notifier: Notifier::default(),
         turns: IdempotencyLocks::default(),
         began,
     })

@@ -69,7 +69,7 @@ impl Sessions {
         let now = self.clock.now();
         let mut write = self.db.begin().await?;
         db::sessions::insert(&mut write, &self.digest(&id), &user.user_key, now, now + LIFETIME).await?;
-        db::commit(write).await?;
+        write.commit().await?;
         Ok(id)
     }
 
@@ -84,7 +84,7 @@ impl Sessions {
         if expires_at - now < LIFETIME - EXTENDED_AFTER {
             let mut write = self.db.begin().await?;
             db::sessions::extend(&mut write, &digest, now + LIFETIME).await?;
-            db::commit(write).await?;
+            write.commit().await?;
         }
         Ok(Some(user))
     }
@@ -96,7 +96,7 @@ impl Sessions {
     pub async fn end(&self, id: &SecretString) -> Result<(), Error> {
         let mut write = self.db.begin().await?;
         db::sessions::delete(&mut write, &self.digest(id)).await?;
-        db::commit(write).await?;
+        write.commit().await?;
         Ok(())
     }
 
@@ -115,6 +115,6 @@ async fn kept_secret(db: &Db, clock: &Clock, vault: &Vault) -> Result<SecretStri
     debug_assert!(made.expose_secret().len() >= 32, "256 bits in base64url");
     let sealed = vault.seal(&identity, &made)?;
     db::secrets::store_of_instance(&mut write, "SESSION_SECRET", &sealed, clock.now()).await?;
-    db::commit(write).await?;
+    write.commit().await?;
     Ok(made)
 }

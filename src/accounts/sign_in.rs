@@ -34,6 +34,6 @@ pub async fn record(
     let mut write = db.begin().await?;
     let user = db::users::upsert(&mut write, &vault.user_key(github_id), github_id, login, now).await?;
     db::secrets::store_oauth_token(&mut write, github_id, login, &sealed, now).await?;
-    db::commit(write).await?;
+    write.commit().await?;
     Ok(user)
 }

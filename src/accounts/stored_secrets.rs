@@ -35,7 +35,7 @@ pub async fn reseal(db: &Db, vault: &Vault) -> Result<(usize, usize), db::Error>
             Err(_) => closed += 1,
         }
     }
-    db::commit(write).await?;
+    write.commit().await?;
     Ok((resealed, closed))
 }
 

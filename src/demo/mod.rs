@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config;
 use crate::lifecycle;
-use domain::agent::{Agent, Program};
+use domain::agent::{Program, Registry, Specification};
 use domain::task::Status;
 use stage::Stage;
 
@@ -54,7 +54,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let folder = tempfile::Builder::new().prefix("porter-demo-").tempdir()?;
     let patience = Duration::from_secs(if agent.id == "mock" { 60 } else { 11 * 60 });
 
-    let stage = Stage::put_up(folder.path(), agent, options.worker, stop.clone()).await?;
+    let stage = Stage::put_up(folder.path(), &agent, options.worker, stop.clone()).await?;
     let outcome = story::tell(&stage, &options.agent, patience).await;
     if matches!(outcome, Ok(Status::Success)) && !options.once {
         story::point_around(&stage);
@@ -71,19 +71,22 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 /// The agent by that name, if it can run here.
-fn ready(name: &str) -> anyhow::Result<&'static Agent> {
-    let names: Vec<&str> = Agent::all().iter().map(|agent| agent.id).collect();
-    let agent = Agent::find(name)
+fn ready(name: &str) -> anyhow::Result<Specification> {
+    let registry = Registry::shipped()?;
+    let names: Vec<&str> = registry.agents().iter().map(|agent| agent.id.as_str()).collect();
+    let agent = registry
+        .find(name)
         .with_context(|| format!("there is no agent called {name:?}; there are {}", names.join(", ")))?;
+    let agent = registry.specification(agent, None);
     let mut missing = Vec::new();
-    if let Program::Named(program) = agent.program {
+    if let Program::Named(program) = agent.program() {
         let path = config::variable("PATH").unwrap_or_default();
         if !std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
-            let package = agent.package.unwrap_or(program);
+            let package = agent.package.as_ref().map_or(program, |package| &package.npm);
             missing.push(format!("the program `{program}` on the PATH (npm install -g {package})"));
         }
     }
-    for key in agent.missing_keys(None, |key| config::variable(key).is_some()) {
+    for key in agent.missing_keys(|key| config::variable(key).is_some()) {
         missing.push(format!("{key} in the environment"));
     }
     anyhow::ensure!(missing.is_empty(), "{} cannot run here; missing: {}", agent.name, missing.join("; "));

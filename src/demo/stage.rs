@@ -14,7 +14,7 @@ use crate::config::{self, Config, Environment};
 use crate::tasks::Context;
 use crypto::tokens::new_session_id;
 use crypto::vault::Vault;
-use domain::agent::Agent;
+use domain::agent::Specification;
 use domain::clock::Clock;
 use standin::sample;
 use standin::{File, Permission, StandIn};
@@ -44,7 +44,7 @@ impl Stage {
     /// What could not be started.
     pub async fn put_up(
         folder: &Path,
-        agent: &Agent,
+        agent: &Specification,
         worker: Option<PathBuf>,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
@@ -72,7 +72,7 @@ impl Stage {
         let porter = app.context().context("the demo's Porter has its GitHub App")?.clone();
         let token = github.sign_in(PERSON)?.access;
         let now = porter.now();
-        sign_in::record(&porter.db, &vault, PERSON_ID.into(), PERSON, &token, now).await?;
+        sign_in::record(app.db(), &vault, PERSON_ID.into(), PERSON, &token, now).await?;
         github.set_webhook_url(format!("{porter_url}/api/webhooks/github"));
         let running = tokio::spawn(app.run());
         Ok(Self { github, porter, porter_url, running, stop })
@@ -89,7 +89,7 @@ impl Stage {
 }
 
 /// What an operator would set, for this stage.
-fn environment(github: &StandIn, folder: &Path, agent: &Agent) -> anyhow::Result<Environment> {
+fn environment(github: &StandIn, folder: &Path, agent: &Specification) -> anyhow::Result<Environment> {
     let app = github.app();
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
     let secret = |secret: &SecretString| secret.expose_secret().to_owned();
@@ -111,8 +111,8 @@ fn environment(github: &StandIn, folder: &Path, agent: &Agent) -> anyhow::Result
         ("PORTER_RUNNER", "local".to_owned()),
         ("PORTER_ENABLE_MOCK_AGENT", "true".to_owned()),
     ]);
-    for key in agent.env_keys(None) {
-        if let Some(value) = config::variable(&key) {
+    for key in agent.env_keys() {
+        if let Some(value) = config::variable(key) {
             environment = environment.with(&format!("PORTER_SHARED_{key}"), &value);
         }
     }

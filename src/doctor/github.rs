@@ -44,10 +44,10 @@ pub(super) async fn check(config: &Config, clock: Clock) -> Vec<Finding> {
 
 fn unanswered(error: &Error) -> Finding {
     let fix = match error {
-        Error::Unauthorized { .. } => {
+        Error { kind: github::Kind::Unauthorized, .. } => {
             "GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY must belong to the same App; make a new key on its page"
         }
-        Error::NotFound { .. } => "check GITHUB_APP_ID and GITHUB_API_URL",
+        Error { kind: github::Kind::NotFound, .. } => "check GITHUB_APP_ID and GITHUB_API_URL",
         _ => "check GITHUB_API_URL and the network, then try again",
     };
     Finding::wrong(error.to_string(), fix)

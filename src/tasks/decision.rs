@@ -5,7 +5,6 @@ use chrono::{DateTime, Utc};
 use super::Policy;
 use crate::accounts::credentials::Credentials;
 use db::users::Person;
-use domain::agent::Agent;
 use domain::command::Run;
 use domain::comment::Refusal;
 use domain::settings::Settings;
@@ -68,9 +67,10 @@ pub(super) fn decide(
             settings_url: settings_url(),
         });
     }
-    let mut missing = Agent::find(agent_id).map_or_else(Vec::new, |agent| {
-        let missing =
-            agent.missing_keys(run.model.as_deref(), |key| facts.credentials.has_key(facts.person, key));
+    let agents = &facts.policy.agents;
+    let mut missing = agents.find(agent_id).map_or_else(Vec::new, |agent| {
+        let agent = agents.specification(agent, run.model.as_deref());
+        let missing = agent.missing_keys(|key| facts.credentials.has_key(facts.person, key));
         missing.iter().map(ToString::to_string).collect()
     });
     if facts.fly {
@@ -84,6 +84,6 @@ pub(super) fn decide(
 }
 
 fn enabled(facts: &Facts<'_>) -> Vec<String> {
-    let enabled = facts.policy.offered().filter(|agent| facts.settings.is_enabled(agent.id));
-    enabled.map(|agent| agent.id.to_owned()).collect()
+    let enabled = facts.policy.offered().filter(|agent| facts.settings.is_enabled(&agent.id));
+    enabled.map(|agent| agent.id.clone()).collect()
 }

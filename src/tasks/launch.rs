@@ -8,12 +8,12 @@ use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 
 use super::fleet::Place;
-use super::{Context, Error, LAUNCH_TIMEOUT, Step, attempt_token, enqueue, error_chain};
+use super::{Context, Error, LAUNCH_TIMEOUT, Step, attempt_token, error_chain};
 use crate::accounts::credentials::Keyring;
 use crate::runner;
 use crate::runner::{LaunchSpec, Machine};
 use db::secrets::AttemptToken;
-use domain::agent::Agent;
+use domain::agent::Specification;
 use domain::assignment::Assignment;
 use domain::job::Job;
 use domain::prompt::{self, PromptInput};
@@ -51,17 +51,16 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
     if task.attempt != attempt || task.status != Status::Running {
         // An earlier try, of this process or of one that was killed, may have made a machine of which nobody
         // learned: the attempt's own clean-up may have looked before it was there.
-        let mut write = context.db.begin().await?;
-        enqueue(&mut write, &[Job::CleanUp { task: task.id, attempt }], context.now()).await?;
-        db::commit(write).await?;
-        context.notifier.wake();
+        let mut work = context.store.begin().await?;
+        work.enqueue([Job::CleanUp { task: task.id, attempt }]).await?;
+        work.commit().await?;
         return Ok(Step::Done);
     }
     if task.phase != Some(Phase::Launching) {
         return Ok(Step::Done);
     }
     let clean_up = Job::CleanUp { task: task.id.clone(), attempt };
-    if db::jobs::is_lane_pending(&mut *context.db.read().await?, &clean_up.lane()).await? {
+    if db::jobs::is_lane_pending(&mut *context.store.read().await?, &clean_up.lane()).await? {
         // An earlier attempt's worker may still push what it saved, to the branch that this one must lease.
         return Ok(Step::Again(context.now() + EARLIER_ATTEMPT_RETRY_DELAY));
     }
@@ -97,14 +96,16 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
     let repository = &task.repository;
     let (owner, name) = (repository.owner.as_str(), repository.name.as_str());
     let github = context.github.installation(repository.installation_id);
-    let agent = Agent::find(&task.agent).ok_or_else(|| {
+    let agents = &context.policy.agents;
+    let agent = agents.find(&task.agent).ok_or_else(|| {
         let message = format!("There is no agent called `{}` any more.", task.agent);
         Stop::Refused(FailureStage::Preflight, message)
     })?;
+    let agent = agents.specification(agent, task.model.as_deref());
     may_push(&github, task).await?;
     let person = context.credentials.load(task.requester.id).await?;
     let kept = attempt_token::find(context, &task.id, task.attempt).await?;
-    let Place { runner, app, .. } = contract(context, task, agent, &person, kept.as_ref())?;
+    let Place { runner, app, .. } = contract(context, &agent, &person, kept.as_ref())?;
     let base_branch = base_branch(&github, task).await?;
     let time_limit = time_limit(context.policy.task_timeout, person.settings.settings.task_timeout);
     if kept.is_some() {
@@ -130,7 +131,7 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
         repo_full_name: repository.full_name(),
         repo_url: clone_url(context, task),
         issue_number: u64::try_from(task.issue.number).unwrap_or(0),
-        agent: agent.id.to_owned(),
+        agent: agent.id.clone(),
         model: task.model.clone(),
         prompt: prompt::build(&PromptInput {
             title: &task.issue.title,
@@ -138,7 +139,7 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
             issue_number: task.issue.number,
             agents_md: agents_md.as_deref(),
             instructions: &task.instructions,
-            custom_prompt: person.settings.custom_prompt_of(agent.id),
+            custom_prompt: person.settings.custom_prompt_of(&agent.id),
         }),
         branch: task.id.branch(),
         base_branch: base_branch.clone(),
@@ -152,7 +153,8 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
             login = task.requester.login,
             id = task.requester.id
         )),
-        provider_keys: provider_keys(agent, task, &person),
+        provider_keys: provider_keys(&agent, &person),
+        agent_spec: agent,
     };
     // All this took a while: a machine that an earlier try made may have reported since, and be gone.
     let now = context.load(&task.id).await?;
@@ -193,12 +195,11 @@ async fn may_push(github: &github::Installation, task: &Task) -> Result<(), Stop
 /// Everything that only the person can provide, each missing item by name.
 fn contract(
     context: &Context,
-    task: &Task,
-    agent: &Agent,
+    agent: &Specification,
     person: &Keyring,
     kept: Option<&AttemptToken>,
 ) -> Result<Place, Stop> {
-    let missing = agent.missing_keys(task.model.as_deref(), |key| person.keys.contains_key(key));
+    let missing = agent.missing_keys(|key| person.keys.contains_key(key));
     let mut missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
     if context.fleet.is_fly() {
         if person.fly_token.is_none() {
@@ -260,32 +261,28 @@ async fn record(
     base_branch: String,
     time_limit: Duration,
 ) -> Result<(), Error> {
-    let now = context.now();
     let time_limit = TimeDelta::from_std(time_limit).unwrap_or(TimeDelta::hours(1));
-    let deadline = now + time_limit + MACHINE_OVERHEAD;
-    let machine_id = machine.id.clone();
-    let mut write = context.db.begin().await?;
-    let current = db::tasks::find(&mut write, &task.id).await?.ok_or(Error::NotFound)?;
+    let deadline = context.now() + time_limit + MACHINE_OVERHEAD;
+    let mut work = context.store.begin().await?;
+    let current = work.find(&task.id).await?;
     if current.attempt == task.attempt && current.phase == Some(Phase::Launching) {
-        let event = Event::Launched { machine_id, base_branch, deadline };
-        super::apply(&mut write, &current, event, now).await?;
-        tracing::info!(task.id = %task.id, task.attempt = task.attempt, machine.id = %machine.id, "the machine is there");
+        let event = Event::Launched { machine_id: machine.id.clone(), base_branch, deadline };
+        work.apply(&current, event).await?;
+        let (id, attempt) = (task.id.clone(), task.attempt);
+        work.log(move || {
+            tracing::info!(task.id = %id, task.attempt = attempt, machine.id = %machine.id, "the machine is there");
+        });
     } else if current.status != Status::Running || current.attempt != task.attempt {
-        enqueue(&mut write, &[Job::of(task, Effect::CleanUp)], now).await?;
+        work.enqueue([Job::of(task, Effect::CleanUp)]).await?;
     }
-    db::commit(write).await?;
-    context.notifier.notify_task(&task.id);
+    work.commit().await?;
     Ok(())
 }
 
-fn provider_keys(agent: &Agent, task: &Task, person: &Keyring) -> BTreeMap<String, String> {
+fn provider_keys(agent: &Specification, person: &Keyring) -> BTreeMap<String, String> {
     agent
-        .env_keys(task.model.as_deref())
-        .into_iter()
-        .filter_map(|key| {
-            let value = person.keys.get(&key)?.expose_secret().to_owned();
-            Some((key, value))
-        })
+        .env_keys()
+        .filter_map(|key| Some((key.to_owned(), person.keys.get(key)?.expose_secret().to_owned())))
         .collect()
 }
 
@@ -306,16 +303,16 @@ fn clone_url(context: &Context, task: &Task) -> String {
 /// An error of GitHub that the person must hear, or one that is worth another try.
 fn refusal_or_later(error: github::Error) -> Stop {
     let advice = match &error {
-        github::Error::NotFound { .. } => {
+        github::Error { kind: github::Kind::NotFound, .. } => {
             "Porter cannot see this repository. Is the App still installed on it?".to_owned()
         }
-        github::Error::Gone { .. } => {
+        github::Error { kind: github::Kind::Gone, .. } => {
             "Porter's App is no longer installed here. Install it again, then `@porter retry`.".to_owned()
         }
-        github::Error::Forbidden { message, .. } => {
+        github::Error { kind: github::Kind::Forbidden, message, .. } => {
             format!("GitHub does not let Porter do this ({message}). Check the App's permissions.")
         }
-        github::Error::Invalid { message, .. } => {
+        github::Error { kind: github::Kind::Invalid, message, .. } => {
             format!("GitHub refused: {}.", message.trim_end_matches('.'))
         }
         _ => return Stop::Later(error.into()),
@@ -334,7 +331,7 @@ fn machine_refused(error: runner::Error) -> Stop {
 /// The same for the worker's token: what GitHub finds invalid about it is that the App may not push.
 fn token_refused(error: github::Error) -> Stop {
     match error {
-        github::Error::Invalid { message, .. } => Stop::Refused(
+        github::Error { kind: github::Kind::Invalid, message, .. } => Stop::Refused(
             FailureStage::Preflight,
             format!(
                 "GitHub gives Porter no token to push with ({}). Check the App's permissions: it needs \
@@ -348,7 +345,7 @@ fn token_refused(error: github::Error) -> Stop {
 
 fn not_there(error: github::Error) -> Result<Option<String>, github::Error> {
     match error {
-        github::Error::NotFound { .. } => Ok(None),
+        github::Error { kind: github::Kind::NotFound, .. } => Ok(None),
         other => Err(other),
     }
 }

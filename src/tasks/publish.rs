@@ -68,7 +68,7 @@ async fn open(
             task,
             &comment::PullContext {
                 task_url: &context.policy.task_url(&task.id),
-                agent_name: task.agent_name(),
+                agent_name: context.policy.agents.name_of(&task.agent),
                 // Only a report sets how many tries it took, or what the agent said.
                 recovered: task.callback_attempts.is_none() && task.summary.is_none(),
             },
@@ -78,7 +78,9 @@ async fn open(
         draft: true,
     };
     match github.create_pull(&repository.owner, &repository.name, &new).await {
-        Err(error @ github::Error::AlreadyExists { .. }) => find_own(github, task).await?.ok_or(error),
+        Err(error @ github::Error { kind: github::Kind::AlreadyExists, .. }) => {
+            find_own(github, task).await?.ok_or(error)
+        }
         answer => answer,
     }
 }
@@ -119,10 +121,10 @@ async fn review(github: &github::Installation, task: &Task, pull: Option<i64>) -
 fn explain(task: &Task, error: &github::Error) -> (FailureStage, String) {
     let branch = task.id.branch();
     match error {
-        github::Error::NothingToMerge { .. } => {
+        github::Error { kind: github::Kind::NothingToMerge, .. } => {
             (FailureStage::Agent, "no changes: the branch holds nothing that its base lacks".to_owned())
         }
-        github::Error::Forbidden { .. } => (
+        github::Error { kind: github::Kind::Forbidden, .. } => (
             FailureStage::Pr,
             format!(
                 "Porter may not open pull requests here; the work is on `{branch}`. Grant the App \

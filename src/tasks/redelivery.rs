@@ -50,7 +50,7 @@ pub async fn sweep(context: &Context, since: Option<DateTime<Utc>>) -> Result<Sw
         let (page, next) = match context.github.list_deliveries(cursor.as_deref()).await {
             Ok(page) => page,
             // No webhook is configured, or this GitHub keeps no deliveries: there is nothing to ask for.
-            Err(github::Error::NotFound { .. }) => return Ok(Swept::default()),
+            Err(github::Error { kind: github::Kind::NotFound, .. }) => return Ok(Swept::default()),
             Err(error) => return Err(error.into()),
         };
         let reached_the_end = page.iter().any(|delivery| delivery.delivered_at < since);
@@ -64,7 +64,7 @@ pub async fn sweep(context: &Context, since: Option<DateTime<Utc>>) -> Result<Sw
     }
     let mut lost: Vec<Lost> = events.values().filter_map(|tries| Lost::read(tries)).collect();
     let guids: Vec<&str> = lost.iter().map(|lost| lost.latest.guid.as_str()).collect();
-    let known = db::deliveries::list_known(&mut *context.db.read().await?, &guids, &[]).await?;
+    let known = db::deliveries::list_known(&mut *context.store.read().await?, &guids, &[]).await?;
     let known: BTreeSet<String> = known.into_iter().map(|delivery| delivery.guid).collect();
     lost.retain(|lost| !known.contains(&lost.latest.guid));
     lost.sort_by_key(|lost| lost.since);
@@ -84,7 +84,9 @@ async fn ask_for(context: &Context, lost: Vec<Lost<'_>>) -> Result<Swept, Error>
                     in_a_row = 0;
                     due = context.now() + pause_after(tries + 1);
                 }
-                Err(error @ github::Error::RateLimited { .. }) => return Err(error.into()),
+                Err(error @ github::Error { kind: github::Kind::RateLimited { .. }, .. }) => {
+                    return Err(error.into());
+                }
                 Err(error) if error.may_pass() => {
                     in_a_row += 1;
                     if in_a_row == MAX_REQUESTS {

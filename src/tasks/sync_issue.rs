@@ -23,7 +23,7 @@ pub async fn run(context: &Context, id: &TaskId, again: bool) -> Result<Step, Er
         Some(_) if !again => Ok(()),
         _ => tolerate(&task, "reaction", react(&github, &task).await),
     };
-    if let Err(Error::Github(github::Error::RateLimited { .. })) = reaction {
+    if let Err(Error::Github(github::Error { kind: github::Kind::RateLimited { .. }, .. })) = reaction {
         // Nothing else would get through either, and a try that was put off does not count as one.
         return reaction.map(|()| Step::Done);
     }
@@ -74,9 +74,9 @@ async fn show_comment(
             Err(error) => return Ok(Err(error)),
         },
     };
-    let mut write = context.db.begin().await?;
-    db::tasks::remember_status_comment(&mut write, &task.id, comment_id).await?;
-    db::commit(write).await?;
+    let mut work = context.store.begin().await?;
+    db::tasks::remember_status_comment(&mut work, &task.id, comment_id).await?;
+    work.commit().await?;
     Ok(Ok(()))
 }
 
@@ -87,7 +87,7 @@ async fn show_comment(
 pub async fn render(context: &Context, task: &Task, proof: &str) -> Result<String, Error> {
     let now = context.now();
     let queue_position = match task.status {
-        Status::Queued => Some(db::queue::position(&mut *context.db.read().await?, task, now).await?),
+        Status::Queued => Some(db::queue::position(&mut *context.store.read().await?, task, now).await?),
         _ => None,
     };
     let task_url = context.policy.task_url(&task.id);
@@ -103,7 +103,7 @@ pub async fn render(context: &Context, task: &Task, proof: &str) -> Result<Strin
             task_url: &task_url,
             queue_position,
             proof,
-            agent_name: task.agent_name(),
+            agent_name: context.policy.agents.name_of(&task.agent),
             compare_url: compare_url.as_deref(),
         },
     );

@@ -111,7 +111,7 @@ impl From<tasks::Error> for Error {
                 Self::new(StatusCode::BAD_GATEWAY, "github_unavailable", message)
             }
             tasks::Error::Github(error) => {
-                match error.call().and_then(|call| github_refusal(call.status()?)) {
+                match error.call.as_ref().and_then(|call| github_refusal(call.status()?)) {
                     Some((status, code)) => Self::new(status, code, error.to_string()),
                     None => Self::internal(&error),
                 }

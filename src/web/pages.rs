@@ -10,6 +10,7 @@ use super::session::SignedInUser;
 use super::tasks::load_own;
 use super::{Error, Service, Site};
 use db::events::Event;
+use domain::event::TaskEvent;
 use domain::task::Task;
 
 /// How much of a task's history its page shows: the end of it.
@@ -70,18 +71,26 @@ pub(super) async fn task(
         let page = render(&Message { title: "Not found", text })?;
         return Ok((StatusCode::NOT_FOUND, page).into_response());
     };
-    let mut connection = service.context.db.read().await?;
+    let mut connection = service.context.store.read().await?;
     let events = db::events::list_last(&mut connection, &task.id, MAX_LINES).await?;
-    let agent = task.agent_name().to_owned();
+    let agent = service.context.policy.agents.name_of(&task.agent).to_owned();
     let lines = events.iter().map(line).collect();
     Ok(render(&TaskPage { task, agent, lines })?.into_response())
 }
 
 /// An event as one line of the page.
-fn line(event: &Event) -> String {
-    let data: serde_json::Value = serde_json::from_str(&event.data).unwrap_or_default();
-    let text = ["line", "message", "status"].iter().find_map(|name| data[*name].as_str());
-    format!("{}  {}", event.at.format("%H:%M:%S"), text.unwrap_or_default())
+fn line(stored: &Event) -> String {
+    let text = match &stored.event {
+        TaskEvent::Status { status, .. } => status.as_str(),
+        TaskEvent::Progress { message, .. } => message.as_deref().unwrap_or_default(),
+        TaskEvent::Message { text } | TaskEvent::Note { text } | TaskEvent::Output { text } => text,
+        TaskEvent::Tool { summary, .. } => summary,
+        TaskEvent::ToolResult { output, .. } => output,
+        TaskEvent::File { path, .. } => path,
+        TaskEvent::Error { message } => message,
+        TaskEvent::Plan { .. } | TaskEvent::Usage(_) => "",
+    };
+    format!("{}  {text}", stored.at.format("%H:%M:%S"))
 }
 
 fn render(page: &impl Template) -> Result<Html<String>, Error> {

@@ -6,6 +6,7 @@
 
 mod rules;
 mod source;
+mod spec;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -77,7 +78,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 
 /// The only libraries the rules of Porter are written with.
 const DOMAIN_LIBRARIES: &[&str] =
-    &["base64", "chrono", "uuid", "thiserror", "serde", "serde_json", "pulldown_cmark"];
+    &["base64", "chrono", "uuid", "thiserror", "serde", "serde_json", "pulldown_cmark", "toml"];
 
 /// Who reads the environment: `config`, and the stand-in, whose git needs the PATH.
 const ENVIRONMENT_READERS: &[&str] = &["src/config/", "crates/standin/src/git.rs"];

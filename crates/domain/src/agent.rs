@@ -1,66 +1,111 @@
-//! The registry of coding agents, as data: what each is called, how it is started, which keys it needs and
-//! how its output reads. A new agent is a new row here (and a reader in `worker::output` when it speaks a
-//! format of its own); no other code knows any agent by name.
+//! What a coding agent is, as data: what it is called, how it is started, which keys it needs and how its output
+//! reads. [`Registry`] holds all of them; [`Specification`] is one of them as one attempt runs it. No code knows
+//! an agent by name.
 //!
-//! Command lines and variables were checked against the published command line tools: opencode-ai 1.18,
-//! @anthropic-ai/claude-code 2.1 and @ampcode/cli. Every agent reads its prompt from standard input, so a
-//! prompt of any length, beginning with any character, is never taken for an option.
+//! The agents themselves are in `agents.toml`. A new one is an entry there, and a reader in `worker::output` when
+//! it prints a format of its own. `tasks` carries the registry in its policy; the worker has none: it is told the
+//! specification (`AGENT_SPEC`).
 
-/// A coding agent. What [`Agent::all`] lists is all there is.
-#[derive(Debug, PartialEq, Eq)]
+mod document;
+mod registry;
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+
+use serde::{Deserialize, Serialize};
+
+pub use document::Faults;
+pub use registry::Registry;
+
+/// The first word of a command that is Porter's own program.
+const PORTER: &str = "{porter}";
+
+/// A coding agent, as the registry has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agent {
     /// Its name in commands, settings and tasks.
-    pub id: &'static str,
+    pub id: String,
     /// Other names a person may write.
-    pub aliases: &'static [&'static str],
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
     /// Its name for people; the author of the commits Porter makes for it.
-    pub name: &'static str,
-    /// The npm package that brings it, unless it is part of Porter.
-    pub package: Option<&'static str>,
-    /// What is started.
-    pub program: Program,
-    /// The fixed part of the command line.
-    pub arguments: &'static [&'static str],
+    pub name: String,
+    /// The package that brings its program, unless that is part of Porter or simply on the `PATH`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<Package>,
+    /// The program and the fixed part of its command line; never empty.
+    pub command: Vec<String>,
     /// The option that chooses the model, when there is one.
-    pub model_option: Option<&'static str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_option: Option<String>,
     /// The model when the person named none; only where the tool cannot choose by itself.
-    pub default_model: Option<&'static str>,
-    /// What keeps it from updating itself, phoning home or asking questions.
-    pub environment: &'static [(&'static str, &'static str)],
-    /// What it needs on top to run as root (development only: in a machine it never does).
-    pub root_environment: &'static [(&'static str, &'static str)],
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_model: Option<String>,
     /// The keys it cannot run without.
+    #[serde(default, skip_serializing_if = "Keys::is_none")]
     pub keys: Keys,
     /// Variables it may be given besides, when the person has set them.
-    pub optional: &'static [&'static str],
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub optional_keys: Vec<String>,
+    /// What keeps it from updating itself, sending telemetry or asking questions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+    /// What it needs on top to run as root (development only: in a machine it never does).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub root_environment: BTreeMap<String, String>,
     /// How its standard output reads.
     pub output: Output,
 }
 
+/// Where an agent's program comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Package {
+    /// Its name at npm.
+    pub npm: String,
+    /// The version that the worker image has.
+    pub version: String,
+}
+
 /// What is started as an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
+pub enum Program<'a> {
     /// A program found on the `PATH`.
-    Named(&'static str),
+    Named(&'a str),
     /// Porter's own binary.
     Porter,
 }
 
 /// Which keys an agent needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "KeysForm", try_from = "KeysForm")]
 pub enum Keys {
     /// None.
+    #[default]
     None,
     /// Every one of these.
-    AllOf(&'static [&'static str]),
+    All(Vec<String>),
     /// At least one of these.
-    AnyOf(&'static [&'static str]),
+    Any(Vec<String>),
     /// The key of the provider that the model's name begins with (`openai/gpt-5` → `OPENAI_API_KEY`).
     OfModelProvider,
 }
 
+/// [`Keys`] as they are written: `{ all = […] }`, `{ any = […] }` or `{ of_model_provider = true }`.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct KeysForm {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    all: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    any: Vec<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    of_model_provider: bool,
+}
+
 /// The format of an agent's standard output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Output {
     /// `claude --output-format stream-json`.
     Claude,
@@ -70,17 +115,19 @@ pub enum Output {
     Amp,
 }
 
-/// Somebody whose keys agents use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A company or service whose keys agents use.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provider {
     /// Its name in models and in stored secrets (`user_secrets.provider_id`).
-    pub id: &'static str,
+    pub id: String,
     /// Its name for people.
-    pub name: &'static str,
+    pub name: String,
     /// Its key, or its keys: any one of them will do.
-    pub keys: &'static [&'static str],
+    pub keys: Vec<String>,
+    /// Keys of its own that only its own tool accepts.
+    pub own_tool_keys: Vec<String>,
     /// Variables that go with the keys and are not secret by themselves.
-    pub settings: &'static [&'static str],
+    pub settings: Vec<String>,
 }
 
 /// Keys that must be there and are not: any one of the names would do.
@@ -97,125 +144,6 @@ impl std::fmt::Display for MissingKey {
     }
 }
 
-static AGENTS: [Agent; 4] = [
-    Agent {
-        id: "opencode",
-        aliases: &[],
-        name: "OpenCode",
-        package: Some("opencode-ai"),
-        program: Program::Named("opencode"),
-        // Without --auto every permission question is answered "no".
-        arguments: &["run", "--auto", "--format", "json"],
-        model_option: Some("-m"),
-        default_model: Some("anthropic/claude-sonnet-4-5"),
-        environment: &[
-            // A repository's opencode.json and .opencode/ start programs and can send the key elsewhere.
-            // This also stops its AGENTS.md, which is in the prompt.
-            ("OPENCODE_DISABLE_PROJECT_CONFIG", "1"),
-            ("OPENCODE_DISABLE_AUTOUPDATE", "1"),
-            ("OPENCODE_DISABLE_MODELS_FETCH", "1"),
-            ("OPENCODE_DISABLE_LSP_DOWNLOAD", "1"),
-            ("OPENCODE_DISABLE_DEFAULT_PLUGINS", "1"),
-        ],
-        root_environment: &[],
-        keys: Keys::OfModelProvider,
-        optional: &[],
-        output: Output::Opencode,
-    },
-    Agent {
-        id: "claude-code",
-        aliases: &["claude"],
-        name: "Claude Code",
-        package: Some("@anthropic-ai/claude-code"),
-        program: Program::Named("claude"),
-        // stream-json needs --verbose. -p trusts the folder unasked, so the repository's own settings
-        // (hooks!) and MCP servers are kept out.
-        arguments: &[
-            "-p",
-            "--output-format",
-            "stream-json",
-            "--verbose",
-            "--dangerously-skip-permissions",
-            "--setting-sources",
-            "user",
-            "--strict-mcp-config",
-        ],
-        model_option: Some("--model"),
-        default_model: None,
-        environment: &[("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"), ("DISABLE_AUTOUPDATER", "1")],
-        root_environment: &[("IS_SANDBOX", "1")],
-        keys: Keys::AnyOf(&["ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"]),
-        optional: &["ANTHROPIC_BASE_URL"],
-        output: Output::Claude,
-    },
-    Agent {
-        id: "amp",
-        aliases: &[],
-        name: "Amp",
-        package: Some("@ampcode/cli"),
-        program: Program::Named("amp"),
-        arguments: &["-x", "--stream-json", "--dangerously-allow-all"],
-        model_option: Some("-m"),
-        default_model: None,
-        environment: &[("AMP_SKIP_UPDATE_CHECK", "1")],
-        root_environment: &[],
-        keys: Keys::AllOf(&["AMP_API_KEY"]),
-        optional: &[],
-        output: Output::Amp,
-    },
-    Agent {
-        id: "mock",
-        aliases: &[],
-        name: "Mock Agent",
-        package: None,
-        program: Program::Porter,
-        arguments: &["mock-agent", "-"],
-        model_option: None,
-        default_model: None,
-        environment: &[],
-        root_environment: &[],
-        keys: Keys::None,
-        optional: &[],
-        output: Output::Claude,
-    },
-];
-
-/// Every provider whose keys Porter keeps. The names are those of models.dev.
-pub static PROVIDERS: [Provider; 10] = [
-    provider(
-        "anthropic",
-        "Anthropic",
-        &["ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"],
-        &["ANTHROPIC_BASE_URL"],
-    ),
-    provider("openai", "OpenAI", &["OPENAI_API_KEY"], &["OPENAI_BASE_URL"]),
-    provider("amp", "Amp", &["AMP_API_KEY"], &[]),
-    provider("opencode", "OpenCode Zen", &["OPENCODE_API_KEY"], &[]),
-    provider("openrouter", "OpenRouter", &["OPENROUTER_API_KEY"], &[]),
-    provider("google", "Google", &["GOOGLE_GENERATIVE_AI_API_KEY", "GEMINI_API_KEY"], &[]),
-    provider("groq", "Groq", &["GROQ_API_KEY"], &[]),
-    provider("mistral", "Mistral", &["MISTRAL_API_KEY"], &[]),
-    provider("deepseek", "DeepSeek", &["DEEPSEEK_API_KEY"], &[]),
-    provider("xai", "xAI", &["XAI_API_KEY"], &[]),
-];
-
-const fn provider(
-    id: &'static str,
-    name: &'static str,
-    keys: &'static [&'static str],
-    settings: &'static [&'static str],
-) -> Provider {
-    Provider { id, name, keys, settings }
-}
-
-/// The provider that the variable `env_key` belongs to: the `provider_id` it is stored under.
-pub fn provider_of(env_key: &str) -> Option<&'static str> {
-    PROVIDERS
-        .iter()
-        .find(|provider| provider.keys.contains(&env_key) || provider.settings.contains(&env_key))
-        .map(|provider| provider.id)
-}
-
 /// Whether `model` can be the name of a model: letters, digits and `. _ : / @ -`, beginning with a letter
 /// or digit (so that no command line takes it for an option), at most 200 of them.
 pub fn is_model_name(model: &str) -> bool {
@@ -224,97 +152,152 @@ pub fn is_model_name(model: &str) -> bool {
 }
 
 impl Agent {
-    /// Every agent, in the order in which they are listed to people.
-    pub fn all() -> &'static [Self] {
-        &AGENTS
+    /// Whether it goes by this id or alias, in any case.
+    pub fn is_called(&self, name: &str) -> bool {
+        let names = self.aliases.iter().chain([&self.id]);
+        names.into_iter().any(|own| own.eq_ignore_ascii_case(name))
     }
 
-    /// The agent with this id or alias, in any case.
-    pub fn find(name: &str) -> Option<&'static Self> {
-        AGENTS.iter().find(|agent| {
-            agent.id.eq_ignore_ascii_case(name)
-                || agent.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
-        })
+    /// What is started.
+    pub fn program(&self) -> Program<'_> {
+        match self.command.first().map(String::as_str) {
+            Some(PORTER) => Program::Porter,
+            name => Program::Named(name.unwrap_or_default()),
+        }
     }
 
     /// The words after the program's name. `model` is what the person chose ([`is_model_name`] holds).
     pub fn command_line(&self, model: Option<&str>) -> Vec<String> {
-        let mut words: Vec<String> = self.arguments.iter().map(|word| (*word).to_owned()).collect();
-        if let (Some(option), Some(model)) = (self.model_option, model.or(self.default_model)) {
-            words.extend([option.to_owned(), model.to_owned()]);
+        let mut words: Vec<String> = self.command.iter().skip(1).cloned().collect();
+        if let (Some(option), Some(model)) = (&self.model_option, model.or(self.default_model.as_deref())) {
+            words.extend([option.clone(), model.to_owned()]);
         }
         words
     }
 
-    /// The keys this agent still needs to run `model`; `has` tells which are there. Empty: it can run.
-    pub fn missing_keys(&self, model: Option<&str>, has: impl Fn(&str) -> bool) -> Vec<MissingKey> {
-        let needs = self.needed_keys(model);
-        needs.into_iter().filter(|key| !key.any_of.iter().any(|name| has(name))).collect()
+    /// The provider that `model`, or else the agent's own, begins with; nothing when it names none.
+    fn provider_prefix<'a>(&'a self, model: Option<&'a str>) -> Option<&'a str> {
+        let provider = |model: &'a str| model.split_once('/').map(|(provider, _)| provider);
+        model.and_then(provider).or_else(|| self.default_model.as_deref().and_then(provider))
     }
+}
 
-    /// Every variable this agent may be given when it runs `model`, required or not.
-    pub fn env_keys(&self, model: Option<&str>) -> Vec<String> {
-        let needed = self.needed_keys(model).into_iter().flat_map(|key| key.any_of);
-        let settings = match self.keys {
-            Keys::OfModelProvider => self.model_provider(model).map_or(&[][..], |provider| provider.settings),
-            _ => self.optional,
+/// An agent as one attempt runs it: of its keys it is settled which they are. The worker is told it as JSON in
+/// `AGENT_SPEC`, in the words of the registry's document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Specification(#[serde(deserialize_with = "with_settled_keys")] Agent);
+
+impl Deref for Specification {
+    type Target = Agent;
+
+    fn deref(&self) -> &Agent {
+        &self.0
+    }
+}
+
+impl Specification {
+    /// The keys it still needs; `has` tells which are there. Empty: it can run.
+    pub fn missing_keys(&self, has: impl Fn(&str) -> bool) -> Vec<MissingKey> {
+        let any_of = |names: &[String]| MissingKey { any_of: names.to_vec() };
+        let needed = match &self.keys {
+            Keys::None | Keys::OfModelProvider => Vec::new(),
+            Keys::All(names) => names.iter().map(|name| any_of(std::slice::from_ref(name))).collect(),
+            Keys::Any(names) => vec![any_of(names)],
         };
-        needed.chain(settings.iter().map(|name| (*name).to_owned())).collect()
+        needed.into_iter().filter(|key| !key.any_of.iter().any(|name| has(name))).collect()
     }
 
-    fn needed_keys(&self, model: Option<&str>) -> Vec<MissingKey> {
-        let any_of = |names: &[&str]| MissingKey { any_of: names.iter().map(|n| (*n).to_owned()).collect() };
-        match self.keys {
-            Keys::None => Vec::new(),
-            Keys::AllOf(names) => names.iter().map(|name| any_of(&[name])).collect(),
-            Keys::AnyOf(names) => vec![any_of(names)],
-            Keys::OfModelProvider => match self.model_provider(model) {
-                // A subscription token of Claude Code is of no use to another program.
-                Some(provider) if provider.id == "anthropic" => vec![any_of(&["ANTHROPIC_API_KEY"])],
-                Some(provider) => vec![any_of(provider.keys)],
-                // Nearly every provider's key is called so; only these can reach an agent, never one of
-                // Porter's own variables.
-                None => vec![any_of(&[&format!("{}_API_KEY", shouted(provider_prefix(self, model)))])],
-            },
+    /// What the worker is told.
+    pub fn to_json(&self) -> String {
+        serde_json::to_value(self).unwrap_or_default().to_string()
+    }
+
+    /// Every variable it may be given, required or not.
+    pub fn env_keys(&self) -> impl Iterator<Item = &str> {
+        self.keys.names().iter().chain(&self.optional_keys).map(String::as_str)
+    }
+}
+
+fn with_settled_keys<'de, D: serde::Deserializer<'de>>(reader: D) -> Result<Agent, D::Error> {
+    let agent = Agent::deserialize(reader)?;
+    match agent.keys {
+        Keys::OfModelProvider => Err(serde::de::Error::custom("keys must be named")),
+        _ => Ok(agent),
+    }
+}
+
+impl Keys {
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+
+    /// Those that it names.
+    fn names(&self) -> &[String] {
+        match self {
+            Self::None | Self::OfModelProvider => &[],
+            Self::All(names) | Self::Any(names) => names,
         }
     }
+}
 
-    fn model_provider(&self, model: Option<&str>) -> Option<&'static Provider> {
-        let prefix = provider_prefix(self, model);
-        PROVIDERS.iter().find(|provider| provider.id == prefix)
+impl From<Keys> for KeysForm {
+    fn from(keys: Keys) -> Self {
+        match keys {
+            Keys::None => Self::default(),
+            Keys::All(all) => Self { all, ..Self::default() },
+            Keys::Any(any) => Self { any, ..Self::default() },
+            Keys::OfModelProvider => Self { of_model_provider: true, ..Self::default() },
+        }
     }
 }
 
-fn provider_prefix<'a>(agent: &Agent, model: Option<&'a str>) -> &'a str {
-    let model = model.or(agent.default_model).unwrap_or_default();
-    model.split_once('/').map_or("anthropic", |(provider, _)| provider)
-}
+impl TryFrom<KeysForm> for Keys {
+    type Error = &'static str;
 
-fn shouted(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
+    fn try_from(form: KeysForm) -> Result<Self, &'static str> {
+        match (form.all.is_empty(), form.any.is_empty(), form.of_model_provider) {
+            (true, true, false) => Ok(Self::None),
+            (false, true, false) => Ok(Self::All(form.all)),
+            (true, false, false) => Ok(Self::Any(form.any)),
+            (true, true, true) => Ok(Self::OfModelProvider),
+            _ => Err("keys takes one of: all, any, of_model_provider"),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn shipped() -> Registry {
+        Registry::shipped().unwrap()
+    }
+
+    fn specification(agent: &str, model: Option<&str>) -> Specification {
+        let registry = shipped();
+        registry.specification(registry.find(agent).unwrap(), model)
+    }
+
     fn missing(agent: &str, model: Option<&str>, has: &[&str]) -> Vec<String> {
-        let agent = Agent::find(agent).unwrap();
-        agent.missing_keys(model, |key| has.contains(&key)).iter().map(ToString::to_string).collect()
+        let agent = specification(agent, model);
+        agent.missing_keys(|key| has.contains(&key)).iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn an_agent_answers_to_its_id_and_aliases_in_any_case() {
+        let registry = shipped();
         for name in ["claude-code", "claude", "Claude", "CLAUDE-CODE"] {
-            assert_eq!(Agent::find(name).map(|agent| agent.id), Some("claude-code"), "{name}");
+            assert_eq!(registry.find(name).map(|agent| agent.id.as_str()), Some("claude-code"), "{name}");
         }
-        assert_eq!(Agent::find("codex"), None);
+        assert_eq!(registry.find("codex"), None);
     }
 
     #[test]
     fn no_two_agents_share_a_name() {
-        let mut names: Vec<&str> =
-            Agent::all().iter().flat_map(|agent| agent.aliases.iter().copied().chain([agent.id])).collect();
+        let registry = shipped();
+        let names = registry.agents().iter().flat_map(|agent| agent.aliases.iter().chain([&agent.id]));
+        let mut names: Vec<&String> = names.collect();
         let count = names.len();
         names.sort_unstable();
         names.dedup();
@@ -339,9 +322,8 @@ mod tests {
 
     #[test]
     fn no_model_name_can_ask_for_one_of_porters_own_secrets() {
-        let opencode = Agent::find("opencode").unwrap();
         for model in ["GITHUB_TOKEN/x", "callback_token/x", "/x", "CALLBACK_TOKEN=/x"] {
-            for key in opencode.env_keys(Some(model)) {
+            for key in specification("opencode", Some(model)).env_keys() {
                 assert!(key.ends_with("_API_KEY"), "{model} gives {key}");
             }
         }
@@ -349,7 +331,7 @@ mod tests {
 
     #[test]
     fn the_model_goes_on_the_command_line_only_where_there_is_one() {
-        let line = |name: &str, model| Agent::find(name).unwrap().command_line(model).join(" ");
+        let line = |name: &str, model| shipped().find(name).unwrap().command_line(model).join(" ");
         assert!(line("claude", None).ends_with("--strict-mcp-config"));
         assert!(line("claude", Some("opus")).ends_with(" --model opus"));
         assert_eq!(line("opencode", None), "run --auto --format json -m anthropic/claude-sonnet-4-5");
@@ -358,9 +340,11 @@ mod tests {
 
     #[test]
     fn every_key_an_agent_needs_belongs_to_a_provider() {
-        for agent in Agent::all() {
-            for key in agent.env_keys(None) {
-                assert!(provider_of(&key).is_some(), "{} of {}", key, agent.id);
+        let registry = shipped();
+        let provider_of = |key: &str| registry.provider_of(key).map(|provider| provider.id.as_str());
+        for agent in registry.agents() {
+            for key in registry.specification(agent, None).env_keys() {
+                assert!(provider_of(key).is_some(), "{} of {}", key, agent.id);
             }
         }
         assert_eq!(provider_of("CLAUDE_CODE_OAUTH_TOKEN"), Some("anthropic"));
@@ -373,5 +357,31 @@ mod tests {
             assert!(!is_model_name(model), "{model:?}");
         }
         assert!(is_model_name("openrouter/anthropic/claude-sonnet-4.5:beta"));
+    }
+
+    #[test]
+    fn a_specification_survives_the_way_to_the_worker() {
+        for (agent, model) in [("claude", None), ("amp", None), ("opencode", Some("google/gemini-3-pro"))] {
+            let sent = specification(agent, model);
+            let text = serde_json::to_string(&sent).unwrap();
+            assert_eq!(serde_json::from_str::<Specification>(&text).unwrap(), sent, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_specification_names_its_keys() {
+        let unsettled = r#"{"id": "x", "name": "X", "command": ["x"], "keys": {"of_model_provider": true}, "output": "amp"}"#;
+        let refused = serde_json::from_str::<Specification>(unsettled).unwrap_err().to_string();
+        assert!(refused.contains("keys must be named"), "{refused}");
+    }
+
+    #[test]
+    fn the_worker_image_has_the_versions_of_the_registry() {
+        let dockerfile = concat!(env!("CARGO_MANIFEST_DIR"), "/../../worker-image/Dockerfile");
+        let dockerfile = std::fs::read_to_string(dockerfile).unwrap();
+        for package in shipped().agents().iter().filter_map(|agent| agent.package.as_ref()) {
+            let pinned = format!(" {}@{} ", package.npm, package.version);
+            assert!(dockerfile.contains(&pinned), "worker-image/Dockerfile does not install{pinned}");
+        }
     }
 }

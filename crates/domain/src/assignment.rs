@@ -4,12 +4,43 @@
 
 use std::collections::BTreeMap;
 
+use super::agent::Specification;
+
 /// A prompt longer than this goes as a file: the kernel refuses one environment string over 128 KiB
 /// (`MAX_ARG_STRLEN`), and the contract draws the line at 96 KiB.
 pub const MAX_PROMPT_ENV_BYTES: usize = 96 * 1024;
 
 /// Where the prompt file lies inside the machine.
 pub const PROMPT_FILE: &str = "/run/porter/prompt.md";
+
+/// The variables of a machine that are Porter's own, beside those that begin with `PORTER_`.
+const OWN_VARIABLES: [&str; 20] = [
+    "TASK_ID",
+    "REPO_FULL_NAME",
+    "REPO_URL",
+    "ISSUE_NUMBER",
+    "AGENT",
+    "AGENT_SPEC",
+    "MODEL",
+    "PROMPT",
+    "PROMPT_FILE",
+    "BRANCH",
+    "BASE_BRANCH",
+    "GITHUB_TOKEN",
+    "CALLBACK_URL",
+    "PROGRESS_URL",
+    "CALLBACK_TOKEN",
+    "TIMEOUT_SECONDS",
+    "REQUESTER",
+    "HOME",
+    "PATH",
+    "LANG",
+];
+
+/// Whether a machine's variable of this name is Porter's own, so that no agent may be given it as a key.
+pub fn is_own_variable(name: &str) -> bool {
+    name.starts_with("PORTER_") || OWN_VARIABLES.contains(&name)
+}
 
 /// One attempt, as the worker needs to know it. Holds secrets: it has no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -26,6 +57,8 @@ pub struct Assignment {
     pub issue_number: u64,
     /// `AGENT`: an id of the registry.
     pub agent: String,
+    /// `AGENT_SPEC`: how that agent is run, as JSON.
+    pub agent_spec: Specification,
     /// `MODEL`, when the person chose one.
     pub model: Option<String>,
     /// `PROMPT`, or the content of the file that `PROMPT_FILE` names.
@@ -63,6 +96,7 @@ impl Assignment {
         put("REPO_URL", &self.repo_url);
         put("ISSUE_NUMBER", &self.issue_number.to_string());
         put("AGENT", &self.agent);
+        put("AGENT_SPEC", &self.agent_spec.to_json());
         put("BRANCH", &self.branch);
         put("BASE_BRANCH", &self.base_branch);
         put("GITHUB_TOKEN", &self.github_token);
@@ -85,15 +119,13 @@ impl Assignment {
         }
     }
 
-    /// Reads an assignment back. `lookup` tells a variable's value; `read` a file's content;
-    /// `provider_keys` names the variables the agent of this name may be given.
+    /// Reads an assignment back. `lookup` tells a variable's value; `read` a file's content.
     ///
     /// # Errors
     /// Every variable that is missing or malformed, by name, all at once.
     pub fn from_env(
         lookup: impl Fn(&str) -> Option<String>,
         read: impl Fn(&str) -> std::io::Result<String>,
-        provider_keys: impl Fn(&str) -> Vec<String>,
     ) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let mut need = |name: &str| {
@@ -107,6 +139,7 @@ impl Assignment {
         let repo_url = need("REPO_URL");
         let issue_number = need("ISSUE_NUMBER");
         let agent = need("AGENT");
+        let agent_spec = need("AGENT_SPEC");
         let branch = need("BRANCH");
         let base_branch = need("BASE_BRANCH");
         let github_token = need("GITHUB_TOKEN");
@@ -137,12 +170,18 @@ impl Assignment {
         let timeout_seconds = number("TIMEOUT_SECONDS", &timeout_seconds);
         let attempt_text = lookup("PORTER_ATTEMPT").unwrap_or_else(|| "1".to_owned());
         let attempt = u32::try_from(number("PORTER_ATTEMPT", &attempt_text)).unwrap_or(1).max(1);
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let provider_keys = provider_keys(&agent)
-            .into_iter()
-            .filter_map(|name| lookup(&name).map(|value| (name, value)))
+        let agent_spec: Option<Specification> = serde_json::from_str(&agent_spec)
+            .map_err(|error| {
+                if !agent_spec.is_empty() {
+                    problems.push(format!("AGENT_SPEC cannot be read: {error}"));
+                }
+            })
+            .ok();
+        let Some(agent_spec) = agent_spec.filter(|_| problems.is_empty()) else { return Err(problems) };
+        let provider_keys = agent_spec
+            .env_keys()
+            .filter(|name| !is_own_variable(name))
+            .filter_map(|name| lookup(name).map(|value| (name.to_owned(), value)))
             .collect();
         Ok(Self {
             task_id,
@@ -153,6 +192,7 @@ impl Assignment {
             model: lookup("MODEL").filter(|model| !model.is_empty()),
             requester: lookup("REQUESTER").filter(|requester| !requester.is_empty()),
             agent,
+            agent_spec,
             prompt,
             branch,
             base_branch,
@@ -163,5 +203,78 @@ impl Assignment {
             timeout_seconds,
             provider_keys,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::Registry;
+
+    fn environment() -> BTreeMap<String, String> {
+        let registry = Registry::shipped().unwrap();
+        let text = |text: &str| text.to_owned();
+        let assignment = Assignment {
+            task_id: text("task_1"),
+            attempt: 2,
+            repo_full_name: text("octo/cat"),
+            repo_url: text("https://github.test/octo/cat.git"),
+            issue_number: 7,
+            agent: text("claude-code"),
+            agent_spec: registry.specification(registry.find("claude").unwrap(), None),
+            model: None,
+            prompt: text("Fix it."),
+            branch: text("porter/task_1"),
+            base_branch: text("main"),
+            github_token: text("ghs_token"),
+            callback_url: text("https://porter.test/complete"),
+            progress_url: text("https://porter.test/progress"),
+            callback_token: text("callback"),
+            timeout_seconds: 600,
+            requester: None,
+            provider_keys: [(text("ANTHROPIC_API_KEY"), text("sk-ant"))].into(),
+        };
+        assignment.to_env().0
+    }
+
+    fn read(env: &BTreeMap<String, String>) -> Result<Assignment, Vec<String>> {
+        Assignment::from_env(|name| env.get(name).cloned(), |_| Err(std::io::ErrorKind::NotFound.into()))
+    }
+
+    #[test]
+    fn the_worker_reads_what_the_server_wrote() {
+        let env = environment();
+        let assignment = read(&env).unwrap_or_else(|problems| panic!("{problems:?}"));
+        assert_eq!(assignment.to_env().0, env);
+    }
+
+    #[test]
+    fn a_worker_without_its_agents_specification_is_told_what_is_missing() {
+        let mut env = environment();
+        env.remove("AGENT_SPEC");
+        env.remove("BRANCH");
+        let problems = read(&env).err().unwrap();
+        assert_eq!(problems, ["AGENT_SPEC is not set", "BRANCH is not set"]);
+        let mut env = environment();
+        env.insert("AGENT_SPEC".to_owned(), "{}".to_owned());
+        let problems = read(&env).err().unwrap();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with("AGENT_SPEC cannot be read: missing field"), "{problems:?}");
+    }
+
+    #[test]
+    fn no_specification_gives_the_agent_one_of_porters_own_variables() {
+        let mut env = environment();
+        let spec = env["AGENT_SPEC"].replace("CLAUDE_CODE_OAUTH_TOKEN", "GITHUB_TOKEN");
+        env.insert("AGENT_SPEC".to_owned(), spec);
+        let assignment = read(&env).unwrap_or_else(|problems| panic!("{problems:?}"));
+        assert_eq!(assignment.provider_keys.into_keys().collect::<Vec<_>>(), ["ANTHROPIC_API_KEY"]);
+    }
+
+    #[test]
+    fn every_variable_of_an_assignment_counts_as_porters_own() {
+        for name in environment().keys().filter(|name| *name != "ANTHROPIC_API_KEY") {
+            assert!(is_own_variable(name), "{name}");
+        }
     }
 }

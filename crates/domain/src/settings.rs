@@ -21,13 +21,21 @@ pub struct Settings {
     pub fly_app_name: Option<String>,
     /// By agent id.
     #[serde(deserialize_with = "deserialize_agents")]
-    pub agents: BTreeMap<String, AgentSettings>,
+    pub agents: Agents,
     /// Limits.
     #[serde(deserialize_with = "or_default")]
     pub settings: Limits,
     /// What was chosen when they began.
     #[serde(deserialize_with = "deserialize_onboarding")]
     pub onboarding: Onboarding,
+}
+
+/// What a person has set for their agents.
+#[derive(Clone, Debug, Default)]
+pub struct Agents {
+    by_id: BTreeMap<String, AgentSettings>,
+    /// It cannot be read, so that every agent is off.
+    unreadable: bool,
 }
 
 /// What a person has set for one agent.
@@ -94,14 +102,14 @@ impl Settings {
 
     /// Whether the person lets this agent run. One they never spoke of may.
     pub fn is_enabled(&self, agent: &str) -> bool {
-        self.agents.get(agent).is_none_or(|agent| agent.enabled)
+        self.agents.by_id.get(agent).map_or(!self.agents.unreadable, |agent| agent.enabled)
     }
 
     /// The agent that runs when the comment names none: the first of those on offer that the person enabled
     /// by name, else opencode (contract §4), or, when that is switched off, the first that is not.
-    pub fn default_agent(&self, offered: impl Iterator<Item = &'static Agent> + Clone) -> &'static str {
-        let mut ids = offered.map(|agent| agent.id);
-        let enabled = ids.clone().find(|id| self.agents.get(*id).is_some_and(|agent| agent.enabled));
+    pub fn default_agent<'a>(&self, offered: impl Iterator<Item = &'a Agent> + Clone) -> &'a str {
+        let mut ids = offered.map(|agent| agent.id.as_str());
+        let enabled = ids.clone().find(|id| self.agents.by_id.get(*id).is_some_and(|agent| agent.enabled));
         enabled
             .or_else(|| Some("opencode").filter(|id| self.is_enabled(id)))
             .or_else(|| ids.find(|id| self.is_enabled(id)))
@@ -111,6 +119,7 @@ impl Settings {
     /// The priority this agent's tasks have unless the comment says otherwise.
     pub fn priority_of(&self, agent: &str) -> Priority {
         self.agents
+            .by_id
             .get(agent)
             .and_then(|agent| agent.priority.as_deref())
             .and_then(Priority::parse)
@@ -119,7 +128,7 @@ impl Settings {
 
     /// What the person adds to this agent's prompts.
     pub fn custom_prompt_of(&self, agent: &str) -> Option<&str> {
-        self.agents.get(agent)?.custom_prompt.as_deref().filter(|prompt| !prompt.trim().is_empty())
+        self.agents.by_id.get(agent)?.custom_prompt.as_deref().filter(|prompt| !prompt.trim().is_empty())
     }
 
     /// Whether the person lets Porter work in this repository.
@@ -136,8 +145,8 @@ impl Settings {
     }
 }
 
-fn all_off() -> BTreeMap<String, AgentSettings> {
-    Agent::all().iter().map(|agent| (agent.id.to_owned(), off())).collect()
+fn all_off() -> Agents {
+    Agents { by_id: BTreeMap::new(), unreadable: true }
 }
 
 fn off() -> AgentSettings {
@@ -158,14 +167,13 @@ fn deserialize_flag<'de, D: Deserializer<'de>>(reader: D) -> Result<bool, D::Err
     Ok(Value::deserialize(reader)? == Value::Bool(true))
 }
 
-fn deserialize_agents<'de, D: Deserializer<'de>>(
-    reader: D,
-) -> Result<BTreeMap<String, AgentSettings>, D::Error> {
+fn deserialize_agents<'de, D: Deserializer<'de>>(reader: D) -> Result<Agents, D::Error> {
     Ok(match Value::deserialize(reader)? {
         Value::Object(agents) => {
-            agents.into_iter().map(|(id, agent)| (id, read(agent).unwrap_or_else(off))).collect()
+            let by_id = agents.into_iter().map(|(id, agent)| (id, read(agent).unwrap_or_else(off))).collect();
+            Agents { by_id, unreadable: false }
         }
-        Value::Null => BTreeMap::new(),
+        Value::Null => Agents::default(),
         _ => all_off(),
     })
 }

@@ -7,7 +7,6 @@ mod states;
 
 use chrono::{DateTime, Utc};
 
-use super::agent::Agent;
 use super::command::Run;
 use super::report::{FailureStage, Usage};
 
@@ -196,10 +195,6 @@ impl Task {
             callback_last_http_code: None,
             status_comment_id: None,
         }
-    }
-    /// What people call its agent; its id when the registry does not know it (any more).
-    pub fn agent_name(&self) -> &str {
-        Agent::find(&self.agent).map_or(self.agent.as_str(), |agent| agent.name)
     }
 }
 

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::client::Client;
-use super::error::Error;
+use super::error::{Error, Kind};
 use super::request::{self, Request};
 use super::throttle::Throttle;
 
@@ -76,7 +76,7 @@ pub struct InstallationInfo {
     pub account_type: String,
     /// `all` or `selected`, in GitHub's words.
     pub repository_selection: String,
-    /// Whether the account suspended it: every call then fails with [`Error::Forbidden`].
+    /// Whether the account suspended it: every call then fails with [`Kind::Forbidden`].
     pub suspended: bool,
     /// What the account granted, which may lag behind [`AppInfo::permissions`].
     pub permissions: BTreeMap<String, String>,
@@ -126,7 +126,7 @@ impl Client {
     /// The App itself: `GET /app`. The cheapest proof that key and id are right.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] when they are not; others as every call.
+    /// [`Kind::Unauthorized`] when they are not; others as every call.
     pub async fn app(&self) -> Result<AppInfo, Error> {
         self.send(&Request::get("/app", &[])?).await?.json()
     }
@@ -164,7 +164,7 @@ impl Client {
     /// Asks GitHub to deliver once more: `POST /app/hook/deliveries/{delivery_id}/attempts`.
     ///
     /// # Errors
-    /// [`Error::NotFound`] or [`Error::Invalid`] when GitHub no longer keeps it; others as every call.
+    /// [`Kind::NotFound`] or [`Kind::Invalid`] when GitHub no longer keeps it; others as every call.
     pub async fn redeliver(&self, delivery_id: i64) -> Result<(), Error> {
         let route = "/app/hook/deliveries/{delivery_id}/attempts";
         let request = Request::new(Method::POST, route, &[&delivery_id])?;
@@ -173,7 +173,7 @@ impl Client {
             .throttle()
             .turn(self.clock())
             .await
-            .map_err(|until| Error::RateLimited { until, call: request.call() })?;
+            .map_err(|until| Error::rate_limited(until, request.call()))?;
         self.send(&request).await.map(drop)
     }
 
@@ -186,7 +186,7 @@ impl Client {
         let request = Request::get("/repos/{owner}/{repo}/installation", &[&owner, &repo])?;
         match self.send(&request).await {
             Ok(answer) => Ok(Some(answer.json::<InstallationBody>()?.id)),
-            Err(Error::NotFound { .. }) => Ok(None),
+            Err(Error { kind: Kind::NotFound, .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -210,7 +210,9 @@ impl Client {
         // Whose token it is nobody tells, so no installation's limit applies or is learned.
         let apart = Throttle::new(std::time::Duration::ZERO);
         match self.wire().send(&request, token, &apart).await {
-            Ok(_) | Err(Error::Unauthorized { .. } | Error::NotFound { .. }) => Ok(()),
+            Ok(_) | Err(Error { kind: Kind::Unauthorized, .. } | Error { kind: Kind::NotFound, .. }) => {
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::error::Error;
+use super::error::{Error, Kind};
 use super::installation::{Installation, Shared};
 use super::jwt::AppKey;
 use super::pages::Pages;
@@ -55,7 +55,7 @@ impl Client {
     /// Makes the client; no call goes out. Must run inside a tokio runtime.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] when the private key cannot sign, the URL is not http(s), or TLS cannot start.
+    /// [`Kind::Misconfigured`] when the private key cannot sign, the URL is not http(s), or TLS cannot start.
     pub fn new(settings: Settings, clock: Clock) -> Result<Self, Error> {
         let key = AppKey::new(settings.app_id, &settings.private_key, clock.now())?;
         Ok(Self {
@@ -100,7 +100,7 @@ impl Client {
     async fn send_once(&self, request: &Request) -> Result<Answer, Error> {
         let token = self.inner.key.token(self.clock().now())?;
         let answer = self.wire().send(request, &token, self.throttle()).await;
-        if matches!(answer, Err(Error::Unauthorized { .. })) {
+        if matches!(answer, Err(Error { kind: Kind::Unauthorized, .. })) {
             self.inner.key.forget();
         }
         answer

@@ -44,130 +44,112 @@ impl fmt::Display for Call {
     }
 }
 
-/// A failed call. Each `message` is GitHub's own explanation where it gave one.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum Error {
+/// A failed call: what its caller has to do ([`Kind`]), GitHub's own explanation where it gave one, and which call.
+#[derive(Clone, Debug)]
+pub struct Error {
+    /// How the caller reacts.
+    pub kind: Kind,
+    /// GitHub's words (single complaints joined with `; `), or what else happened; may be empty.
+    pub message: String,
+    /// The call; `None` when none was made.
+    pub call: Option<Box<Call>>,
+}
+
+/// Why a call failed, by how its caller reacts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
     /// GitHub asks to wait. Nothing was done; the same call is right again at `until`.
-    #[error("GitHub's rate limit is reached, next try at {}: {call}", until.format("%Y-%m-%dT%H:%M:%SZ"))]
     RateLimited {
         /// The first instant at which a call makes sense again.
         until: DateTime<Utc>,
-        /// The call.
-        call: Box<Call>,
     },
     /// No usable answer: 5xx, timeout, lost connection, or a success nobody can read. A mutation may have
     /// taken effect: look for its trace before repeating it.
-    #[error("GitHub is not available: {call}: {message}")]
     Unavailable {
-        /// What happened.
-        message: String,
         /// When GitHub said it would be back, if it did.
         retry_after: Option<DateTime<Utc>>,
-        /// The call.
-        call: Box<Call>,
     },
     /// 401: the App's key or id, or the token, is wrong. Repeating does not help.
-    #[error("GitHub does not accept the credential: {call}: {message}")]
-    Unauthorized {
-        /// GitHub's words.
-        message: String,
-        /// The call.
-        call: Box<Call>,
-    },
+    Unauthorized,
     /// 403 (or 451) that is no rate limit: the App lacks a permission, or is suspended.
-    #[error("GitHub forbids this: {call}: {message}")]
-    Forbidden {
-        /// GitHub's words.
-        message: String,
-        /// The call.
-        call: Box<Call>,
-    },
+    Forbidden,
     /// 404: it does not exist, or this credential may not see it. 501: this GitHub (an older Enterprise Server,
-    /// say) does not have the call at all.
-    #[error("GitHub does not find this: {call}: {message}")]
-    NotFound {
-        /// GitHub's words.
-        message: String,
-        /// The call.
-        call: Box<Call>,
-    },
+    /// for example) does not have the call at all.
+    NotFound,
     /// 410 (a deleted issue, issues switched off), or the App is no longer installed there.
-    #[error("this is gone from GitHub: {call}: {message}")]
-    Gone {
-        /// GitHub's words.
-        message: String,
-        /// The call.
-        call: Box<Call>,
-    },
+    Gone,
     /// 400, 409, 422 and the like: GitHub understood the call and refuses what it asks for.
-    #[error("GitHub refuses this: {call}: {message}")]
-    Invalid {
-        /// GitHub's words, the single complaints joined with `; `.
-        message: String,
-        /// The call.
-        call: Box<Call>,
-    },
+    Invalid,
     /// There is an open pull request for this branch already: list and adopt it.
-    #[error("the pull request exists already: {call}: {message}")]
-    AlreadyExists {
-        /// GitHub's words.
-        message: String,
-        /// The call.
-        call: Box<Call>,
-    },
+    AlreadyExists,
     /// The branch holds no commit that its base lacks, so there is no pull request to open.
-    #[error("there is nothing to merge: {call}: {message}")]
-    NothingToMerge {
-        /// GitHub's words.
-        message: String,
-        /// The call.
-        call: Box<Call>,
-    },
-    /// The client cannot be made, or cannot sign: a private key that is none, a base URL that is none.
-    #[error("the GitHub App's settings cannot work: {message}")]
-    Misconfigured {
-        /// What is wrong, without the value.
-        message: String,
-    },
+    NothingToMerge,
+    /// The client cannot be made, or cannot sign: the private key or the base URL is not one.
+    Misconfigured,
 }
 
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::RateLimited { until } => {
+                let until = until.format("%Y-%m-%dT%H:%M:%SZ");
+                write!(f, "GitHub's rate limit is reached, next try at {until}")?;
+            }
+            Kind::Unavailable { .. } => f.write_str("GitHub is not available")?,
+            Kind::Unauthorized => f.write_str("GitHub does not accept the credential")?,
+            Kind::Forbidden => f.write_str("GitHub forbids this")?,
+            Kind::NotFound => f.write_str("GitHub does not find this")?,
+            Kind::Gone => f.write_str("this is gone from GitHub")?,
+            Kind::Invalid => f.write_str("GitHub refuses this")?,
+            Kind::AlreadyExists => f.write_str("the pull request exists already")?,
+            Kind::NothingToMerge => f.write_str("there is nothing to merge")?,
+            Kind::Misconfigured => f.write_str("the GitHub App's settings cannot work")?,
+        }
+        if let Some(call) = &self.call {
+            write!(f, ": {call}")?;
+        }
+        if self.message.is_empty() { Ok(()) } else { write!(f, ": {}", self.message) }
+    }
+}
+
+impl std::error::Error for Error {}
+
 impl Error {
+    /// A call that failed for this reason.
+    pub(super) fn new(kind: Kind, message: impl Into<String>, call: Box<Call>) -> Self {
+        Self { kind, message: message.into(), call: Some(call) }
+    }
+
+    /// A call that GitHub wants to see again at `until`.
+    pub(super) fn rate_limited(until: DateTime<Utc>, call: Box<Call>) -> Self {
+        Self::new(Kind::RateLimited { until }, "", call)
+    }
+
+    /// A client that cannot be made, or cannot sign; `message` says why, without the value.
+    pub(super) fn misconfigured(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Misconfigured, message: message.into(), call: None }
+    }
+
     /// Whether the same call may succeed later without anybody changing anything.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::RateLimited { .. } | Self::Unavailable { .. })
+        matches!(self.kind, Kind::RateLimited { .. } | Kind::Unavailable { .. })
     }
 
-    /// Whether it may succeed later all the same: it is transient, or the operator may mend the credential
+    /// Whether it may succeed later all the same: it is transient, or the operator may correct the credential
     /// meanwhile. For what must not be lost.
     pub fn may_pass(&self) -> bool {
-        self.is_transient() || matches!(self, Self::Unauthorized { .. })
+        self.is_transient() || self.kind == Kind::Unauthorized
     }
 
-    /// The first instant, not before `now`, at which GitHub wants to see the call again; nothing when it
+    /// The first instant, not before `now`, at which GitHub wants to see the call again; `None` when it
     /// named none and the caller's own backoff decides.
     pub fn retry_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        match self {
-            Self::RateLimited { until, .. } => Some(*until),
-            Self::Unavailable { retry_after, .. } => *retry_after,
+        match self.kind {
+            Kind::RateLimited { until } => Some(until),
+            Kind::Unavailable { retry_after } => retry_after,
             _ => None,
         }
         .map(|at| at.max(now))
-    }
-
-    /// The call that failed; nothing when none was made.
-    pub fn call(&self) -> Option<&Call> {
-        match self {
-            Self::RateLimited { call, .. }
-            | Self::Unavailable { call, .. }
-            | Self::Unauthorized { call, .. }
-            | Self::Forbidden { call, .. }
-            | Self::NotFound { call, .. }
-            | Self::Gone { call, .. }
-            | Self::Invalid { call, .. }
-            | Self::AlreadyExists { call, .. }
-            | Self::NothingToMerge { call, .. } => Some(call),
-            Self::Misconfigured { .. } => None,
-        }
     }
 
     /// The failure that a status other than 2xx stands for. Limits were taken out before.
@@ -177,31 +159,30 @@ impl Error {
         retry_after: Option<DateTime<Utc>>,
         call: Box<Call>,
     ) -> Self {
-        match status.as_u16() {
-            401 => Self::Unauthorized { message, call },
-            403 | 451 => Self::Forbidden { message, call },
-            404 | 501 => Self::NotFound { message, call },
-            410 => Self::Gone { message, call },
-            408 | 500.. => Self::Unavailable { message, retry_after, call },
+        let kind = match status.as_u16() {
+            401 => Kind::Unauthorized,
+            403 | 451 => Kind::Forbidden,
+            404 | 501 => Kind::NotFound,
+            410 => Kind::Gone,
             // A redirect that leads away from GitHub, or in circles: nothing was done.
-            300..=399 => Self::Unavailable { message, retry_after, call },
-            _ => Self::Invalid { message, call },
-        }
+            300..=399 | 408 | 500.. => Kind::Unavailable { retry_after },
+            _ => Kind::Invalid,
+        };
+        Self::new(kind, message, call)
     }
 
     /// Names the two refusals of a new pull request that its caller can act on.
     ///
     /// GitHub gives them no code of their own (`custom`), only these words.
-    pub(super) fn into_pull_refusal(self) -> Self {
-        match self {
-            Self::Invalid { message, call } if says(&message, "pull request already exists") => {
-                Self::AlreadyExists { message, call }
+    pub(super) fn into_pull_refusal(mut self) -> Self {
+        if self.kind == Kind::Invalid {
+            if says(&self.message, "pull request already exists") {
+                self.kind = Kind::AlreadyExists;
+            } else if says(&self.message, "no commits between") {
+                self.kind = Kind::NothingToMerge;
             }
-            Self::Invalid { message, call } if says(&message, "no commits between") => {
-                Self::NothingToMerge { message, call }
-            }
-            other => other,
         }
+        self
     }
 }
 
@@ -317,7 +298,10 @@ mod tests {
             (302, "Unavailable"),
         ] {
             let seen = refusal(status, &body);
-            assert!(format!("{seen:?}").starts_with(wanted), "{status}: wanted {wanted}, saw {seen:?}");
+            assert!(
+                format!("{:?}", seen.kind).starts_with(wanted),
+                "{status}: wanted {wanted}, saw {seen:?}"
+            );
             assert_eq!(seen.is_transient(), wanted == "Unavailable", "{status}");
         }
     }
@@ -332,11 +316,11 @@ mod tests {
             .into_pull_refusal()
         };
         let exists = words("A pull request already exists for acme:porter/task_1.");
-        assert!(matches!(exists, Error::AlreadyExists { .. }), "{exists:?}");
+        assert!(matches!(exists, Error { kind: Kind::AlreadyExists, .. }), "{exists:?}");
         let nothing = words("No commits between main and porter/task_1");
-        assert!(matches!(nothing, Error::NothingToMerge { .. }), "{nothing:?}");
+        assert!(matches!(nothing, Error { kind: Kind::NothingToMerge, .. }), "{nothing:?}");
         let other = words("The base branch is gone");
-        assert!(matches!(other, Error::Invalid { .. }), "{other:?}");
+        assert!(matches!(other, Error { kind: Kind::Invalid, .. }), "{other:?}");
     }
 
     #[test]
@@ -355,9 +339,9 @@ mod tests {
     #[test]
     fn the_next_try_is_never_in_the_past() {
         let now = DateTime::from_timestamp(1_800_000_000, 0).expect("an instant");
-        let limited = Error::RateLimited { until: now - TimeDelta::seconds(5), call: call(403) };
+        let limited = Error::rate_limited(now - TimeDelta::seconds(5), call(403));
         assert_eq!(limited.retry_at(now), Some(now));
-        let down = Error::Unavailable { message: String::new(), retry_after: None, call: call(502) };
+        let down = Error::new(Kind::Unavailable { retry_after: None }, "", call(502));
         assert_eq!(down.retry_at(now), None);
     }
 }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
 use super::client::Client;
-use super::error::Error;
+use super::error::{Error, Kind};
 use super::pages::Pages;
 use super::request::Request;
 use super::throttle::{Throttle, outlasting_limits};
@@ -85,8 +85,8 @@ impl Installation {
     /// bare name, without the owner. GitHub adds `metadata: read` by itself.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the repository or a permission is beyond what the installation was granted;
-    /// [`Error::Gone`] when the App is no longer installed; others as every call.
+    /// [`Kind::Invalid`] when the repository or a permission is beyond what the installation was granted;
+    /// [`Kind::Gone`] when the App is no longer installed; others as every call.
     pub async fn narrowed_token(
         &self,
         repo_name: &str,
@@ -107,9 +107,11 @@ impl Installation {
                 Ok(IssuedToken { token: token.into(), expires_at })
             }
             // Not the thing the caller asked about is missing, but the installation itself.
-            Err(Error::NotFound { call, .. }) => {
-                Err(Error::Gone { message: "the App is no longer installed there".into(), call })
-            }
+            Err(error) if error.kind == Kind::NotFound => Err(Error {
+                kind: Kind::Gone,
+                message: "the App is no longer installed there".into(),
+                ..error
+            }),
             Err(error) => Err(error),
         }
     }
@@ -146,7 +148,7 @@ impl Installation {
 
     async fn send_once(&self, request: &Request) -> Result<Answer, Error> {
         let Self { client, shared, .. } = self;
-        let limited = |until| Error::RateLimited { until, call: request.call() };
+        let limited = |until| Error::rate_limited(until, request.call());
         // Before the token: a limited installation makes no call at all.
         shared.throttle.check(client.clock()).map_err(limited)?;
         let _turn = match request.is_read() {
@@ -155,11 +157,11 @@ impl Installation {
         };
         let token = self.token().await?;
         match client.wire().send(request, &token, &shared.throttle).await {
-            Err(Error::Unauthorized { .. }) => {
+            Err(Error { kind: Kind::Unauthorized, .. }) => {
                 self.forget(&token).await;
                 let token = self.token().await?;
                 let answer = client.wire().send(request, &token, &shared.throttle).await;
-                if matches!(answer, Err(Error::Unauthorized { .. })) {
+                if matches!(answer, Err(Error { kind: Kind::Unauthorized, .. })) {
                     self.forget(&token).await;
                 }
                 answer
@@ -177,7 +179,7 @@ impl Installation {
     pub(super) async fn find<T: DeserializeOwned>(&self, request: &Request) -> Result<Option<T>, Error> {
         match self.load(request).await {
             Ok(found) => Ok(Some(found)),
-            Err(Error::NotFound { .. }) => Ok(None),
+            Err(Error { kind: Kind::NotFound, .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -253,7 +255,7 @@ mod tests {
                 .await;
         let installation = fake.installation();
         let error = installation.repository("acme", "web").await.expect_err("no token works");
-        assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
+        assert!(matches!(error, Error { kind: Kind::Unauthorized, .. }), "{error:?}");
         assert_eq!((fake.calls().len(), fake.token_calls().len()), (2, 2));
         let shown = format!("{error} {error:?} {installation:?}");
         assert!(!shown.contains("ghs_"), "{shown}");
@@ -268,7 +270,7 @@ mod tests {
         })
         .await;
         let error = fake.installation().repository("acme", "web").await.expect_err("a refusal");
-        assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
+        assert!(matches!(error, Error { kind: Kind::Unauthorized, .. }), "{error:?}");
         assert_eq!(fake.seen().len(), 1);
     }
 
@@ -280,9 +282,9 @@ mod tests {
         .await;
         let installation = fake.installation();
         let error = installation.find_branch("acme", "web", "main").await.expect_err("no installation");
-        assert!(matches!(error, Error::Gone { .. }), "{error:?}");
+        assert!(matches!(error, Error { kind: Kind::Gone, .. }), "{error:?}");
         let error = installation.permission("acme", "web", "ana").await.expect_err("no installation");
-        assert!(matches!(error, Error::Gone { .. }), "{error:?}");
+        assert!(matches!(error, Error { kind: Kind::Gone, .. }), "{error:?}");
     }
 
     #[tokio::test]

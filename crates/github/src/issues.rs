@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::State;
-use super::error::Error;
+use super::error::{Error, Kind};
 use super::installation::Installation;
 use super::request::Request;
 
@@ -111,7 +111,7 @@ impl Installation {
     /// An issue or pull request by its number: `GET /repos/{owner}/{repo}/issues/{issue_number}`.
     ///
     /// # Errors
-    /// [`Error::NotFound`] and [`Error::Gone`] when there is none; others as every call.
+    /// [`Kind::NotFound`] and [`Kind::Gone`] when there is none; others as every call.
     pub async fn issue(&self, owner: &str, repo: &str, number: i64) -> Result<IssueInfo, Error> {
         let route = "/repos/{owner}/{repo}/issues/{issue_number}";
         let body: IssueBody = self.load(&Request::get(route, &[&owner, &repo, &number])?).await?;
@@ -127,7 +127,7 @@ impl Installation {
     /// Opens an issue: `POST /repos/{owner}/{repo}/issues`.
     ///
     /// # Errors
-    /// [`Error::Gone`] when the repository has issues switched off; others as every call.
+    /// [`Kind::Gone`] when the repository has issues switched off; others as every call.
     pub async fn create_issue(
         &self,
         owner: &str,
@@ -145,7 +145,7 @@ impl Installation {
     /// reaction that is there already stays the only one.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when the comment was deleted; others as every call.
+    /// [`Kind::NotFound`] when the comment was deleted; others as every call.
     pub async fn react(&self, owner: &str, repo: &str, comment_id: i64, content: &str) -> Result<(), Error> {
         let route = "/repos/{owner}/{repo}/issues/comments/{comment_id}/reactions";
         let request = Request::post(route, &[&owner, &repo, &comment_id], json!({"content": content}))?;
@@ -156,7 +156,7 @@ impl Installation {
     /// `GET /repos/{owner}/{repo}/issues/{issue_number}/comments`, all pages.
     ///
     /// # Errors
-    /// [`Error::NotFound`] and [`Error::Gone`] when there is no such issue; others as every call.
+    /// [`Kind::NotFound`] and [`Kind::Gone`] when there is no such issue; others as every call.
     pub async fn list_comments_since(
         &self,
         owner: &str,
@@ -176,7 +176,7 @@ impl Installation {
     /// Comments: `POST /repos/{owner}/{repo}/issues/{issue_number}/comments`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the body is too long, [`Error::Forbidden`] when the issue is locked; others as
+    /// [`Kind::Invalid`] when the body is too long, [`Kind::Forbidden`] when the issue is locked; others as
     /// every call.
     pub async fn create_comment(
         &self,
@@ -193,7 +193,7 @@ impl Installation {
     /// Replaces the text of a comment: `PATCH /repos/{owner}/{repo}/issues/comments/{comment_id}`.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when the comment was deleted; others as every call.
+    /// [`Kind::NotFound`] when the comment was deleted; others as every call.
     pub async fn edit_comment(
         &self,
         owner: &str,
@@ -209,7 +209,7 @@ impl Installation {
     /// The names of an issue's labels: `GET /repos/{owner}/{repo}/issues/{issue_number}/labels`, all pages.
     ///
     /// # Errors
-    /// [`Error::NotFound`] and [`Error::Gone`] when there is no such issue; others as every call.
+    /// [`Kind::NotFound`] and [`Kind::Gone`] when there is no such issue; others as every call.
     pub async fn list_labels(&self, owner: &str, repo: &str, issue: i64) -> Result<Vec<String>, Error> {
         let route = "/repos/{owner}/{repo}/issues/{issue_number}/labels";
         let labels: Vec<LabelBody> = self.list(Request::get(route, &[&owner, &repo, &issue])?).await?;
@@ -244,7 +244,7 @@ impl Installation {
         let route = "/repos/{owner}/{repo}/issues/{issue_number}/labels/{name}";
         let request = Request::new(Method::DELETE, route, &[&owner, &repo, &issue, &label])?;
         match self.send(&request).await {
-            Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
+            Ok(_) | Err(Error { kind: Kind::NotFound, .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -310,7 +310,7 @@ mod tests {
     async fn a_deleted_issue_is_gone() {
         let fake = answering(410, json!({"message": "This issue was deleted"})).await;
         let seen = fake.installation().issue("acme", "web", 4).await;
-        assert!(matches!(seen, Err(Error::Gone { .. })), "{seen:?}");
+        assert!(matches!(seen, Err(Error { kind: Kind::Gone, .. })), "{seen:?}");
     }
 
     #[tokio::test]

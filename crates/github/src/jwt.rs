@@ -42,15 +42,13 @@ impl AppKey {
     /// Takes the App's id (or client id) and its private key, PEM in PKCS#1 (as GitHub hands it out) or PKCS#8.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] when the text is no RSA private key that can sign.
+    /// [`super::Kind::Misconfigured`] when the text is no RSA private key that can sign.
     pub(super) fn new(app_id: String, pem: &SecretString, now: DateTime<Utc>) -> Result<Self, Error> {
         // The library's own words are left out: they could quote the key.
         let key = EncodingKey::from_rsa_pem(pem.expose_secret().trim().as_bytes()).map_err(|_| {
-            Error::Misconfigured {
-                message:
-                    "the App's private key is not an RSA key in PEM form (-----BEGIN RSA PRIVATE KEY-----)"
-                        .into(),
-            }
+            Error::misconfigured(
+                "the App's private key is not an RSA key in PEM form (-----BEGIN RSA PRIVATE KEY-----)",
+            )
         })?;
         let key = Self { app_id, key, signed: Mutex::new(None) };
         // PEM alone proves little: sign once, so that a damaged key ends the start and not the first task.
@@ -61,7 +59,7 @@ impl AppKey {
     /// A token that is valid for another minute at least.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] when the key cannot sign.
+    /// [`super::Kind::Misconfigured`] when the key cannot sign.
     pub(super) fn token(&self, now: DateTime<Utc>) -> Result<SecretString, Error> {
         let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(signed) = signed.as_ref().filter(|signed| now + MARGIN <= signed.expires_at) {
@@ -72,7 +70,7 @@ impl AppKey {
             Claims { iat: (now - BACKDATED).timestamp(), exp: expires_at.timestamp(), iss: &self.app_id };
         let token = jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &self.key)
             .map(SecretString::from)
-            .map_err(|_| Error::Misconfigured { message: "the App's private key cannot sign".into() })?;
+            .map_err(|_| Error::misconfigured("the App's private key cannot sign"))?;
         *signed = Some(Signed { token: token.clone(), expires_at });
         Ok(token)
     }
@@ -90,6 +88,7 @@ mod tests {
 
     use super::super::fake;
     use super::*;
+    use crate::Kind;
 
     fn claims(token: &SecretString) -> Value {
         let mut validation = Validation::new(Algorithm::RS256);
@@ -136,7 +135,7 @@ mod tests {
         let certificate = fake::KEY.pkcs1.replace("RSA PRIVATE KEY", "CERTIFICATE");
         for pem in ["hunter2", &damaged, &certificate] {
             let error = app_key(pem).err().expect("a refusal");
-            assert!(matches!(error, Error::Misconfigured { .. }), "{error:?}");
+            assert!(matches!(error, Error { kind: Kind::Misconfigured, .. }), "{error:?}");
             let shown = format!("{error} {error:?}");
             assert!(!shown.contains("hunter2") && !shown.contains(&pem[40.min(pem.len() - 1)..]), "{shown}");
         }

@@ -40,7 +40,7 @@ mod fake;
 
 pub use app::{AppInfo, HookConfig, HookDelivery, InstallationInfo};
 pub use client::{Client, Settings};
-pub use error::{Call, Error};
+pub use error::{Call, Error, Kind};
 pub use installation::{Installation, IssuedToken};
 pub use issues::{Comment, CreatedIssue, IssueInfo};
 pub use pulls::{NewPull, Pull};

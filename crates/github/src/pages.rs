@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::error::Error;
+use super::error::{Error, Kind};
 use super::request::Request;
 use super::wire::Answer;
 
@@ -27,17 +27,17 @@ impl<T: DeserializeOwned> Pages<T> {
     /// Takes in the answer to `request`.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the page is not a list, or the list has no end.
+    /// [`Kind::Unavailable`] when the page is not a list, or the list has no end.
     pub(super) fn add(&mut self, request: &Request, answer: &Answer) -> Result<(), Error> {
         self.items.extend(answer.json::<Vec<T>>()?);
         self.next = request.next_page(answer.link());
         self.pages += 1;
         if self.pages == PAGE_LIMIT && self.next.is_some() {
-            return Err(Error::Unavailable {
-                message: format!("the list has more than {PAGE_LIMIT} pages"),
-                retry_after: None,
-                call: answer.call(),
-            });
+            return Err(Error::new(
+                Kind::Unavailable { retry_after: None },
+                format!("the list has more than {PAGE_LIMIT} pages"),
+                answer.call(),
+            ));
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::State;
-use super::error::{Error, says};
+use super::error::{Error, Kind, says};
 use super::installation::Installation;
 use super::request::Request;
 
@@ -105,7 +105,7 @@ impl Installation {
     /// A pull request by its number: `GET /repos/{owner}/{repo}/pulls/{pull_number}`.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is none; others as every call.
+    /// [`Kind::NotFound`] when there is none; others as every call.
     pub async fn pull(&self, owner: &str, repo: &str, number: i64) -> Result<Pull, Error> {
         let route = "/repos/{owner}/{repo}/pulls/{pull_number}";
         Ok(self.load::<PullBody>(&Request::get(route, &[&owner, &repo, &number])?).await?.into())
@@ -138,11 +138,11 @@ impl Installation {
     /// repositories of free plans) it is opened ready for review.
     ///
     /// # Errors
-    /// [`Error::AlreadyExists`] when the branch has an open one: adopt that; [`Error::NothingToMerge`] when
+    /// [`Kind::AlreadyExists`] when the branch has an open one: adopt that; [`Kind::NothingToMerge`] when
     /// the branch adds no commit; others as every call.
     pub async fn create_pull(&self, owner: &str, repo: &str, new: &NewPull) -> Result<Pull, Error> {
         match self.open_pull(owner, repo, new, new.draft).await {
-            Err(Error::Invalid { message, .. })
+            Err(Error { kind: Kind::Invalid, message, .. })
                 if new.draft && says(&message, "draft") && says(&message, "not supported") =>
             {
                 self.open_pull(owner, repo, new, false).await
@@ -165,7 +165,7 @@ impl Installation {
     /// Asks somebody for a review: `POST /repos/{owner}/{repo}/pulls/{pull_number}/requested_reviewers`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when GitHub does not let this person review it (not a collaborator, or the
+    /// [`Kind::Invalid`] when GitHub does not let this person review it (not a collaborator, or the
     /// author): assign them instead; others as every call.
     pub async fn request_reviewer(
         &self,
@@ -293,13 +293,13 @@ mod tests {
         let fake =
             answering(|_| (422, refusal("A pull request already exists for acme:porter/task_1."))).await;
         let seen = fake.installation().create_pull("acme", "web", &new_pull(true)).await;
-        assert!(matches!(seen, Err(Error::AlreadyExists { .. })), "{seen:?}");
+        assert!(matches!(seen, Err(Error { kind: Kind::AlreadyExists, .. })), "{seen:?}");
         let fake = answering(|_| (422, refusal("No commits between main and porter/task_1"))).await;
         let seen = fake.installation().create_pull("acme", "web", &new_pull(true)).await;
-        assert!(matches!(seen, Err(Error::NothingToMerge { .. })), "{seen:?}");
+        assert!(matches!(seen, Err(Error { kind: Kind::NothingToMerge, .. })), "{seen:?}");
         let fake = answering(|_| (422, refusal("head is invalid"))).await;
         let seen = fake.installation().create_pull("acme", "web", &new_pull(true)).await;
-        assert!(matches!(seen, Err(Error::Invalid { .. })), "{seen:?}");
+        assert!(matches!(seen, Err(Error { kind: Kind::Invalid, .. })), "{seen:?}");
         assert_eq!(fake.calls().len(), 1, "only a refused draft is tried again");
     }
 
@@ -309,7 +309,7 @@ mod tests {
             answering(|_| (422, json!({"message": "Reviews may only be requested from collaborators."})))
                 .await;
         let seen = fake.installation().request_reviewer("acme", "web", 5, "ana").await;
-        assert!(matches!(seen, Err(Error::Invalid { .. })), "{seen:?}");
+        assert!(matches!(seen, Err(Error { kind: Kind::Invalid, .. })), "{seen:?}");
         assert_eq!(fake.lines(), ["POST /repos/acme/web/pulls/5/requested_reviewers"]);
         assert_eq!(fake.calls()[0].body, json!({"reviewers": ["ana"]}));
     }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::error::{Error, says};
+use super::error::{Error, Kind, says};
 use super::installation::Installation;
 use super::request::Request;
 
@@ -194,7 +194,7 @@ impl Installation {
     /// The repository: `GET /repos/{owner}/{repo}`.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when it is none of the installation's; others as every call.
+    /// [`Kind::NotFound`] when it is none of the installation's; others as every call.
     pub async fn repository(&self, owner: &str, repo: &str) -> Result<Repository, Error> {
         let body: RepositoryBody =
             self.load(&Request::get("/repos/{owner}/{repo}", &[&owner, &repo])?).await?;
@@ -229,7 +229,7 @@ impl Installation {
         let request = Request::get(route, &[&owner, &repo, &git_ref])?.query("per_page", 1);
         match self.find::<CommitBody>(&request).await {
             Ok(found) => Ok(found.map(|body| body.commit.into())),
-            Err(Error::Invalid { .. }) => Ok(None),
+            Err(Error { kind: Kind::Invalid, .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -237,7 +237,7 @@ impl Installation {
     /// How many commits `head` has that `base` lacks: `GET /repos/{owner}/{repo}/compare/{basehead}`.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when one of the two does not exist; others as every call.
+    /// [`Kind::NotFound`] when one of the two does not exist; others as every call.
     pub async fn commits_ahead(&self, owner: &str, repo: &str, base: &str, head: &str) -> Result<u64, Error> {
         let route = "/repos/{owner}/{repo}/compare/{basehead}";
         let range = format!("{base}...{head}");
@@ -262,7 +262,7 @@ impl Installation {
         match self.find::<Value>(&request).await {
             Ok(found) => Ok(found.and_then(text)),
             // Beyond 100 MB GitHub refuses instead of leaving the content out.
-            Err(Error::Forbidden { message, .. }) if says(&message, "too_large") => Ok(None),
+            Err(Error { kind: Kind::Forbidden, message, .. }) if says(&message, "too_large") => Ok(None),
             Err(error) => Err(error),
         }
     }

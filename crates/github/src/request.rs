@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::Value;
 use url::form_urlencoded;
 
-use super::error::{Call, Error};
+use super::error::{Call, Error, Kind};
 
 /// GitHub's largest page.
 const PAGE_SIZE: u8 = 100;
@@ -32,15 +32,16 @@ impl Request {
     /// A request for `route`, each `{…}` of it replaced by the next of `names`, percent-encoded.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when a name is empty or one of `.` and `..`: no such thing exists on GitHub, and
+    /// [`Kind::Invalid`] when a name is empty or one of `.` and `..`: no such thing exists on GitHub, and
     /// the path would mean something else.
     pub(super) fn new(method: Method, route: &'static str, names: &[Name<'_>]) -> Result<Self, Error> {
         match fill(route, names) {
             Some(path) => Ok(Self { method, route, path, query: String::new(), body: None }),
-            None => Err(Error::Invalid {
-                message: "an empty name, or one made of dots, stands for nothing on GitHub".into(),
-                call: Box::new(Call { method, path: route.into(), status: None, request_id: None }),
-            }),
+            None => Err(Error::new(
+                Kind::Invalid,
+                "an empty name, or one made of dots, stands for nothing on GitHub",
+                Box::new(Call { method, path: route.into(), status: None, request_id: None }),
+            )),
         }
     }
 
@@ -182,7 +183,7 @@ mod tests {
     fn a_name_that_would_bend_the_path_is_refused() {
         for name in ["", ".", ".."] {
             let seen = Request::get("/repos/{owner}/{repo}", &[&name, &"web"]);
-            assert!(matches!(seen, Err(Error::Invalid { .. })), "{name:?}: {seen:?}");
+            assert!(matches!(seen, Err(Error { kind: Kind::Invalid, .. })), "{name:?}: {seen:?}");
         }
     }
 

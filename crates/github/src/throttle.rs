@@ -12,7 +12,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 
-use super::error::{Error, says};
+use super::error::{Error, Kind, says};
 use domain::clock::Clock;
 
 /// What GitHub asks for at least when it limits without saying for how long.
@@ -103,7 +103,7 @@ pub(super) async fn outlasting_limits<T, Call: Future<Output = Result<T, Error>>
     let mut left = MAX_IN_CALL_WAIT;
     loop {
         let outcome = call().await;
-        let Err(Error::RateLimited { until, .. }) = &outcome else { return outcome };
+        let Err(Error { kind: Kind::RateLimited { until }, .. }) = &outcome else { return outcome };
         let wait = (*until - clock.now()).max(MIN_WAIT);
         if wait > left {
             return outcome;
@@ -301,7 +301,7 @@ mod tests {
             let outcome = outlasting_limits(&clock, || {
                 tries += 1;
                 let limit = limits.get(tries - 1).map(|seconds| instant(NOW + seconds));
-                let limited = limit.map(|until| Error::RateLimited { until, call: call.clone() });
+                let limited = limit.map(|until| Error::rate_limited(until, call.clone()));
                 std::future::ready(limited.map_or(Ok(()), Err))
             });
             let succeeded = outcome.await.is_ok();

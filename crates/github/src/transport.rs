@@ -22,10 +22,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// An octocrab without a credential, for the API at `base`.
 ///
 /// # Errors
-/// [`Error::Misconfigured`] when TLS cannot be set up (no certificates of authorities on this machine), or
+/// [`super::Kind::Misconfigured`] when TLS cannot be set up (no certificates of authorities on this machine), or
 /// `base` is not an absolute URL.
 pub(super) fn octocrab(base: &Url) -> Result<Octocrab, Error> {
-    let broken = |message: String| Error::Misconfigured { message };
     let mut client = reqwest::Client::builder()
         .user_agent(concat!("porter/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
@@ -38,13 +37,13 @@ pub(super) fn octocrab(base: &Url) -> Result<Octocrab, Error> {
     if is_loopback(base) {
         client = client.no_proxy();
     }
-    let client = client
-        .build()
-        .map_err(|error| broken(format!("the HTTPS client cannot start: {}", root_cause(&error))))?;
+    let client = client.build().map_err(|error| {
+        Error::misconfigured(format!("the HTTPS client cannot start: {}", root_cause(&error)))
+    })?;
     let base = base
         .as_str()
         .parse()
-        .map_err(|error| broken(format!("the API URL {base} is not usable: {error}")))?;
+        .map_err(|error| Error::misconfigured(format!("the API URL {base} is not usable: {error}")))?;
     let Ok(octocrab) = OctocrabBuilder::new_empty()
         .with_service(Transport(client))
         .with_layer(&BaseUriLayer::new(base))

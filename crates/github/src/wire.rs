@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tracing::Instrument;
 use url::Url;
 
-use super::error::{self, Call, Error};
+use super::error::{self, Call, Error, Kind};
 use super::request::Request;
 use super::throttle::{self, Throttle};
 use super::transport;
@@ -66,13 +66,13 @@ impl Wire {
     /// called inside a tokio runtime, where octocrab starts its worker.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] when `base` is no http(s) URL or TLS cannot start.
+    /// [`Kind::Misconfigured`] when `base` is no http(s) URL or TLS cannot start.
     pub(super) fn new(base: &Url, clock: Clock) -> Result<Self, Error> {
         let mut base = base.clone();
         base.set_query(None);
         base.set_fragment(None);
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
-            return Err(Error::Misconfigured { message: format!("{base} is not an http(s) URL") });
+            return Err(Error::misconfigured(format!("{base} is not an http(s) URL")));
         }
         Ok(Self { octocrab: transport::octocrab(&base)?, base, timeout: REQUEST_TIMEOUT, clock })
     }
@@ -100,9 +100,7 @@ impl Wire {
             github.request_id = tracing::field::Empty,
         );
         let exchange = async {
-            throttle
-                .check(&self.clock)
-                .map_err(|until| Error::RateLimited { until, call: request.call() })?;
+            throttle.check(&self.clock).map_err(|until| Error::rate_limited(until, request.call()))?;
             let outcome = self.exchange(request, token).await;
             self.judge(request, token, throttle, outcome)
         };
@@ -200,8 +198,9 @@ impl Wire {
         outcome: Result<Reply, Lost>,
     ) -> Result<Answer, Error> {
         let mut call = request.call();
-        let unavailable =
-            |message: String, call: Box<Call>| Err(Error::Unavailable { message, retry_after: None, call });
+        let unavailable = |message: String, call: Box<Call>| {
+            Err(Error::new(Kind::Unavailable { retry_after: None }, message, call))
+        };
         let reply = match outcome {
             Ok(reply) => reply,
             Err(Lost::TimedOut) => {
@@ -225,7 +224,7 @@ impl Wire {
         let now: DateTime<Utc> = self.clock.now();
         let message = error::explanation(reply.status, &reply.body, token.expose_secret());
         if let Some(wait) = throttle::wait_asked(reply.status, &reply.headers, &message, now) {
-            return Err(Error::RateLimited { until: throttle.limited(wait, now), call });
+            return Err(Error::rate_limited(throttle.limited(wait, now), call));
         }
         let retry_after = throttle::retry_after(&reply.headers, now);
         Err(Error::from_status(reply.status, message, retry_after, call))
@@ -236,18 +235,18 @@ impl Answer {
     /// The body as JSON; fields nobody asked for are ignored.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when it is not what the documentation promises.
+    /// [`Kind::Unavailable`] when it is not what the documentation promises.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_slice(&self.body).map_err(|error| {
             // serde quotes the value it stumbled over, which may be a token: only the place is told.
             let said = error.to_string();
             let what =
                 if said.starts_with("missing field") { said } else { format!("line {}", error.line()) };
-            Error::Unavailable {
-                message: format!("the answer is not what GitHub's documentation promises ({what})"),
-                retry_after: None,
-                call: self.call.clone(),
-            }
+            Error::new(
+                Kind::Unavailable { retry_after: None },
+                format!("the answer is not what GitHub's documentation promises ({what})"),
+                self.call.clone(),
+            )
         })
     }
 
@@ -327,7 +326,7 @@ mod tests {
 
         let fake = stumbling(&[500, 500, 500, 500]).await;
         let error = fake.installation().repository("acme", "web").await.expect_err("a failure");
-        assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+        assert!(matches!(error, Error { kind: Kind::Unavailable { .. }, .. }), "{error:?}");
         assert_eq!(fake.calls().len(), 3);
     }
 
@@ -335,7 +334,7 @@ mod tests {
     async fn a_call_that_this_github_does_not_have_is_not_asked_again() {
         let fake = stumbling(&[501, 501, 501]).await;
         let error = fake.installation().repository("acme", "web").await.expect_err("a failure");
-        assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
+        assert!(matches!(error, Error { kind: Kind::NotFound, .. }), "{error:?}");
         assert_eq!(fake.calls().len(), 1);
     }
 
@@ -371,7 +370,7 @@ mod tests {
         };
         let client = Client::new(settings, Clock::fixed(fake::start())).expect("a client");
         let error = client.app().await.expect_err("a failure");
-        assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+        assert!(matches!(error, Error { kind: Kind::Unavailable { .. }, .. }), "{error:?}");
         assert!(
             error.to_string().starts_with("GitHub is not available: GET /app: Connection refused"),
             "{error}"
@@ -401,7 +400,7 @@ mod tests {
             Fake::start(|seen| seen.path.ends_with("access_tokens").then(|| reply(201, json!("ghs_leak"))))
                 .await;
         let error = fake.installation().repository("acme", "web").await.expect_err("a failure");
-        assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+        assert!(matches!(error, Error { kind: Kind::Unavailable { .. }, .. }), "{error:?}");
         assert!(!format!("{error} {error:?}").contains("ghs_leak"), "{error:?}");
     }
 
@@ -435,7 +434,7 @@ mod tests {
         })
         .await;
         let error = fake.installation().repository("acme", "web").await.expect_err("a failure");
-        assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+        assert!(matches!(error, Error { kind: Kind::Unavailable { .. }, .. }), "{error:?}");
         assert_eq!(stranger.lines(), Vec::<String>::new());
     }
 
@@ -447,7 +446,7 @@ mod tests {
         })
         .await;
         let error = fake.installation().repository("acme", "web").await.expect_err("a failure");
-        assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+        assert!(matches!(error, Error { kind: Kind::Unavailable { .. }, .. }), "{error:?}");
         assert_eq!(fake.calls().len(), 1 + REDIRECT_LIMIT);
     }
 
@@ -469,7 +468,10 @@ mod tests {
         let wanted = fake::start() + TimeDelta::seconds(120);
         for _ in 0..2 {
             let error = installation.repository("acme", "web").await.expect_err("a limit");
-            assert!(matches!(error, Error::RateLimited { until, .. } if until == wanted), "{error:?}");
+            assert!(
+                matches!(error, Error { kind: Kind::RateLimited { until }, .. } if until == wanted),
+                "{error:?}"
+            );
         }
         let error = installation.add_labels("acme", "web", 1, &["x"]).await.expect_err("a limit");
         assert_eq!(error.retry_at(fake::start()), Some(wanted));
@@ -489,7 +491,7 @@ mod tests {
         })
         .await;
         let error = fake.installation().react("acme", "web", 3, "eyes").await.expect_err("a refusal");
-        assert!(matches!(error, Error::Forbidden { .. }), "{error:?}");
+        assert!(matches!(error, Error { kind: Kind::Forbidden, .. }), "{error:?}");
         assert_eq!(
             error.to_string(),
             "GitHub forbids this: POST /repos/acme/web/issues/comments/3/reactions answered 403 Forbidden \

@@ -42,7 +42,7 @@ pub enum Ending {
 pub enum Error {
     /// Its program is not there.
     #[error("`{0}` is not installed in this machine (not found on the PATH)")]
-    NotInstalled(&'static str),
+    NotInstalled(String),
     /// The system refused.
     #[error("the agent could not be started")]
     Start(#[from] std::io::Error),
@@ -125,7 +125,7 @@ fn command(
         .args(agent.command_line(assignment.model.as_deref()))
         .env_clear()
         .envs(&assignment.provider_keys)
-        .envs(agent.environment.iter().copied())
+        .envs(&agent.environment)
         .env("HOME", &checkout.home)
         .env("PATH", &settings.path)
         .env("LANG", &settings.lang)
@@ -136,7 +136,7 @@ fn command(
         .process_group(0)
         .kill_on_drop(true);
     if settings.runs_as == RunsAs::Same && Uid::effective().is_root() {
-        command.envs(agent.root_environment.iter().copied());
+        command.envs(&agent.root_environment);
     }
     git::drop_to(&mut command, &settings.runs_as);
     command
@@ -145,8 +145,10 @@ fn command(
 /// The file to start. Porter's own binary may lie where the agent's user cannot reach it, so it gets a
 /// second name beside the checkout.
 fn program(agent: &Agent, checkout: &Checkout, settings: &Settings) -> Result<PathBuf, Error> {
-    match agent.program {
-        Program::Named(name) => settings::program(name, &settings.path).ok_or(Error::NotInstalled(name)),
+    match agent.program() {
+        Program::Named(name) => {
+            settings::program(name, &settings.path).ok_or_else(|| Error::NotInstalled(name.to_owned()))
+        }
         Program::Porter => {
             let (porter, beside) = (std::env::current_exe()?, checkout.root.join("porter"));
             if settings.runs_as == RunsAs::Same {

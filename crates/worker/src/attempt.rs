@@ -1,6 +1,6 @@
 //! One attempt from checkout to push, and the report that says how it went.
 
-use domain::agent::{self, Agent};
+use domain::agent::{self, Specification};
 use domain::assignment::Assignment;
 use domain::prompt;
 use domain::report::{Completion, FailureStage, Outcome, Usage};
@@ -51,8 +51,8 @@ pub async fn carry_out(
         callback_token: None,
     };
     let failure = match prepare(assignment, settings) {
-        Ok((agent, settings, folder)) => {
-            let run = Run { assignment, agent, settings: &settings, reporter };
+        Ok((settings, folder)) => {
+            let run = Run { assignment, agent: &assignment.agent_spec, settings: &settings, reporter };
             let failure = run.through(folder.path(), &mut report).await.err();
             folder.close().ok();
             failure
@@ -72,17 +72,21 @@ pub async fn carry_out(
 fn prepare(
     assignment: &Assignment,
     settings: Result<Settings, Refusal>,
-) -> Result<(&'static Agent, Settings, tempfile::TempDir), Failure> {
+) -> Result<(Settings, tempfile::TempDir), Failure> {
     let setup = |message: String| Failure::new(FailureStage::Setup, message);
     let settings = settings.map_err(|refusal| setup(refusal.to_string()))?;
-    let agent = Agent::find(&assignment.agent)
-        .ok_or_else(|| setup(format!("there is no agent called {:?}", assignment.agent)))?;
+    let agent = &assignment.agent_spec;
+    if !agent.is_called(&assignment.agent) {
+        let message =
+            format!("there is no agent called {:?}: AGENT_SPEC describes {:?}", assignment.agent, agent.id);
+        return Err(setup(message));
+    }
     let model = assignment.model.as_deref();
     if model.is_some_and(|model| !agent::is_model_name(model)) {
         return Err(setup(format!("{:?} cannot be the name of a model", model.unwrap_or_default())));
     }
     // Some agents would wait for a person to log in.
-    let missing = agent.missing_keys(model, |key| assignment.provider_keys.contains_key(key));
+    let missing = agent.missing_keys(|key| assignment.provider_keys.contains_key(key));
     if let Some(key) = missing.first() {
         return Err(setup(format!("{} needs {key}", agent.name)));
     }
@@ -91,12 +95,12 @@ fn prepare(
         .map_err(|error| {
             setup(format!("no folder can be made in {}: {error}", settings.workspace.display()))
         })?;
-    Ok((agent, settings, folder))
+    Ok((settings, folder))
 }
 
 struct Run<'a> {
     assignment: &'a Assignment,
-    agent: &'static Agent,
+    agent: &'a Specification,
     settings: &'a Settings,
     reporter: &'a Reporter,
 }
@@ -172,7 +176,7 @@ impl Run<'_> {
         let message = self.message(failure);
         let email = checkout::email(self.agent);
         let description =
-            Description { author: (self.agent.name, &email), message: &message, always: failure.is_some() };
+            Description { author: (&self.agent.name, &email), message: &message, always: failure.is_some() };
         let mut reason = String::new();
         for keep_history in [true, false] {
             let work = match export::collect(checkout, self.settings, &description, keep_history).await {

@@ -30,7 +30,6 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use domain::agent::Agent;
 use domain::assignment::Assignment;
 use domain::redact::Redactor;
 
@@ -45,7 +44,9 @@ The attempt (set by Porter; all are needed unless marked):
   REPO_FULL_NAME        owner/name
   REPO_URL              where to fetch from and push to (http or https, without a credential)
   ISSUE_NUMBER          the issue it is about
-  AGENT                 an agent's id: opencode, claude-code, amp, mock
+  AGENT                 the agent's id
+  AGENT_SPEC            how it is started, which keys it gets and how its output reads, as JSON: its entry in the
+                        registry of agents, with the names of its keys
   MODEL                 the model, when the person chose one (optional)
   PROMPT, PROMPT_FILE   what the agent is asked, or the file that holds it (one of the two)
   BRANCH, BASE_BRANCH   the only branch that is pushed, and the one it starts from
@@ -71,16 +72,13 @@ Exit code 0: the server has accepted the report, whatever it says.";
 /// Every variable that is missing or malformed, at once. Anything later is reported to the server.
 pub async fn run(variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<ExitCode> {
     processes::guard_this_process();
-    let model = variable("MODEL");
-    let keys =
-        |agent: &str| Agent::find(agent).map_or_else(Vec::new, |agent| agent.env_keys(model.as_deref()));
-    let assignment = Assignment::from_env(&variable, |path| std::fs::read_to_string(path), keys)
+    let assignment = Assignment::from_env(&variable, |path| std::fs::read_to_string(path))
         .map_err(|problems| anyhow::anyhow!("the worker cannot begin:\n  {}", problems.join("\n  ")))?;
     let reporter = Reporter::new(&assignment, redactor(&assignment)).context("the reports cannot be sent")?;
     listen_for_signals(&reporter)?;
     let pump = tokio::spawn(reporter.clone().pump());
 
-    let settings = Settings::read(&variable);
+    let settings = Settings::read(&variable, &assignment.agent_spec);
     if let Ok(Settings { runs_as: RunsAs::Same, out_of_reach, .. }) = &settings {
         reporter.line("Warning: the agent runs as the worker's own user (PORTER_ALLOW_SAME_USER); for development only.");
         if let Some(reason) = out_of_reach {

@@ -81,21 +81,21 @@ pub enum Refusal {
 }
 
 impl Settings {
-    /// Reads the settings; `variable` tells the value of an environment variable.
+    /// Reads the settings; `variable` tells the value of an environment variable, `agent` is who will run.
     ///
     /// # Errors
     /// [`Refusal`] when the agent could not be kept apart from the worker, or a program is missing.
-    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Refusal> {
+    pub fn read(variable: impl Fn(&str) -> Option<String>, agent: &Agent) -> Result<Self, Refusal> {
         let user = variable("PORTER_AGENT_USER").unwrap_or_else(|| "agent".to_owned());
         let allowed = variable("PORTER_ALLOW_SAME_USER").is_some_and(|value| value == "true" || value == "1");
         let found = User::from_name(&user).ok().flatten().map(|user| (user.uid, user.gid));
         let path = variable("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
         let workspace: PathBuf =
             variable("PORTER_WORKSPACE").unwrap_or_else(|| "/workspace".to_owned()).into();
-        let agent = match variable("AGENT").and_then(|agent| Agent::find(&agent)).map(|agent| agent.program) {
-            Some(Program::Named(name)) => program(name, &path),
+        let agent = match agent.program() {
+            Program::Named(name) => program(name, &path),
             // The worker puts its own program into the workspace for the agent.
-            Some(Program::Porter) | None => None,
+            Program::Porter => None,
         };
         let out_of_reach = found
             .and_then(|(uid, gid)| {

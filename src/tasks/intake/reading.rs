@@ -145,7 +145,7 @@ fn comment(payload: webhook::IssueComment, policy: &Policy) -> Intent {
     if author.kind == "Bot" || author.login.ends_with("[bot]") || by_porter {
         return Intent::Nothing("bot_comment");
     }
-    let known = |name: &str| policy.find_agent(name).map(|agent| agent.id);
+    let known = |name: &str| policy.find_agent(name).map(|agent| agent.id.as_str());
     let Some(command) = command::parse(payload.comment.body.as_deref().unwrap_or_default(), known) else {
         return Intent::Nothing("no_mention");
     };

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::json::rfc3339;
@@ -24,7 +24,7 @@ use domain::task::TaskId;
 
 /// How many events are read at once.
 const BATCH_SIZE: i64 = 200;
-/// The safety net under the bell.
+/// How often the database is read when no notification arrives: one may be lost.
 const POLL: Duration = Duration::from_secs(5);
 
 struct Following {
@@ -50,7 +50,7 @@ pub(in crate::web) async fn stream(
         Some(text) => text.parse().map_err(|_| Error::bad_request("Last-Event-ID must be a number"))?,
     };
     // Followed before the first look, so that nothing falls between the two.
-    let notifier = service.context.notifier.follow();
+    let notifier = service.context.store.follow();
     let mut following = Following {
         context: service.context,
         task: task.id,
@@ -65,7 +65,7 @@ pub(in crate::web) async fn stream(
     }
     let events = stream::unfold(following, |mut following| async move {
         let event = following.next().await?;
-        Some((Ok::<_, Infallible>(told(&event)), following))
+        Some((Ok::<_, Infallible>(streamed(&event)), following))
     });
     let alive = KeepAlive::new().interval(Duration::from_secs(15));
     Ok(Sse::new(events).keep_alive(alive).into_response())
@@ -95,7 +95,7 @@ impl Following {
 
     /// Reads what is new. Gives whether the task had ended before that.
     async fn look(&mut self) -> Result<bool, db::Error> {
-        let mut connection = self.context.db.read().await?;
+        let mut connection = self.context.store.read().await?;
         let task = db::tasks::find(&mut connection, &self.task).await?;
         let ended = task.is_none_or(|task| task.status.is_terminal());
         self.ready = db::events::list_after(&mut connection, &self.task, self.last, BATCH_SIZE).await?.into();
@@ -118,9 +118,11 @@ impl Following {
     }
 }
 
-fn told(event: &db::events::Event) -> Event {
-    let mut data: Value = serde_json::from_str(&event.data).unwrap_or_else(|_| json!({}));
-    data["at"] = rfc3339(event.at).into();
-    data["attempt"] = event.attempt.into();
-    Event::default().id(event.seq.to_string()).event(&event.kind).data(data.to_string())
+/// A stored event as the stream has it: its data, with its time and its attempt.
+fn streamed(stored: &db::events::Event) -> Event {
+    let mut data = stored.event.data();
+    data.insert("at".to_owned(), rfc3339(stored.at).into());
+    data.insert("attempt".to_owned(), stored.attempt.into());
+    let data = Value::from(data).to_string();
+    Event::default().id(stored.seq.to_string()).event(stored.event.kind()).data(data)
 }

@@ -11,7 +11,7 @@ use super::json::TaskJson;
 use crate::web::session::SignedInUser;
 use crate::web::{Error, Service};
 use db::task_lists::{Cursor, Filter};
-use domain::agent::Agent;
+use domain::agent::Registry;
 use domain::task::Status;
 
 /// How many tasks a page has when nothing is said.
@@ -71,8 +71,8 @@ async fn page(
             Some(cursor.ok_or_else(|| Error::bad_request("cursor must be one that a Link header gave"))?)
         }
     };
-    let filter = filter(&parameters, ended)?;
-    let mut connection = service.context.db.read().await?;
+    let filter = filter(&service.context.policy.agents, &parameters, ended)?;
+    let mut connection = service.context.store.read().await?;
     // One more than asked for tells whether there is a next page.
     let mut tasks =
         db::task_lists::page(&mut connection, user.github_id, &filter, cursor.as_ref(), limit + 1).await?;
@@ -97,7 +97,7 @@ async fn page(
     Ok((headers, Json(page.collect())))
 }
 
-fn filter(parameters: &Parameters, ended: bool) -> Result<Filter, Error> {
+fn filter(agents: &Registry, parameters: &Parameters, ended: bool) -> Result<Filter, Error> {
     let status = match parameters.status.as_deref() {
         None => None,
         Some(text) => {
@@ -109,7 +109,7 @@ fn filter(parameters: &Parameters, ended: bool) -> Result<Filter, Error> {
     let agent = parameters.agent.as_deref();
     Ok(Filter {
         status,
-        agent: agent.map(|name| Agent::find(name).map_or(name, |agent| agent.id).to_owned()),
+        agent: agent.map(|name| agents.find(name).map_or(name, |agent| &agent.id).to_owned()),
         repository: parameters.repo.clone(),
         text: parameters.q.clone().filter(|text| !text.is_empty()),
         ended,

@@ -131,7 +131,7 @@ impl Machines {
         let env = machine.env();
         let read =
             |path: &str| machine.files().remove(path).ok_or_else(|| std::io::ErrorKind::NotFound.into());
-        let assignment = Assignment::from_env(|name| env.get(name).cloned(), read, |_| Vec::new());
+        let assignment = Assignment::from_env(|name| env.get(name).cloned(), read);
         let assignment = assignment.expect("everything a worker needs");
         let id = machine.id.clone();
         let mut state = self.state();

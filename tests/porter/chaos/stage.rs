@@ -21,7 +21,7 @@ use crate::fake_fly::FakeFly;
 use crate::testkit::plan::free_port;
 
 /// How long everything may take to settle.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TEST_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How many tasks run at once, however few people ask: as many as eight people may have by default. One person at
 /// the default of five waits for the workers (four seconds each on average, since every fifth dies and is missed
@@ -97,7 +97,7 @@ impl Stage {
                 );
             }
             assert!(
-                began.elapsed() < PATIENCE,
+                began.elapsed() < TEST_TIMEOUT,
                 "not settled: {pending:?} jobs are owed, {living} machines are there; not ended: {open:?}"
             );
             tokio::time::sleep(Duration::from_millis(100)).await;

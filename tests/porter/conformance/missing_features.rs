@@ -5,7 +5,7 @@ use porter::tasks::redelivery;
 use reqwest::Method;
 use standin::{Effect, Fault};
 
-use crate::testkit::{ADA, PATIENCE, Plan, REPO, Testkit};
+use crate::testkit::{ADA, Plan, REPO, TEST_TIMEOUT, Testkit};
 
 /// Everything that may be missing without anybody's work being lost.
 fn take_away(kit: &Testkit, issue: u64, effect: Effect) {
@@ -69,7 +69,7 @@ async fn a_reaction_that_github_cannot_take_at_present_does_not_keep_the_comment
         let mut comments = all.comments(REPO, issue).into_iter();
         comments.any(|comment| comment.author == "porter[bot]" && comment.body.contains("is done"))
     };
-    kit.github.wait_until(done, PATIENCE).await.expect("the comment says so");
+    kit.github.wait_until(done, TEST_TIMEOUT).await.expect("the comment says so");
 
     kit.github.clear_faults();
     assert_eq!(kit.ended(&id).await.status, Status::Success);
@@ -101,7 +101,7 @@ async fn a_delivery_that_github_no_longer_keeps_does_not_keep_the_others_from_co
         comments.into_iter().find(|comment| comment.author == "porter[bot]")
     };
     let one = |kit: &standin::GithubState| answered(kit).is_some();
-    kit.github.wait_until(one, PATIENCE).await.expect("the other is answered");
+    kit.github.wait_until(one, TEST_TIMEOUT).await.expect("the other is answered");
     let body = kit.github.read(answered).expect("an answer").body;
     let about = |id: u64| body.contains(&format!("\"comment\":{id},"));
     let mut ids = lost.iter().filter_map(|delivery| delivery.comment_id);

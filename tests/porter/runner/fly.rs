@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use domain::agent::Registry;
 use domain::assignment::{Assignment, MAX_PROMPT_ENV_BYTES, PROMPT_FILE};
 use fly::{Api, Timeouts};
 use futures_util::future::join_all;
@@ -63,6 +64,8 @@ impl Drop for AtFly {
 }
 
 fn assignment(prompt: String) -> Assignment {
+    let agents = Registry::shipped().expect("the registry");
+    let opencode = agents.find("opencode").expect("an agent");
     Assignment {
         task_id: "task_a".to_owned(),
         attempt: 2,
@@ -70,6 +73,7 @@ fn assignment(prompt: String) -> Assignment {
         repo_url: "https://github.com/octo/cat.git".to_owned(),
         issue_number: 7,
         agent: "opencode".to_owned(),
+        agent_spec: agents.specification(opencode, None),
         model: None,
         prompt,
         branch: "porter/task_a".to_owned(),

@@ -14,7 +14,7 @@ use standin::{Effect, Fault};
 use tokio::process::{Child, Command};
 
 use crate::testkit::people::accepted;
-use crate::testkit::{ADA, PATIENCE, Plan, REPO, Testkit};
+use crate::testkit::{ADA, Plan, REPO, TEST_TIMEOUT, Testkit};
 
 fn porter(kit: &Testkit, command: &str) -> Command {
     let mut porter = Command::new(env!("CARGO_BIN_EXE_porter"));
@@ -33,7 +33,7 @@ async fn serve(kit: &Testkit) -> Child {
     let began = Instant::now();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     while client.get(format!("{}/readyz", kit.url)).send().await.is_err() {
-        assert!(began.elapsed() < PATIENCE, "porter serve did not come up: {}", log_of(kit));
+        assert!(began.elapsed() < TEST_TIMEOUT, "porter serve did not come up: {}", log_of(kit));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     child
@@ -87,7 +87,7 @@ async fn every_task_ends_once_whatever_is_killed_lost_or_doubled() {
     let began = Instant::now();
     for (_, id) in &tasks {
         while !read(&db, id).await.status.is_terminal() {
-            assert!(began.elapsed() < PATIENCE, "{:#?}\n{}", read(&db, id).await, log_of(&kit));
+            assert!(began.elapsed() < TEST_TIMEOUT, "{:#?}\n{}", read(&db, id).await, log_of(&kit));
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

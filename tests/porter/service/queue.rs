@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::testkit::people::accepted;
-use crate::testkit::{ADA, BOB, PATIENCE, Plan, REPO, Testkit};
+use crate::testkit::{ADA, BOB, Plan, REPO, TEST_TIMEOUT, Testkit};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_burst_of_thirty_mentions_never_runs_more_than_the_caps_allow() {
@@ -45,19 +45,19 @@ async fn a_burst_of_thirty_mentions_never_runs_more_than_the_caps_allow() {
 }
 
 async fn running(context: &Context) -> Vec<Task> {
-    db::tasks::list_running(&mut context.db.read().await.unwrap()).await.unwrap()
+    db::tasks::list_running(&mut context.store.read().await.unwrap()).await.unwrap()
 }
 
 /// Waits until at least so many tasks run.
 async fn running_when(kit: &Testkit, enough: usize) -> Vec<Task> {
     let began = Instant::now();
-    let mut notifier = kit.porter().notifier.follow();
+    let mut notifier = kit.porter().store.follow();
     loop {
         let running = running(kit.porter()).await;
         if running.len() >= enough {
             return running;
         }
-        assert!(began.elapsed() < PATIENCE, "waited in vain until {enough} tasks run: {running:#?}");
+        assert!(began.elapsed() < TEST_TIMEOUT, "timed out waiting until {enough} tasks run: {running:#?}");
         // A ring may be missed by one who lags; then the rows are looked at all the same.
         tokio::time::timeout(Duration::from_millis(500), notifier.recv()).await.ok();
     }
@@ -81,7 +81,7 @@ fn watch_running(kit: &Testkit) -> Watched {
     let stop = CancellationToken::new();
     let (context, ended) = (kit.porter().clone(), stop.clone());
     let task = tokio::spawn(async move {
-        let mut notifier = context.notifier.follow();
+        let mut notifier = context.store.follow();
         let (mut most, mut most_of_one) = (0, 0);
         while !ended.is_cancelled() {
             let running = running(&context).await;

@@ -33,7 +33,7 @@ async fn stopping_ends_the_machine_and_takes_its_token_back() {
     kit.github
         .wait_until(
             |all| all.requests().iter().any(|request| request.path.ends_with("git-receive-pack")),
-            crate::testkit::PATIENCE,
+            crate::testkit::TEST_TIMEOUT,
         )
         .await
         .expect("the worker pushed what there was");

@@ -21,6 +21,7 @@ async fn look_after(kit: &Testkit, seconds: i64, id: &TaskId) -> Task {
 async fn a_machine_that_is_gone_without_a_report_ends_the_attempt() {
     let kit = Plan::hasty().start().await;
     let (issue, Task { id, .. }) = kit.at_work().await;
+    kit.machine_gone(&id).await;
     let task = look_after(&kit, 46, &id).await;
     assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Callback)));
     kit.ended(&id).await;
@@ -33,6 +34,7 @@ async fn a_machine_that_is_gone_without_a_report_ends_the_attempt() {
 async fn work_that_was_pushed_is_published_although_the_report_never_came() {
     let kit = Plan::hasty().start().await;
     let (issue, Task { id, .. }) = kit.at_work().await;
+    kit.machine_gone(&id).await;
     let commit = kit.push(&id).await;
     look_after(&kit, 46, &id).await;
     let task = kit.ended(&id).await;
@@ -47,6 +49,7 @@ async fn work_that_was_pushed_is_published_although_the_report_never_came() {
 async fn what_the_worker_saved_of_an_unfinished_run_is_not_published() {
     let kit = Plan::hasty().start().await;
     let (issue, Task { id, .. }) = kit.at_work().await;
+    kit.machine_gone(&id).await;
     let message = "Unfinished: x\n\nPorter-Result: unfinished\n";
     kit.github.commit(REPO, &id.branch(), &[File::text("a", "half\n")], message).await.unwrap();
     let task = look_after(&kit, 46, &id).await;
@@ -150,7 +153,7 @@ async fn look_after_idle(kit: &mut Testkit, minutes: i64, id: &TaskId) -> Task {
     kit.clock.advance(TimeDelta::minutes(minutes));
     watch::look(&context).await.unwrap();
     let task = context.load(id).await.unwrap();
-    context.db.close().await;
+    context.store.close().await;
     drop(context);
     kit.start_porter().await;
     task

@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use db::Db;
 use domain::clock::Clock;
 use domain::task::{Phase, Task, TaskId};
 use porter::accounts::sessions::Sessions;
@@ -33,7 +34,7 @@ pub use plan::Plan;
 /// Where everything happens.
 pub const REPO: &str = "acme/greeter";
 /// How long anything may take before the test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Porter's own account.
 const BOT: &str = "porter[bot]";
 
@@ -54,6 +55,7 @@ pub struct Testkit {
 /// A Porter that runs.
 struct Porter {
     context: Context,
+    db: Db,
     sessions: Sessions,
     stop: CancellationToken,
     running: JoinHandle<anyhow::Result<()>>,
@@ -74,6 +76,11 @@ impl Testkit {
     /// Porter's ground.
     pub fn porter(&self) -> &Context {
         &self.porter.as_ref().expect("Porter runs").context
+    }
+
+    /// The database, for what accounts write.
+    fn db(&self) -> &Db {
+        &self.porter.as_ref().expect("Porter runs").db
     }
 
     fn sessions(&self) -> &Sessions {
@@ -99,8 +106,9 @@ impl Testkit {
         let app = app.await.expect("Porter starts");
         let context = app.context().expect("the App is known").clone();
         let sessions = app.sessions().expect("the App is known").clone();
+        let db = app.db().clone();
         let running = tokio::spawn(app.run());
-        self.porter = Some(Porter { context, sessions, stop, running });
+        self.porter = Some(Porter { context, db, sessions, stop, running });
     }
 
     /// Starts Porter although nobody told it of an App. What it gives ends it again.
@@ -153,7 +161,7 @@ impl Testkit {
     /// Waits until the task is as wanted.
     pub async fn task_when(&self, id: &TaskId, what: &str, holds: impl Fn(&Task) -> bool) -> Task {
         let began = Instant::now();
-        let mut notifier = self.porter().notifier.follow();
+        let mut notifier = self.porter().store.follow();
         loop {
             let task = self.task(id).await;
             if holds(&task) {
@@ -189,12 +197,12 @@ impl Testkit {
             still_worth_waiting(began, what, &task);
             let now = self.clock.now();
             let due =
-                db::jobs::next_due(&mut self.porter().db.read().await.expect("a connection"), now).await;
+                db::jobs::next_due(&mut self.porter().store.read().await.expect("a connection"), now).await;
             // A minute is more than any pause between two tries, and less than a machine may be silent.
             if let Some(due) = due.expect("an instant").filter(|due| *due > self.clock.now()) {
                 self.clock.advance((due - self.clock.now()).min(chrono::TimeDelta::minutes(1)));
                 self.let_machines_be_heard().await;
-                self.porter().notifier.wake();
+                self.porter().store.wake_engine();
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -204,12 +212,12 @@ impl Testkit {
     pub async fn backlog_when(&self, what: &str, holds: impl Fn(&db::jobs::Backlog) -> bool) {
         let began = Instant::now();
         loop {
-            let mut connection = self.porter().db.read().await.expect("a connection");
+            let mut connection = self.porter().store.read().await.expect("a connection");
             let backlog = db::jobs::backlog(&mut connection, self.clock.now()).await.expect("a count");
             if holds(&backlog) {
                 return;
             }
-            assert!(began.elapsed() < PATIENCE, "waited in vain until {what}: {backlog:?}");
+            assert!(began.elapsed() < TEST_TIMEOUT, "timed out waiting until {what}: {backlog:?}");
             drop(connection);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -222,7 +230,7 @@ impl Testkit {
             let now = self.clock.now();
             let context = self.porter();
             let (pending, due) = {
-                let mut connection = context.db.read().await.expect("a connection");
+                let mut connection = context.store.read().await.expect("a connection");
                 let backlog = db::jobs::backlog(&mut connection, now).await.expect("a count");
                 (backlog, db::jobs::next_due(&mut connection, now).await.expect("an instant"))
             };
@@ -231,10 +239,10 @@ impl Testkit {
             }
             if let Some(due) = due {
                 self.clock.advance(due - now);
-                context.notifier.wake();
+                context.store.wake_engine();
             }
             assert!(
-                began.elapsed() < PATIENCE,
+                began.elapsed() < TEST_TIMEOUT,
                 "jobs are still owed: {pending:?}\n{}",
                 logs::latest_warnings()
             );
@@ -253,7 +261,7 @@ impl Testkit {
         let about = format!("\"comment\":{comment},");
         let there = |comments: &[Comment]| comments.iter().any(|found| found.body.contains(&about));
         self.github
-            .wait_until(|kit| there(&kit.comments(REPO, issue)), PATIENCE)
+            .wait_until(|kit| there(&kit.comments(REPO, issue)), TEST_TIMEOUT)
             .await
             .unwrap_or_else(|_| panic!("comment {comment} was not answered\n{}", logs::latest_warnings()));
         self.one_comment(issue, &about, "answer").body
@@ -293,8 +301,8 @@ impl Testkit {
 
 fn still_worth_waiting(began: Instant, what: &str, task: &Task) {
     assert!(
-        began.elapsed() < PATIENCE,
-        "waited in vain until {what}; the task is {task:#?}\n{}",
+        began.elapsed() < TEST_TIMEOUT,
+        "timed out waiting until {what}; the task is {task:#?}\n{}",
         logs::latest_warnings()
     );
 }

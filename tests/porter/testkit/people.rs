@@ -38,7 +38,7 @@ impl Testkit {
         let tokens = self.github.sign_in(person.login).expect("a person");
         self.keep_secret("a user token", tokens.access.expose_secret());
         self.keep_secret("a refresh token", tokens.refresh.expose_secret());
-        let (db, now) = (&self.porter().db, self.clock.now());
+        let (db, now) = (self.db(), self.clock.now());
         sign_in::record(db, &self.vault(), person.id, person.login, &tokens.access, now)
             .await
             .expect("the sign-in is recorded")
@@ -58,11 +58,11 @@ impl Testkit {
 
     /// Stores a person's settings, as the settings page does.
     pub async fn set(&self, person: Person, settings: &Value) {
-        let (db, now) = (&self.porter().db, self.clock.now());
+        let (db, now) = (self.db(), self.clock.now());
         let mut write = db.begin().await.expect("a write");
         let user_key = self.vault().user_key(person.id);
         db::users::store_settings(&mut write, &user_key, &settings.to_string(), now).await.expect("stored");
-        db::commit(write).await.expect("stored");
+        write.commit().await.expect("stored");
     }
 
     /// Stores a person's key, as the settings page does.
@@ -73,10 +73,10 @@ impl Testkit {
         let identity = Identity::UserSecret { user_key: &user_key, provider_id: provider, env_key: name };
         let sealed = vault.seal(&identity, &value.into()).expect("a sealed key");
         let secret = UserSecret { provider_id: provider.to_owned(), env_key: name.to_owned(), sealed };
-        let (db, now) = (&self.porter().db, self.clock.now());
+        let (db, now) = (self.db(), self.clock.now());
         let mut write = db.begin().await.expect("a write");
         db::secrets::store_of_user(&mut write, &user_key, &secret, now).await.expect("stored");
-        db::commit(write).await.expect("stored");
+        write.commit().await.expect("stored");
     }
 
     /// Opens a pull request by hand, over GitHub's API; gives its number.

@@ -144,7 +144,7 @@ impl Plan {
 }
 
 fn program(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/porter/world").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/porter/testkit").join(name)
 }
 
 /// A port below those that the system gives to connections, so that it stays free over a restart.

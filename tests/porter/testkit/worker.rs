@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use domain::task::{Phase, Task, TaskId};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use porter::runner::{LaunchSpec, Machine, Runner};
+use porter::runner::{LaunchSpec, Machine, MachineState, Runner};
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use standin::File;
 
-use super::{Answer, REPO, Testkit};
+use super::{Answer, REPO, TEST_TIMEOUT, Testkit};
 
 impl Testkit {
     /// The callback token of an attempt.
@@ -60,7 +61,7 @@ impl Testkit {
 
     /// Sends a sign of life of every machine that works, so that time may jump.
     pub async fn let_machines_be_heard(&self) {
-        let mut connection = self.porter().db.read().await.expect("a connection");
+        let mut connection = self.porter().store.read().await.expect("a connection");
         let running = db::tasks::list_running(&mut connection).await.expect("tasks");
         drop(connection);
         for task in running.into_iter().filter(|task| task.phase == Some(Phase::Working)) {
@@ -98,6 +99,16 @@ impl Testkit {
     /// The machines there are.
     pub async fn machines(&self) -> Vec<Machine> {
         self.runner().await.list().await.expect("machines")
+    }
+
+    /// Waits until the task's worker has ended by itself.
+    pub async fn machine_gone(&self, task: &TaskId) {
+        let began = Instant::now();
+        let lives = |machine: &Machine| machine.task == *task && machine.state != MachineState::Gone;
+        while self.machines().await.iter().any(lives) {
+            assert!(began.elapsed() < TEST_TIMEOUT, "timed out waiting until the worker of {task} ends");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// A machine that no attempt owns.

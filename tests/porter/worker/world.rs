@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use base64::Engine as _;
+use domain::agent::Registry;
 use domain::report::{Completion, Progress};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
@@ -116,8 +117,10 @@ impl World {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// The worker for an agent, ready to run.
+    /// The worker for an agent, ready to run. One that the registry does not have gets another's specification.
     pub fn worker(&self, mode: Mode, agent: &str, prompt: &str) -> Command {
+        let agents = Registry::shipped().unwrap();
+        let known = agents.find(agent).unwrap_or(&agents.agents()[0]);
         let path = format!(
             "{}:{}",
             self.folder.path().join("bin").display(),
@@ -135,6 +138,7 @@ impl World {
             .env("REPO_URL", format!("{}/octo/hello.git", self.url))
             .env("ISSUE_NUMBER", "7")
             .env("AGENT", agent)
+            .env("AGENT_SPEC", agents.specification(known, None).to_json())
             .env("PROMPT", prompt)
             .env("BRANCH", BRANCH)
             .env("BASE_BRANCH", "main")
