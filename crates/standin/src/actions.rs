@@ -1,6 +1,6 @@
-//! What people do: they open issues and comment, and GitHub tells the App with a signed webhook.
+//! Actions of people: they open issues and write comments, and GitHub sends the App a signed webhook.
 //!
-//! Repositories are named `owner/name`. A verb that sends a webhook waits for the receiver's answer.
+//! Repositories are named `owner/name`. An action that sends a webhook waits for the receiver's response.
 
 use serde_json::json;
 
@@ -10,10 +10,7 @@ use super::webhook::{Delivery, Outgoing, Signature};
 use super::{Error, StandIn};
 
 impl StandIn {
-    /// Opens an issue and gives its number. Sends `issues.opened`.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when there is no such repository.
+    /// Opens an issue, sends `issues.opened` and returns the issue's number.
     pub async fn open_issue(
         &self,
         repository: &str,
@@ -31,10 +28,7 @@ impl StandIn {
         Ok(number)
     }
 
-    /// Changes an issue's text, with `issues.edited`: what Porter was asked to do must not change with it.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when there is no such issue.
+    /// Changes an issue's title and text, and sends `issues.edited`.
     pub async fn edit_issue(
         &self,
         repository: &str,
@@ -50,11 +44,8 @@ impl StandIn {
         self.send_event(self.issue_event(repository, number, "edited", by)?).await
     }
 
-    /// Closes an issue and sends `issues.closed`; a pull request is closed in silence, the App hears only of
-    /// issues.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when there is no such issue.
+    /// Closes an issue and sends `issues.closed`. A pull request is closed without a webhook, because the App is
+    /// subscribed to issues only.
     pub async fn close_issue(
         &self,
         repository: &str,
@@ -74,10 +65,7 @@ impl StandIn {
         self.shared.send(outgoing, Signature::Valid).await.map(Some)
     }
 
-    /// Puts a label of someone's own on an issue, without telling the App.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when there is no such issue.
+    /// Adds a label to an issue, without a webhook.
     pub fn add_label(&self, repository: &str, number: u64, label: &str) -> Result<(), Error> {
         self.with(repository, |state, found| {
             state
@@ -87,9 +75,6 @@ impl StandIn {
     }
 
     /// Comments on an issue or pull request and sends `issue_comment.created`.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when there is no such issue.
     pub async fn comment(
         &self,
         repository: &str,
@@ -101,10 +86,7 @@ impl StandIn {
         self.shared.send(outgoing, Signature::Valid).await
     }
 
-    /// Like [`StandIn::comment`], several at once: all are written first, then sent at the same time.
-    ///
-    /// # Errors
-    /// As [`StandIn::comment`].
+    /// Writes several comments, then sends their webhooks concurrently.
     pub async fn comment_at_once(
         &self,
         repository: &str,
@@ -119,9 +101,6 @@ impl StandIn {
     }
 
     /// Changes a comment and sends `issue_comment.edited`.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when there is no such comment.
     pub async fn edit_comment(
         &self,
         repository: &str,
@@ -131,18 +110,15 @@ impl StandIn {
     ) -> Result<Delivery, Error> {
         let now = self.shared.clock.now();
         let outgoing = self.with(repository, |state, found| {
-            let held =
+            let found_comment =
                 state.repository_mut(found.id).and_then(|repository| repository.find_comment_mut(comment));
-            held.ok_or_else(|| Error::Unknown(format!("comment {comment}")))?.edit(body, now);
+            found_comment.ok_or_else(|| Error::Unknown(format!("comment {comment}")))?.edit(body, now);
             comment_event(state, &found.full_name(), comment, "edited", by)
         })?;
         self.shared.send(outgoing, Signature::Valid).await
     }
 
-    /// Deletes a comment without a trace and without telling the App.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when there is no such repository.
+    /// Deletes a comment, without a webhook.
     pub fn delete_comment(&self, repository: &str, comment: u64) -> Result<(), Error> {
         self.with(repository, |state, found| {
             for issue in state.repository_mut(found.id).into_iter().flat_map(|r| r.issues.values_mut()) {
@@ -194,7 +170,7 @@ impl StandIn {
         self.shared.send(outgoing, Signature::Valid).await.map(drop)
     }
 
-    /// Runs `act` on the state and a copy of the repository of this name, then tells those who wait.
+    /// Runs `act` on the state and a copy of the repository of this name, then wakes waiting tasks.
     pub(super) fn with<T>(
         &self,
         repository: &str,

@@ -1,7 +1,7 @@
-//! The listener: plain TCP whose connections can be closer in the middle of a request, without an answer.
+//! A TCP listener whose connections can be closed in the middle of a request, without a response.
 //!
-//! A fault that drops the connection sets the connection's [`ConnectionCloser`]; the next read or write then fails, and
-//! the HTTP server gives the connection up. Nothing of GitHub lives here.
+//! `middleware.rs` sets the connection's [`ConnectionCloser`] for a fault that drops the connection. The next read or
+//! write then fails, and the HTTP server closes the connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Ends one connection without another byte. Cheap to clone.
+/// Closes one connection without further output. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ConnectionCloser(Arc<AtomicBool>);
 
@@ -45,7 +45,7 @@ impl Listener for ClosableListener {
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         let (stream, address) = Listener::accept(&mut self.0).await;
-        // Answers are small and awaited; Nagle's algorithm would only delay them.
+        // Responses are small and the client waits for them; Nagle's algorithm would delay them.
         stream.set_nodelay(true).ok();
         (Connection { stream, closer: ConnectionCloser::default() }, address)
     }

@@ -1,4 +1,4 @@
-//! What every request passes: the log, the faults, GitHub's headers, the rate limit, ETags.
+//! Middleware for all requests: request log, faults, GitHub's headers, rate limit, ETags.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,40 +18,40 @@ use super::faults::{Effect, Stage};
 use super::listener::ConnectionCloser;
 use super::strict::Reject;
 
-/// The REST versions that GitHub serves.
+/// The REST API versions that GitHub supports.
 const VERSIONS: [&str; 2] = ["2022-11-28", "2026-03-10"];
 
-/// One request that came in over the wire.
+/// A received request.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// GET, POST, …
+    /// Such as GET or POST.
     pub method: String,
     /// The path, without the query.
     pub path: String,
-    /// The query, without `?`; empty when there is none.
+    /// The query without `?`; empty if there is none.
     pub query: String,
-    /// The JSON body, for the calls that have one.
+    /// The JSON body, for calls that have one.
     pub body: Option<Value>,
-    /// The answer's status; nothing while there is none, or when the connection was dropped.
+    /// The status of the response; `None` before the response, or if the connection was dropped.
     pub status: Option<u16>,
-    /// When it came, by the stand-in's clock.
+    /// Time of arrival, by the stand-in's clock.
     pub at: DateTime<Utc>,
-    /// When it came, in real time since the start: for the distance between two calls.
+    /// Time of arrival as real time since the start, to measure the interval between two calls.
     pub elapsed: Duration,
 }
 
 impl Request {
-    /// Whether the call may change something through the REST API (a push does not count).
+    /// Whether the request can change something through the REST API. A push does not count.
     pub fn is_mutation(&self) -> bool {
         !matches!(self.method.as_str(), "GET" | "HEAD") && !self.path.contains(".git/")
     }
 }
 
-/// The place of a request in the log.
+/// Index of a request in the log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestIndex(usize);
 
-/// The primary rate limit. One for all callers, which is stricter than GitHub's one per installation.
+/// The primary rate limit, shared by all callers. GitHub has one per installation.
 #[derive(Clone, Debug)]
 pub(super) struct RateLimit {
     pub(super) limit: u64,
@@ -68,7 +68,7 @@ impl RateLimit {
         self.limit.saturating_sub(self.used)
     }
 
-    /// Counts a call; false when there was none left.
+    /// Counts a call. Returns false if the limit is reached.
     fn take(&mut self, now: DateTime<Utc>) -> bool {
         if now >= self.reset {
             *self = Self { used: 0, reset: now + TimeDelta::hours(1), ..*self };
@@ -95,7 +95,7 @@ impl Shared {
     }
 }
 
-/// Outermost, around API, git and pages alike: writes the log and lets faults fault.
+/// The outermost middleware, for API, git and pages: records the request and applies faults.
 pub(super) async fn record_request(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(closer): ConnectInfo<ConnectionCloser>,
@@ -123,13 +123,13 @@ pub(super) async fn record_request(
         None => next.run(request).await,
         Some((Stage::Before, effect)) => apply_fault(&shared, effect, &closer).await,
         Some((Stage::After, effect)) => {
-            // The effect is complete only when the whole answer is there (git streams its own).
+            // git streams its response: its effect is complete at the end of the body.
             to_bytes(next.run(request).await.into_body(), usize::MAX).await.ok();
             shared.changed();
             apply_fault(&shared, effect, &closer).await
         }
     };
-    // The server below would put the system's time there: GitHub has one clock, and limits are read by it.
+    // The HTTP server would set `Date` from the system's clock, but clients compute rate limits from this header.
     let date = shared.clock.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
     if let Ok(date) = HeaderValue::from_str(&date) {
         response.headers_mut().insert(DATE, date);
@@ -176,7 +176,7 @@ async fn apply_fault(shared: &Shared, effect: Effect, closer: &ConnectionCloser)
     }
 }
 
-/// Around the REST API: what GitHub demands of every call, and the headers it puts on every answer.
+/// Middleware of the REST API: the headers that GitHub requires, and those of every response.
 pub(super) async fn api(
     State(shared): State<Arc<Shared>>,
     request: axum::extract::Request,
@@ -184,7 +184,7 @@ pub(super) async fn api(
 ) -> Response {
     let headers = request.headers();
     let get = request.method() == Method::GET;
-    let held = headers.get(IF_NONE_MATCH).cloned();
+    let if_none_match = headers.get(IF_NONE_MATCH).cloned();
     let version = headers.get("x-github-api-version").cloned();
     let place = format!("{} {}", request.method(), request.uri().path());
     let unmetered = request.uri().path().ends_with("/rate_limit");
@@ -202,7 +202,7 @@ pub(super) async fn api(
         next.run(request).await
     };
 
-    let mut response = if get { tag(&shared, response, held.as_ref()).await } else { response };
+    let mut response = if get { add_etag(&shared, response, if_none_match.as_ref()).await } else { response };
     let headers = response.headers_mut();
     shared.state().rate.write(headers);
     headers.insert("x-github-media-type", HeaderValue::from_static("github.v3; format=json"));
@@ -214,8 +214,9 @@ pub(super) async fn api(
     response
 }
 
-/// Gives a successful JSON answer its ETag, or 304 to a caller that holds the same; a 304 costs nothing.
-async fn tag(shared: &Shared, response: Response, held: Option<&HeaderValue>) -> Response {
+/// Adds an ETag to a successful response; answers 304 if the caller has the same one. A 304 does not count against
+/// the rate limit.
+async fn add_etag(shared: &Shared, response: Response, if_none_match: Option<&HeaderValue>) -> Response {
     if response.status() != StatusCode::OK {
         return response;
     }
@@ -227,7 +228,7 @@ async fn tag(shared: &Shared, response: Response, held: Option<&HeaderValue>) ->
     if let Ok(value) = HeaderValue::from_str(&tag) {
         parts.headers.insert(ETAG, value);
     }
-    if held.is_some_and(|held| held.as_bytes() == tag.as_bytes()) {
+    if if_none_match.is_some_and(|value| value.as_bytes() == tag.as_bytes()) {
         let mut state = shared.state();
         state.rate.used = state.rate.used.saturating_sub(1);
         parts.status = StatusCode::NOT_MODIFIED;
@@ -237,8 +238,8 @@ async fn tag(shared: &Shared, response: Response, held: Option<&HeaderValue>) ->
     Response::from_parts(parts, Body::from(bytes))
 }
 
-/// A path, or a method of a path, that Porter has no business calling.
+/// The fallback for unknown paths and methods.
 pub(super) async fn unknown(State(shared): State<Arc<Shared>>, request: axum::extract::Request) -> Reject {
-    shared.violation(format!("{} {} is no route of the stand-in", request.method(), request.uri().path()));
+    shared.violation(format!("{} {} is not a route of the stand-in", request.method(), request.uri().path()));
     Reject::not_found()
 }

@@ -1,6 +1,6 @@
-//! The pages that a person may open: a repository, an issue with its comments, a pull request with its diff.
+//! HTML pages: a repository, an issue with its comments, a pull request with its diff.
 //!
-//! Plain HTML that needs nothing from elsewhere; texts go through `markdown.rs` or are escaped.
+//! The pages load nothing from other servers. Texts are rendered by `markdown.rs` or escaped.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -184,7 +184,7 @@ fn colour(diff: &str) -> String {
     shown
 }
 
-/// The text with everything that HTML would take for its own made harmless.
+/// Escapes a text for HTML.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

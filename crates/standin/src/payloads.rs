@@ -1,7 +1,7 @@
-//! GitHub's JSON, as the REST API and the webhooks show it: full-size, with every field a client may demand.
+//! GitHub's JSON objects for the REST API and the webhooks, with every field that a client can require.
 //!
-//! Pure functions from the state's values. Shapes: GitHub's OpenAPI description and webhook reference,
-//! REST version 2026-03-10 (no singular `assignee`, no `merge_commit_sha`).
+//! Pure functions of the state's values. Sources: GitHub's OpenAPI description and webhook reference, REST version
+//! 2026-03-10 (without the singular `assignee` and `merge_commit_sha`).
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
@@ -10,12 +10,12 @@ use super::auth::Access;
 use super::state::{AccountKind, Comment, GithubState, Installation, Issue, Reaction, Repository, Selection};
 use super::webhook::Delivery;
 
-/// GitHub writes times to the second.
+/// GitHub writes times with a precision of one second.
 pub(super) fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Adds the fields of one object to another (`json!` alone cannot hold them all).
+/// Adds the fields of one object to another: a single `json!` with all fields exceeds the macro's recursion limit.
 fn extend(value: &mut Value, more: Value) {
     if let (Value::Object(fields), Value::Object(more)) = (value, more) {
         fields.extend(more);
@@ -27,7 +27,7 @@ fn node_id(kind: &str, id: u64) -> String {
     format!("{kind}_{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(id.to_be_bytes()))
 }
 
-/// An account; one that is unknown shows as GitHub's `ghost`.
+/// An account; an unknown one is shown as GitHub's `ghost`.
 pub(super) fn account(state: &GithubState, login: &str) -> Value {
     let (login, id, kind) = match state.find_account(login) {
         Some(account) => (account.login.as_str(), account.id, account.kind),
@@ -67,7 +67,7 @@ fn api_url(state: &GithubState, repository: &Repository) -> String {
     format!("{}/repos/{}", state.base_url, repository.full_name())
 }
 
-/// Addresses that hang below a repository's, as `key`, `path`.
+/// Pairs of a URL field and its path below the repository's URL.
 const REPOSITORY_URLS: [(&str, &str); 37] = [
     ("forks_url", "/forks"),
     ("keys_url", "/keys{/key_id}"),
@@ -140,7 +140,7 @@ pub(super) fn repository(state: &GithubState, repository: &Repository) -> Value 
     value
 }
 
-/// The short form of a repository in lists of an installation's webhook.
+/// The short form of a repository in the webhooks of an installation.
 pub(super) fn short_repository(repository: &Repository) -> Value {
     json!({
         "id": repository.id.0, "node_id": node_id("R", repository.id.0),
@@ -177,7 +177,7 @@ pub(super) fn reaction(state: &GithubState, reaction: &Reaction) -> Value {
     })
 }
 
-/// `CONTRIBUTOR` is never shown: it says nothing about what a person may do.
+/// `CONTRIBUTOR` is not used: it does not depend on a person's permissions.
 fn association(state: &GithubState, repository: &Repository, login: &str) -> &'static str {
     if repository.owner.eq_ignore_ascii_case(login) {
         "OWNER"
@@ -188,7 +188,7 @@ fn association(state: &GithubState, repository: &Repository, login: &str) -> &'s
     }
 }
 
-/// The App, where something was done by its own account.
+/// The App, for objects that its account created.
 fn via_app(state: &GithubState, login: &str) -> Value {
     if login == state.app.bot() { app(state) } else { Value::Null }
 }
@@ -199,7 +199,7 @@ pub(super) fn issue_web_url(state: &GithubState, repository: &Repository, issue:
     format!("{}/{kind}/{}", web_url(state, repository), issue.number)
 }
 
-/// An issue, or a pull request in its guise as an issue.
+/// An issue, or the issue view of a pull request.
 pub(super) fn issue(state: &GithubState, repository: &Repository, issue: &Issue) -> Value {
     let repository_url = api_url(state, repository);
     let api = format!("{repository_url}/issues/{}", issue.number);
@@ -234,7 +234,7 @@ pub(super) fn issue(state: &GithubState, repository: &Repository, issue: &Issue)
     value
 }
 
-/// A comment under an issue or pull request.
+/// A comment on an issue or pull request.
 pub(super) fn comment(
     state: &GithubState,
     repository: &Repository,
@@ -254,7 +254,7 @@ pub(super) fn comment(
     })
 }
 
-/// What git knows of a pull request.
+/// The data of a pull request that come from git.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PullFacts {
     pub(super) head_sha: String,
@@ -329,7 +329,7 @@ fn permissions(permissions: &std::collections::BTreeMap<String, Access>) -> Valu
     json!(permissions)
 }
 
-/// The App's public face.
+/// The App.
 pub(super) fn app(state: &GithubState) -> Value {
     let app = &state.app;
     let name = app.slug.as_str();

@@ -1,6 +1,6 @@
-//! How the state is made: accounts, repositories, installations, permissions, and what shall go wrong.
+//! Setup of the state: accounts, repositories, installations, permissions, faults.
 //!
-//! Repositories are named `owner/name`. Installing and uninstalling sends its webhook, as on GitHub.
+//! Repositories are named `owner/name`. Installing and uninstalling the App sends a webhook, as on GitHub.
 
 use std::collections::BTreeMap;
 
@@ -18,28 +18,25 @@ use super::webhook::Outgoing;
 use super::{Error, StandIn, payloads};
 
 impl StandIn {
-    /// Points the App's webhook at a receiver; without one nothing is sent and nothing recorded.
+    /// Sets the receiver of webhooks. Without a receiver, webhooks are neither sent nor recorded.
     pub fn set_webhook_url(&self, url: impl Into<String>) {
         self.shared.state().webhook_url = Some(url.into());
     }
 
-    /// Makes a person's account; `id` is GitHub's number for it.
+    /// Adds the account of a person with this id.
     pub fn add_user(&self, login: &str, id: u64) {
         self.add_account(login, id, AccountKind::User);
     }
 
-    /// Makes an account of any kind.
+    /// Adds an account of any kind.
     pub fn add_account(&self, login: &str, id: u64, kind: AccountKind) {
         let account = Account { login: login.to_owned(), id, kind };
         self.shared.state().accounts.insert(login.to_owned(), account);
         self.shared.changed();
     }
 
-    /// Makes a private repository with one commit of `files` on its default branch. The owner's account is
-    /// made as an organization where it does not exist.
-    ///
-    /// # Errors
-    /// [`Error::Git`] when git cannot be run.
+    /// Adds a private repository with one commit of `files` on its default branch. If the owner's account does not
+    /// exist, it is added as an organization.
     pub async fn add_repository(
         &self,
         owner: &str,
@@ -75,11 +72,8 @@ impl StandIn {
         Ok(id)
     }
 
-    /// Commits files on a branch, without telling the App. A branch that does not exist begins where the
-    /// default branch stands. Gives the commit's id.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`], [`Error::Git`].
+    /// Commits files on a branch, without a webhook, and returns the commit's id. A new branch starts at the head of
+    /// the default branch.
     pub async fn commit(
         &self,
         repository: &str,
@@ -99,19 +93,13 @@ impl StandIn {
         Ok(sha)
     }
 
-    /// Makes a branch where another one stands now.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`], [`Error::Git`].
+    /// Creates a branch at the head of another branch.
     pub async fn branch(&self, repository: &str, branch: &str, from: &str) -> Result<(), Error> {
         let git = self.with(repository, |_, repository| Ok(repository.git.clone()))?;
         Ok(git.branch(branch, from).await?)
     }
 
     /// Installs the App on an account, for all its repositories, and sends `installation.created`.
-    ///
-    /// # Errors
-    /// None but a failure of the stand-in itself.
     pub async fn install(&self, account: &str) -> Result<u64, Error> {
         let (id, outgoing) = {
             let mut state = self.shared.state();
@@ -131,10 +119,7 @@ impl StandIn {
         Ok(id)
     }
 
-    /// Takes the App off an account: its tokens die, `installation.deleted` is sent.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when it is not installed there.
+    /// Uninstalls the App from an account: revokes its tokens and sends `installation.deleted`.
     pub async fn uninstall(&self, account: &str) -> Result<(), Error> {
         let outgoing = {
             let mut state = self.shared.state();
@@ -147,11 +132,8 @@ impl StandIn {
         self.send_event(outgoing).await
     }
 
-    /// Narrows an installation to these repositories (`owner/name`); sends `installation_repositories` with
-    /// what was added and what was removed.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`].
+    /// Limits an installation to these repositories (`owner/name`) and sends `installation_repositories` for the added
+    /// and for the removed ones.
     pub async fn select_repositories(&self, account: &str, repositories: &[&str]) -> Result<(), Error> {
         let outgoing = {
             let mut state = self.shared.state();
@@ -192,9 +174,6 @@ impl StandIn {
     }
 
     /// Makes a person a collaborator of a repository.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when there is no such repository.
     pub fn grant(&self, repository: &str, login: &str, permission: Permission) -> Result<(), Error> {
         self.with(repository, |state, found| {
             let held = state.repository_mut(found.id).ok_or_else(|| Error::Unknown(repository.to_owned()))?;
@@ -203,10 +182,7 @@ impl StandIn {
         })
     }
 
-    /// Ends a person's part in a repository.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when there is no such repository.
+    /// Removes a person from a repository's collaborators.
     pub fn revoke(&self, repository: &str, login: &str) -> Result<(), Error> {
         self.with(repository, |state, found| {
             state.repository_mut(found.id).map(|held| held.permissions.remove(login));
@@ -214,10 +190,7 @@ impl StandIn {
         })
     }
 
-    /// Says whether the repository's plan has draft pull requests; it has, from the start.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when there is no such repository.
+    /// Sets whether the repository's plan supports draft pull requests. The default is that it does.
     pub fn allow_drafts(&self, repository: &str, allowed: bool) -> Result<(), Error> {
         self.with(repository, |state, found| {
             if let Some(held) = state.repository_mut(found.id) {
@@ -227,17 +200,14 @@ impl StandIn {
         })
     }
 
-    /// The code that the guided registration of an App brings back to Porter's `/setup`, good for one use.
-    ///
-    /// # Errors
-    /// [`Error::Key`] without randomness.
+    /// A code of the App manifest flow, as GitHub passes it to Porter's `/setup`. It can be used once.
     pub fn register_manifest(&self) -> Result<String, Error> {
         let code = opaque(30)?;
         self.shared.state().manifest_codes.push(code.clone());
         Ok(code)
     }
 
-    /// Changes what the App asks for, and what its installations have granted; nothing takes it away.
+    /// Sets a permission of the App and of its installations; `None` removes it.
     pub fn set_app_permission(&self, kind: &str, access: Option<Access>) {
         let mut state = self.shared.state();
         let change = |permissions: &mut BTreeMap<String, Access>| match access {
@@ -250,28 +220,28 @@ impl StandIn {
         }
     }
 
-    /// Changes which events the App is subscribed to; webhooks of people's deeds are sent regardless.
+    /// Sets the events in the App's registration. This does not filter the webhooks that are sent.
     pub fn set_app_events(&self, events: &[&str]) {
         self.shared.state().app.events = events.iter().map(|&event| event.to_owned()).collect();
     }
 
-    /// Makes something go wrong.
+    /// Adds a fault.
     pub fn inject(&self, fault: Fault) {
         self.shared.state().faults.plan(fault);
     }
 
-    /// Makes so many of a thousand requests go wrong, at random: refused, lost, or answered wrongly after
-    /// their effect took place.
+    /// Applies random faults to `per_mille` of a thousand requests: error responses and lost responses, before or after
+    /// the effect.
     pub fn inject_chaos(&self, seed: u64, per_mille: u16) {
         self.shared.state().faults.start_chaos(seed, per_mille);
     }
 
-    /// Ends all faults.
+    /// Removes all faults.
     pub fn clear_faults(&self) {
         self.shared.state().faults.clear();
     }
 
-    /// Leaves that many calls until the primary limit is reached, and ends the hour `resets_in` from now.
+    /// Sets the number of remaining calls of the primary rate limit, and the time until it resets.
     pub fn set_rate_limit(&self, remaining: u64, resets_in: TimeDelta) {
         let mut state = self.shared.state();
         state.rate.used = state.rate.limit.saturating_sub(remaining);

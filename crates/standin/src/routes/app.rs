@@ -1,4 +1,4 @@
-//! The App about itself: its registration, deliveries, installations and tokens.
+//! Routes of the App: registration, deliveries, installations, tokens.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::super::webhook::Signature;
 use super::super::{Shared, payloads};
 use super::{Window, page, with_links};
 
-/// How long GitHub lets an installation token live.
+/// Lifetime of an installation token.
 const TOKEN_LIFE: TimeDelta = TimeDelta::hours(1);
 
 pub(super) async fn show(_: AppCaller, State(shared): State<Arc<Shared>>) -> Json<Value> {
@@ -28,7 +28,7 @@ pub(super) async fn show(_: AppCaller, State(shared): State<Arc<Shared>>) -> Jso
     Json(app)
 }
 
-/// The App's own secrets, once, to whoever brings the code of its registration.
+/// Returns the App's secrets for a code of the manifest flow, once.
 pub(super) async fn convert_manifest(
     State(shared): State<Arc<Shared>>,
     Path(code): Path<String>,
@@ -134,7 +134,7 @@ pub(super) async fn installation_of(
     Ok(Json(payloads::installation(&state, installation)))
 }
 
-/// What a token shall be narrowed to.
+/// The requested scope of a token.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Narrowing {
@@ -184,7 +184,7 @@ pub(super) async fn issue_token(
             ));
         }
         permissions = wanted;
-        // GitHub adds what every App may do.
+        // GitHub adds `metadata: read`, which every App has.
         permissions.entry("metadata".to_owned()).or_insert(Access::Read);
     }
     let expires_at = shared.clock.now() + TOKEN_LIFE;

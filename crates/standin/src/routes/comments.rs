@@ -1,4 +1,4 @@
-//! Comments under issues and pull requests, and the reactions under them.
+//! Routes of comments on issues and pull requests, and of reactions to comments.
 
 use std::sync::Arc;
 
@@ -125,7 +125,7 @@ pub(super) struct NewReaction {
     content: Content,
 }
 
-/// The reactions that GitHub has.
+/// The reactions that GitHub supports.
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Content {

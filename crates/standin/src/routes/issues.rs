@@ -1,4 +1,4 @@
-//! Issues, and what hangs on issues and pull requests alike: labels and assignees.
+//! Routes of issues, and of labels and assignees of issues and pull requests.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use super::super::strict::{Body, Query, Reject};
 use super::super::{Shared, payloads};
 use super::{Window, page};
 
-/// Reading an issue; a pull request's permission will do, too.
+/// Permissions to read an issue; either is sufficient.
 pub(super) const READ: &[(&str, Access)] = &[("issues", Access::Read), ("pull_requests", Access::Read)];
-/// Writing to an issue; a pull request's permission will do, too.
+/// Permissions to change an issue; either is sufficient.
 pub(super) const WRITE: &[(&str, Access)] = &[("issues", Access::Write), ("pull_requests", Access::Write)];
-/// What GitHub takes as a body.
+/// GitHub's maximum length of a body.
 const LONGEST_BODY: usize = 65_536;
 
-/// Refuses a text that GitHub would find too long.
+/// Refuses a text that is too long for GitHub.
 pub(super) fn check_length(resource: &str, body: Option<&str>) -> Result<(), Reject> {
     if body.is_none_or(|body| body.chars().count() <= LONGEST_BODY) {
         return Ok(());
@@ -104,7 +104,7 @@ pub(super) async fn labels(
     Ok(page(&shared, &format!("/repos/{owner}/{name}/issues/{number}/labels"), "", window, items))
 }
 
-/// GitHub takes an object, or just the list.
+/// GitHub accepts an object or the list itself.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum NewLabels {
@@ -128,7 +128,7 @@ pub(super) async fn add_labels(
     let (shown, outgoing) = {
         let mut state = shared.state();
         let repository = caller.reach(&state, (&owner, &name), WRITE)?.id;
-        // GitHub's limit for a label's name.
+        // GitHub's maximum length of a label's name.
         if labels.iter().any(|label| label.trim().is_empty() || label.chars().count() > 50) {
             return Err(Reject::validation(
                 json!({ "resource": "Label", "code": "invalid", "field": "name" }),
@@ -188,7 +188,7 @@ pub(super) async fn assign(
     Ok((StatusCode::CREATED, Json(show_issue(&state, repository, number)?)))
 }
 
-/// Assigns those who can be assigned; GitHub passes over the others in silence.
+/// Assigns the accounts that can be assigned; GitHub ignores the others.
 fn add_assignees(state: &mut GithubState, repository: RepositoryId, number: u64, logins: &[String]) {
     let Some(found) = state.repository(repository) else { return };
     let assignable: Vec<_> = logins
@@ -205,8 +205,7 @@ fn add_assignees(state: &mut GithubState, repository: RepositoryId, number: u64,
     }
 }
 
-/// The webhook about a change of labels; pull requests have an event of their own, to which the App is not
-/// subscribed.
+/// The webhook about a change of labels. Pull requests have a separate event, to which the App is not subscribed.
 fn labelled(
     state: &GithubState,
     repository: RepositoryId,

@@ -1,4 +1,4 @@
-//! The routes: exactly the calls that Porter makes, git, and pages for people.
+//! The routes: the calls that Porter makes, git, and the pages.
 
 mod app;
 mod comments;
@@ -81,11 +81,11 @@ fn git_and_pages() -> Router<Arc<Shared>> {
         .route("/{owner}/{repo}/commit/{sha}", get(pages::commit))
         .route("/{owner}/{repo}/issues/{number}", get(pages::issue))
         .route("/{owner}/{repo}/pull/{number}", get(pages::issue))
-        // What a browser asks of its own accord.
+        // Browsers request this icon by themselves.
         .route("/favicon.ico", get(async || StatusCode::NO_CONTENT))
 }
 
-/// Which part of a list is wanted; GitHub's defaults and bounds.
+/// The requested page of a list, with GitHub's defaults and limits.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Window {
@@ -93,13 +93,13 @@ struct Window {
     page: Option<usize>,
 }
 
-/// A page of a list, with the `Link` header where there are others; `query` goes into the links.
+/// A page of a list, with a `Link` header if there are other pages; `query` is part of the links.
 fn page(shared: &Shared, path: &str, query: &str, window: Window, items: Vec<Value>) -> Response {
     let (links, items) = closer(shared, path, query, window, items);
     with_links(&links, Json(items))
 }
 
-/// A page of a list that GitHub wraps into an object with its total.
+/// A page of a list inside an object with the total count.
 fn page_within(shared: &Shared, key: &str, path: &str, window: Window, items: Vec<Value>) -> Response {
     let total = items.len();
     let (links, items) = closer(shared, path, "", window, items);

@@ -1,4 +1,4 @@
-//! Pull requests: opened only where git sees commits to pull, refused in GitHub's words otherwise.
+//! Routes of pull requests. Opening one requires commits on the head branch; otherwise the error is GitHub's.
 
 use std::sync::Arc;
 
@@ -90,14 +90,14 @@ impl Filter {
             Wanted::Closed => !issue.open,
             Wanted::All => true,
         };
-        // GitHub ignores a head without an owner, and so shows everything: the mistake must not be hidden.
+        // GitHub ignores a `head` without an owner and lists all pull requests.
         let head = self.head.as_ref().filter(|head| head.contains(':'));
         state
             && head.is_none_or(|head| head.eq_ignore_ascii_case(&format!("{owner}:{}", pull.head)))
             && self.base.as_ref().is_none_or(|base| *base == pull.base)
     }
 
-    /// The filter as the beginning of a query, for the links to other pages.
+    /// The filter as a query string, for the links to other pages.
     fn query(&self) -> String {
         let state = self.state.map(|state| match state {
             Wanted::Open => "open",
@@ -137,7 +137,7 @@ pub(super) struct NewPull {
     body: Option<String>,
     #[serde(default)]
     draft: bool,
-    /// Concerns forks only.
+    /// Relevant for forks only.
     #[serde(rename = "maintainer_can_modify")]
     _maintainer_can_modify: Option<bool>,
 }
@@ -250,7 +250,7 @@ async fn show_pull(shared: &Shared, repository: RepositoryId, number: u64) -> Re
     Ok(payloads::pull(&shared.state(), &repository, &issue, &facts))
 }
 
-/// What git says of a pull request now; nothing of a branch that is gone.
+/// The current data of a pull request from git; empty if a branch was deleted.
 async fn facts(git: &Git, issue: &Issue) -> Result<PullFacts, Reject> {
     let Some(pull) = &issue.pull else { return Ok(PullFacts::default()) };
     let base = git.find_branch(&pull.base).await?;

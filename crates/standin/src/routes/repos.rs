@@ -1,4 +1,4 @@
-//! A repository: its facts, who may do what, and what git says of it.
+//! Routes of a repository: metadata, permissions, branches, comparisons, files.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ pub(super) async fn permission(
     })))
 }
 
-/// The repository if the caller may read its files, and its address.
+/// The repository with its URL, if the caller has permission to read its files.
 fn readable(
     shared: &Shared,
     caller: &Caller,
@@ -112,7 +112,7 @@ pub(super) async fn compare(
     let (repository, url) = readable(&shared, &caller, (&owner, &name))?;
     let git = &repository.git;
     let (base, head) = basehead.split_once("...").ok_or_else(Reject::not_found)?;
-    // `owner:branch` names a fork's branch; here every branch is the repository's own.
+    // `owner:branch` names a branch of a fork. There are no forks here.
     let own = |side: &str| side.rsplit(':').next().unwrap_or_default().to_owned();
     let base = git.find_commit(&own(base)).await?.ok_or_else(Reject::not_found)?;
     let head = git.find_commit(&own(head)).await?.ok_or_else(Reject::not_found)?;
@@ -166,7 +166,7 @@ pub(super) async fn contents(
     match repository.git.find_entry(&commit, &path).await?.ok_or_else(Reject::not_found)? {
         Entry::File { sha, content } => {
             let mut file = item("file", &sha, &path, content.len());
-            // GitHub breaks the text into lines of 60.
+            // GitHub wraps base64 at 60 characters.
             let encoded = STANDARD.encode(&content);
             let lines = encoded.as_bytes().chunks(60).map(String::from_utf8_lossy);
             file["content"] = json!(lines.flat_map(|line| [line, "\n".into()]).collect::<String>());

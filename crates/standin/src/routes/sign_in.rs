@@ -1,4 +1,4 @@
-//! Signing in: the consent page, which consents at once, and the exchange of its code.
+//! Routes of the sign-in: the consent page, which redirects at once, and the exchange of its code.
 //!
 //! <https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-user-access-token-for-a-github-app>
 
@@ -66,7 +66,7 @@ pub(super) async fn authorize(
     if let Some(state) = wanted.state {
         target.query_pairs_mut().append_pair("state", &state);
     }
-    // GitHub answers 302.
+    // GitHub responds with 302.
     let location = Redirect::to(target.as_str());
     Ok((StatusCode::FOUND, location.into_response().headers().clone()).into_response())
 }
@@ -83,7 +83,7 @@ struct Exchange {
     refresh_token: Option<String>,
 }
 
-/// GitHub answers 200 even to what it refuses.
+/// GitHub responds with 200 to refused exchanges as well.
 fn refuse(error: &str, description: &str) -> Response {
     Json(json!({ "error": error, "error_description": description, "error_uri": "https://docs.github.com/apps" }))
         .into_response()

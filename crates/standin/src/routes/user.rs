@@ -1,4 +1,4 @@
-//! A person about themself: who they are, and which installations and repositories they share with the App.
+//! Routes of the signed-in person: account, and the installations and repositories shared with the App.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::super::strict::{Query, Reject};
 use super::super::{Shared, payloads};
 use super::{Window, page_within};
 
-/// The login behind a person's token; an installation is nobody.
+/// The login of a person's token; refused for the token of an installation.
 fn person(caller: Caller) -> Result<String, Reject> {
     match caller {
         Caller::User(login) => Ok(login),
@@ -58,7 +58,7 @@ pub(super) async fn by_login(
     Ok(Json(profile(&state, &login)))
 }
 
-/// The organizations in whose repositories the person has a part.
+/// The organizations that own a repository of which the person is a collaborator.
 pub(super) async fn organizations(
     caller: Caller,
     State(shared): State<Arc<Shared>>,
@@ -79,7 +79,7 @@ pub(super) async fn organizations(
     Ok(super::page(&shared, "/user/orgs", "", window, items))
 }
 
-/// The repositories of an installation that the person has a part in.
+/// The repositories of an installation of which the person is a collaborator.
 fn shared_repositories(state: &GithubState, installation: &Installation, login: &str) -> Vec<Value> {
     let covered = state.repositories.iter().filter(|repository| installation.covers(repository));
     let own = covered.filter(|repository| state.find_permission(repository, login).is_some());

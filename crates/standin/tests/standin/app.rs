@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn only_a_well_made_jwt_is_the_app() {
+async fn only_a_valid_jwt_authenticates_the_app() {
     let environment = Environment::start().await;
     let app = environment.github.app();
     for (issuer, issued, expires, expected) in [
@@ -29,7 +29,7 @@ async fn only_a_well_made_jwt_is_the_app() {
 }
 
 #[tokio::test]
-async fn a_token_reaches_what_it_was_narrowed_to_until_it_expires_or_is_revoked() {
+async fn a_token_has_access_to_its_scope_until_it_expires_or_is_revoked() {
     let environment = Environment::start().await;
     let narrow = environment
         .token(json!({ "repositories": ["greeter"], "permissions": { "contents": "read" } }))
@@ -63,7 +63,7 @@ async fn a_token_reaches_what_it_was_narrowed_to_until_it_expires_or_is_revoked(
 }
 
 #[tokio::test]
-async fn calls_are_counted_against_the_limit_unless_nothing_changed() {
+async fn calls_count_against_the_rate_limit_except_304_responses() {
     let environment = Environment::start().await;
     let token = environment.token(json!({})).await;
     environment.github.set_rate_limit(2, TimeDelta::minutes(30));
@@ -88,7 +88,7 @@ async fn calls_are_counted_against_the_limit_unless_nothing_changed() {
 }
 
 #[tokio::test]
-async fn narrowing_an_installation_tells_the_app_and_closes_the_rest() {
+async fn limiting_an_installation_sends_a_webhook_and_removes_access_to_other_repositories() {
     let environment = Environment::start().await;
     let (url, mut received) = receiver(StatusCode::OK).await;
     environment.github.set_webhook_url(url);

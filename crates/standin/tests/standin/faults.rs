@@ -1,4 +1,4 @@
-//! What a caller does wrong is kept, what shall go wrong goes wrong.
+//! Violations are recorded, and faults are applied.
 
 use super::*;
 
@@ -29,7 +29,7 @@ async fn an_unknown_path_field_or_type_is_a_violation() {
 }
 
 #[tokio::test]
-async fn faults_strike_before_or_after_the_effect() {
+async fn faults_are_applied_before_or_after_the_effect() {
     let environment = Environment::start().await;
     let number = environment.github.open_issue(REPOSITORY, "alice", "One", "").await.unwrap();
     let token = environment.token(json!({})).await;

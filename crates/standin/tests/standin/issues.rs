@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn comments_are_paged_filtered_edited_and_reacted_to() {
+async fn comments_can_be_paged_filtered_edited_and_reacted_to() {
     let environment = Environment::start().await;
     let number = environment.github.open_issue(REPOSITORY, "alice", "One", "").await.unwrap();
     let token = environment.token(json!({})).await;
@@ -56,7 +56,7 @@ async fn comments_are_paged_filtered_edited_and_reacted_to() {
 }
 
 #[tokio::test]
-async fn labels_come_and_go_and_leave_the_others_alone() {
+async fn adding_and_removing_a_label_keeps_the_other_labels() {
     let environment = Environment::start().await;
     let number = environment.github.open_issue(REPOSITORY, "alice", "One", "").await.unwrap();
     environment.github.add_label(REPOSITORY, number, "bug").unwrap();
@@ -72,7 +72,7 @@ async fn labels_come_and_go_and_leave_the_others_alone() {
 }
 
 #[tokio::test]
-async fn permissions_show_as_github_names_them() {
+async fn permissions_have_githubs_names() {
     let environment = Environment::start().await;
     let token = environment.token(json!({})).await;
     let see = async |login: &str| {
@@ -94,7 +94,7 @@ async fn permissions_show_as_github_names_them() {
 }
 
 #[tokio::test]
-async fn waiting_ends_with_the_change_and_fails_without_it() {
+async fn waiting_ends_with_the_change_or_times_out() {
     let environment = Environment::start().await;
     let number = environment.github.open_issue(REPOSITORY, "alice", "One", "").await.unwrap();
     let waiting =

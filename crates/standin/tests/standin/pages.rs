@@ -1,9 +1,9 @@
-//! The pages for people.
+//! The HTML pages.
 
 use super::*;
 
 #[tokio::test]
-async fn the_pages_show_texts_without_running_them() {
+async fn the_pages_show_texts_without_active_content() {
     let environment = Environment::start().await;
     let number = environment
         .github

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn what_git_pushed_becomes_a_pull_request_once() {
+async fn a_pushed_branch_becomes_one_pull_request() {
     let environment = Environment::start().await;
     let number = environment.github.open_issue(REPOSITORY, "alice", "One", "").await.unwrap();
     let token = environment
@@ -17,7 +17,7 @@ async fn what_git_pushed_becomes_a_pull_request_once() {
     let work = folder.path().join("work");
     assert_eq!(std::fs::read_to_string(work.join("AGENTS.md")).unwrap(), sample::files()[0].1);
     git(&work, &["checkout", "--quiet", "-b", "porter/task_1"]).await;
-    // Large enough that git sends it in chunks, compressed or not.
+    // Large enough that git sends it in chunks, with and without compression.
     let noise: Vec<u8> =
         (0..3_000_000_u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as u8).collect();
     std::fs::write(work.join("noise.bin"), noise).unwrap();
@@ -81,7 +81,7 @@ async fn what_git_pushed_becomes_a_pull_request_once() {
 }
 
 #[tokio::test]
-async fn a_pull_request_needs_commits_and_drafts_need_the_plan() {
+async fn a_pull_request_requires_commits_and_a_draft_requires_the_plan() {
     let environment = Environment::start().await;
     let token = environment.token(json!({})).await;
     environment.github.branch(REPOSITORY, "same", "main").await.unwrap();
@@ -104,7 +104,7 @@ async fn a_pull_request_needs_commits_and_drafts_need_the_plan() {
 }
 
 #[tokio::test]
-async fn git_is_served_only_to_a_token_that_may() {
+async fn git_requires_a_token_with_permission() {
     let environment = Environment::start().await;
     let folder = tempfile::tempdir().unwrap();
     let reader = environment.token(json!({ "permissions": { "contents": "read" } })).await;
@@ -126,7 +126,7 @@ async fn git_is_served_only_to_a_token_that_may() {
 }
 
 #[tokio::test]
-async fn files_are_read_from_any_ref() {
+async fn files_can_be_read_at_any_ref() {
     let environment = Environment::start().await;
     let token = environment.token(json!({ "permissions": { "contents": "read" } })).await;
     let see = async |path: &str| {
@@ -160,7 +160,7 @@ async fn a_fetch_that_git_compresses_is_served() {
     }
     let token = environment.token(json!({ "permissions": { "contents": "read" } })).await;
     let folder = tempfile::tempdir().unwrap();
-    // Only the older protocol sends all it wants in one request, which git then compresses.
+    // Protocol version 0 sends all wanted objects in one request, which git compresses.
     let url = environment.clone_url(&token);
     let arguments = ["-c", "protocol.version=0", "clone", "--quiet", "--mirror", &url, "mirror"];
     let (cloned, error) = git(folder.path(), &arguments).await;
@@ -170,7 +170,7 @@ async fn a_fetch_that_git_compresses_is_served() {
 }
 
 #[tokio::test]
-async fn a_client_with_types_for_githubs_answers_understands_them() {
+async fn octocrabs_types_can_parse_the_responses() {
     let environment = Environment::start().await;
     let number = environment.github.open_issue(REPOSITORY, "alice", "One", "Text").await.unwrap();
     let comment =

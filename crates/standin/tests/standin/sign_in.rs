@@ -1,4 +1,4 @@
-//! Signing in with the App, and what a person's token opens.
+//! Sign-in with the App, and the access of a person's token.
 
 use super::*;
 use base64::Engine;
@@ -7,7 +7,7 @@ use sha2::Digest;
 
 const BACK: &str = "http://127.0.0.1:1/back?kept=1";
 
-/// Opens the consent page and follows nothing; gives the query it sends the browser back with.
+/// Opens the consent page without following redirects; returns the query of the redirect.
 async fn consent(environment: &Environment, challenge: &str) -> std::collections::HashMap<String, String> {
     let browser =
         reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
@@ -68,7 +68,7 @@ async fn a_code_is_exchanged_once_and_only_with_its_verifier() {
 }
 
 #[tokio::test]
-async fn a_refresh_ends_both_old_tokens() {
+async fn a_refresh_revokes_both_old_tokens() {
     let environment = Environment::start().await;
     let old = environment.github.sign_in("alice").unwrap();
     let refresh = async || {
@@ -87,7 +87,7 @@ async fn a_refresh_ends_both_old_tokens() {
 }
 
 #[tokio::test]
-async fn a_person_sees_what_they_share_with_the_app() {
+async fn a_person_sees_the_installations_and_repositories_shared_with_the_app() {
     let environment = Environment::start().await;
     let alice = environment.github.sign_in("alice").unwrap().access;
     let mallory = environment.github.sign_in("mallory").unwrap().access;

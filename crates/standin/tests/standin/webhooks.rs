@@ -1,4 +1,4 @@
-//! Webhooks: what people do reaches the App, and what failed is sent again.
+//! Webhooks: delivery of people's actions, and redelivery after a failure.
 
 use super::*;
 
@@ -88,11 +88,11 @@ async fn a_failed_delivery_is_listed_and_sent_again_with_its_guid() {
 
     environment.clock.advance(TimeDelta::days(3) + TimeDelta::seconds(1));
     let (all, _) = list("").await;
-    assert_eq!(all, json!([]), "nothing is kept longer than three days");
+    assert_eq!(all, json!([]), "a delivery is listed for three days");
 }
 
 #[tokio::test]
-async fn the_app_hears_of_its_own_comment_and_raw_deliveries_carry_what_they_are_given() {
+async fn the_app_receives_its_own_comment_and_raw_deliveries_are_unchanged() {
     let environment = Environment::start().await;
     let (url, mut received) = receiver(StatusCode::OK).await;
     let number = environment.github.open_issue(REPOSITORY, "alice", "One", "").await.unwrap();
