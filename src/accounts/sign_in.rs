@@ -1,4 +1,4 @@
-//! A person has proved to GitHub who they are: remember it. From then on their mentions count (contract §5).
+//! Records a person who has signed in with GitHub. From then on their mentions are accepted (main-spec §5).
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
@@ -7,21 +7,18 @@ use crypto::vault::{Identity, SealError, Vault};
 use db::Db;
 use db::users::User;
 
-/// Why a sign-in was not remembered.
+/// The reason a sign-in was not recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The database.
+    /// A database error.
     #[error("the database failed")]
     Db(#[from] db::Error),
-    /// The token could not be sealed.
-    #[error("the token could not be sealed")]
+    /// The token could not be encrypted.
+    #[error("the token could not be encrypted")]
     Seal(#[from] SealError),
 }
 
-/// Writes the person's row and their OAuth token, sealed, in one transaction.
-///
-/// # Errors
-/// [`Error`]; then nothing was written.
+/// Writes the person's row and their encrypted OAuth token in one transaction.
 pub async fn record(
     db: &Db,
     vault: &Vault,

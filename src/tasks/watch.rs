@@ -16,7 +16,7 @@ use domain::task::{Event, Phase, Status, Task};
 /// After this silence it is looked whether the machine is still there: who has ended says no more. A worker that
 /// cannot get through stays and tries.
 const LISTEN_TIME: TimeDelta = TimeDelta::seconds(10);
-/// After this silence the attempt is given up, whatever its machine looks like (contract §6).
+/// After this silence the attempt is given up, whatever its machine looks like (main-spec §6).
 const SILENT: TimeDelta = TimeDelta::minutes(3);
 /// How long workers may take to get through once Porter is there again: longer than the rest between two of
 /// their tries.

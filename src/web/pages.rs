@@ -1,4 +1,4 @@
-//! The pages that comments link to: where to begin, and one task.
+//! The pages that comments link to: the home page and the page of a task.
 
 use askama::Template;
 use axum::extract::{FromRequestParts, Path, State};
@@ -13,7 +13,7 @@ use db::events::Event;
 use domain::event::TaskEvent;
 use domain::task::Task;
 
-/// How much of a task's history its page shows: the end of it.
+/// The maximum number of events on a task's page; the latest ones are shown.
 const MAX_LINES: i64 = 2000;
 
 #[derive(Template)]
@@ -44,7 +44,7 @@ struct Message {
     text: &'static str,
 }
 
-/// A page's visitor, or nobody.
+/// The visitor of a page, signed in or not.
 pub(super) struct Visitor(Option<SignedInUser>);
 
 impl FromRequestParts<Site> for Visitor {
@@ -55,7 +55,7 @@ impl FromRequestParts<Site> for Visitor {
     }
 }
 
-/// `GET /tasks/:id`, for the person whose task it is.
+/// `GET /tasks/:id`, for the owner of the task.
 pub(super) async fn task(
     service: Service,
     Visitor(visitor): Visitor,
@@ -78,7 +78,7 @@ pub(super) async fn task(
     Ok(render(&TaskPage { task, agent, lines })?.into_response())
 }
 
-/// An event as one line of the page.
+/// Formats an event as one line of the page.
 fn line(stored: &Event) -> String {
     let text = match &stored.event {
         TaskEvent::Status { status, .. } => status.as_str(),

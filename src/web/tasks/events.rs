@@ -1,7 +1,7 @@
-//! `GET /api/tasks/:id/events`: what happened to a task, from the start or from `Last-Event-ID`, then live.
+//! `GET /api/tasks/:id/events`: a task's events, from the start or from `Last-Event-ID`, then live.
 //!
-//! The stream ends once the task has ended and everything was told. A browser's `EventSource` then comes back
-//! by itself; it is answered 204, which tells it to stay away.
+//! The stream ends once the task has ended and all events were sent. A browser's `EventSource` then reconnects
+//! automatically; it is answered with 204, which makes it stop.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -22,9 +22,9 @@ use crate::web::session::SignedInUser;
 use crate::web::{Error, Service};
 use domain::task::TaskId;
 
-/// How many events are read at once.
+/// The maximum number of events in one read.
 const BATCH_SIZE: i64 = 200;
-/// How often the database is read when no notification arrives: one may be lost.
+/// The polling interval, in case a notification is lost.
 const POLL: Duration = Duration::from_secs(5);
 
 struct Following {
@@ -36,7 +36,7 @@ struct Following {
     stop: tokio_util::sync::CancellationToken,
 }
 
-/// Streams a task's events to the person whose task it is.
+/// Streams a task's events to the owner of the task.
 pub(in crate::web) async fn stream(
     service: Service,
     SignedInUser(user): SignedInUser,
@@ -49,7 +49,7 @@ pub(in crate::web) async fn stream(
         None | Some("") => 0,
         Some(text) => text.parse().map_err(|_| Error::bad_request("Last-Event-ID must be a number"))?,
     };
-    // Followed before the first look, so that nothing falls between the two.
+    // Subscribed before the first read, so that no event between the two is missed.
     let notifier = service.context.store.follow();
     let mut following = Following {
         context: service.context,
@@ -85,7 +85,7 @@ impl Following {
                 Err(error) => {
                     tracing::warn!(
                         error = crate::tasks::error_chain(&error),
-                        "a task can no longer be followed"
+                        "an event stream ended because the database failed"
                     );
                     return None;
                 }
@@ -93,7 +93,7 @@ impl Following {
         }
     }
 
-    /// Reads what is new. Gives whether the task had ended before that.
+    /// Reads new events. Returns whether the task had ended before the read.
     async fn look(&mut self) -> Result<bool, db::Error> {
         let mut connection = self.context.store.read().await?;
         let task = db::tasks::find(&mut connection, &self.task).await?;
@@ -102,7 +102,7 @@ impl Following {
         Ok(ended)
     }
 
-    /// Waits until something may have happened; nothing when Porter shuts down.
+    /// Waits until there may be a new event; `None` when Porter shuts down.
     async fn wait(&mut self) -> Option<()> {
         loop {
             tokio::select! {
@@ -118,7 +118,7 @@ impl Following {
     }
 }
 
-/// A stored event as the stream has it: its data, with its time and its attempt.
+/// Converts a stored event for the stream: its data with its time and attempt.
 fn streamed(stored: &db::events::Event) -> Event {
     let mut data = stored.event.data();
     data.insert("at".to_owned(), rfc3339(stored.at).into());

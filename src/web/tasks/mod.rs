@@ -1,4 +1,4 @@
-//! `/api/tasks/:id` and its verbs (contract §6), for the person whose task it is.
+//! `/api/tasks/:id` and its operations (main-spec §6), for the owner of the task.
 
 pub(super) mod create;
 pub(super) mod events;
@@ -79,7 +79,7 @@ fn parse(id: &str) -> Result<TaskId, Error> {
     TaskId::parse(id).ok_or_else(|| Error::not_found("there is no such task"))
 }
 
-/// The person's task; somebody else's is as good as none.
+/// Loads the person's task; a task of another person is reported as not found.
 pub(super) async fn load_own(service: &Service, user: &User, id: &str) -> Result<Task, Error> {
     db::tasks::find(&mut *service.context.store.read().await?, &parse(id)?)
         .await?
@@ -87,7 +87,7 @@ pub(super) async fn load_own(service: &Service, user: &User, id: &str) -> Result
         .ok_or_else(|| Error::not_found("there is no such task"))
 }
 
-/// The task as JSON, with its place in the line while it waits.
+/// Returns the task as JSON, with its queue position while it is queued.
 async fn described(service: &Service, task: Task) -> Result<TaskJson, Error> {
     let position = match task.status {
         Status::Queued => {

@@ -1,4 +1,4 @@
-//! What workers say (contract §7): progress, completion, and who may say it.
+//! What workers say (main-spec §7): progress, completion, and who may say it.
 
 use domain::task::{Phase, Status};
 use reqwest::Method;

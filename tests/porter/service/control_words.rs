@@ -1,4 +1,4 @@
-//! `stop`, `retry`, `status` and `help` in a comment (contract §4).
+//! `stop`, `retry`, `status` and `help` in a comment (main-spec §4).
 
 use domain::task::{Status, Task};
 use porter::tasks::control;

@@ -1,4 +1,4 @@
-//! Whether Porter lives and is ready (contract §8), and what every answer has.
+//! Whether Porter lives and is ready (main-spec §8), and what every answer has.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Where Porter is installed, as GitHub's webhooks tell it (contract §5).
+//! Where Porter is installed, as GitHub's webhooks tell it (main-spec §5).
 
 use serde_json::{Value, json};
 use standin::Signature;

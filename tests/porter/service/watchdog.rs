@@ -1,4 +1,4 @@
-//! What the watchdog makes good, and what it ends (contract §6): lost reports, silence, lost machines.
+//! What the watchdog makes good, and what it ends (main-spec §6): lost reports, silence, lost machines.
 
 use chrono::TimeDelta;
 use domain::report::FailureStage;
