@@ -44,8 +44,8 @@ impl StandIn {
         self.send_event(self.issue_event(repository, number, "edited", by)?).await
     }
 
-    /// Closes an issue and sends `issues.closed`. A pull request is closed without a webhook, because the App is
-    /// subscribed to issues only.
+    /// Closes an issue and sends `issues.closed`. A pull request is closed without a webhook, because the App
+    /// is subscribed to issues only.
     pub async fn close_issue(
         &self,
         repository: &str,

@@ -1,8 +1,8 @@
 //! Authentication: the App by a signed JWT, an installation by a token that was issued and expires.
 //!
-//! Rules: <https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app>. Handlers take
-//! [`AppCaller`] or [`Caller`] as an extractor, so they run for authenticated callers only. The sign-in of people is
-//! in `sign_in.rs`.
+//! Rules: <https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app>. Handlers
+//! take [`AppCaller`] or [`Caller`] as an extractor, so they run for authenticated callers only. The sign-in
+//! of people is in `sign_in.rs`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -185,9 +185,9 @@ impl Caller {
         }
     }
 
-    /// The repository, if the caller has access to it and at least one of the permissions `needs`. Otherwise 404 if
-    /// the caller has no access to the repository (GitHub does not disclose that it exists), or 403 if a permission is
-    /// missing.
+    /// The repository, if the caller has access to it and at least one of the permissions `needs`. Otherwise
+    /// 404 if the caller has no access to the repository (GitHub does not disclose that it exists), or 403 if
+    /// a permission is missing.
     pub(super) fn reach<'w>(
         &self,
         state: &'w GithubState,

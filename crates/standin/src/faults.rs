@@ -11,7 +11,8 @@ use chrono::TimeDelta;
 pub enum Stage {
     /// Before the request has an effect.
     Before,
-    /// After the effect: only the response is lost or wrong. The caller cannot distinguish this from `Before`.
+    /// After the effect: only the response is lost or wrong. The caller cannot distinguish this from
+    /// `Before`.
     After,
 }
 
@@ -44,7 +45,8 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// The next request of this method whose path begins with `path_prefix` receives `effect` and is not executed.
+    /// The next request of this method whose path begins with `path_prefix` receives `effect` and is not
+    /// executed.
     pub fn before(method: Method, path_prefix: impl Into<String>, effect: Effect) -> Self {
         let path_prefix = path_prefix.into();
         Self { method: Some(method), path_prefix, stage: Stage::Before, effect, skip: 0, left: Some(1) }

@@ -1,7 +1,8 @@
 //! Clone, fetch and push: smart HTTP through git's own `git http-backend`.
 //!
-//! The token is the password of the user `x-access-token`. Reading requires `contents: read` on the repository, pushing
-//! `contents: write`. Bodies are streamed in both directions, with their compression and chunking unchanged.
+//! The token is the password of the user `x-access-token`. Reading requires `contents: read` on the
+//! repository, pushing `contents: write`. Bodies are streamed in both directions, with their compression and
+//! chunking unchanged.
 
 use std::io;
 use std::process::Stdio;

@@ -1,13 +1,13 @@
-//! A GitHub server on loopback: git repositories over smart HTTP, the REST calls that Porter makes, signed webhooks
-//! and HTML pages.
+//! A GitHub server on loopback: git repositories over smart HTTP, the REST calls that Porter makes, signed
+//! webhooks and HTML pages.
 //!
-//! `porter demo` and the integration tests use the same code. It is stricter than GitHub (`strict.rs`): a call that
-//! Porter must not make is recorded as a violation. It contains nothing of Porter; the behaviour is documented at
-//! <https://docs.github.com/rest>.
+//! `porter demo` and the integration tests use the same code. It is stricter than GitHub (`strict.rs`): a
+//! call that Porter must not make is recorded as a violation. It contains nothing of Porter; the behaviour is
+//! documented at <https://docs.github.com/rest>.
 //!
-//! `state.rs` holds the state as plain values. `setup.rs` and `actions.rs` change it on behalf of people, `routes/`
-//! and `git_http.rs` on behalf of the App, and `reads.rs` reads it for tests. Every change wakes the callers of
-//! [`StandIn::wait_until`]. `faults.rs` makes requests fail on demand.
+//! `state.rs` holds the state as plain values. `setup.rs` and `actions.rs` change it on behalf of people,
+//! `routes/` and `git_http.rs` on behalf of the App, and `reads.rs` reads it for tests. Every change wakes
+//! the callers of [`StandIn::wait_until`]. `faults.rs` makes requests fail on demand.
 
 mod actions;
 mod auth;
@@ -201,7 +201,8 @@ impl StandIn {
         Ok(Self { shared, _server: Arc::new(Server(server.abort_handle())) })
     }
 
-    /// The base URL of the REST API, for `GITHUB_API_URL`. `<base>/api/v3` works as well, as on GitHub Enterprise Server.
+    /// The base URL of the REST API, for `GITHUB_API_URL`. `<base>/api/v3` works as well, as on GitHub
+    /// Enterprise Server.
     pub fn api_url(&self) -> String {
         self.shared.state().base_url.clone()
     }

@@ -1,7 +1,7 @@
 //! A TCP listener whose connections can be closed in the middle of a request, without a response.
 //!
-//! `middleware.rs` sets the connection's [`ConnectionCloser`] for a fault that drops the connection. The next read or
-//! write then fails, and the HTTP server closes the connection.
+//! `middleware.rs` sets the connection's [`ConnectionCloser`] for a fault that drops the connection. The next
+//! read or write then fails, and the HTTP server closes the connection.
 
 use std::io;
 use std::net::SocketAddr;

@@ -129,7 +129,8 @@ pub(super) async fn record_request(
             apply_fault(&shared, effect, &closer).await
         }
     };
-    // The HTTP server would set `Date` from the system's clock, but clients compute rate limits from this header.
+    // The HTTP server would set `Date` from the system's clock, but clients compute rate limits from this
+    // header.
     let date = shared.clock.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
     if let Ok(date) = HeaderValue::from_str(&date) {
         response.headers_mut().insert(DATE, date);
@@ -214,8 +215,8 @@ pub(super) async fn api(
     response
 }
 
-/// Adds an ETag to a successful response; answers 304 if the caller has the same one. A 304 does not count against
-/// the rate limit.
+/// Adds an ETag to a successful response; answers 304 if the caller has the same one. A 304 does not count
+/// against the rate limit.
 async fn add_etag(shared: &Shared, response: Response, if_none_match: Option<&HeaderValue>) -> Response {
     if response.status() != StatusCode::OK {
         return response;

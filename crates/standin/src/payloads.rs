@@ -1,7 +1,7 @@
 //! GitHub's JSON objects for the REST API and the webhooks, with every field that a client can require.
 //!
-//! Pure functions of the state's values. Sources: GitHub's OpenAPI description and webhook reference, REST version
-//! 2026-03-10 (without the singular `assignee` and `merge_commit_sha`).
+//! Pure functions of the state's values. Sources: GitHub's OpenAPI description and webhook reference, REST
+//! version 2026-03-10 (without the singular `assignee` and `merge_commit_sha`).
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
@@ -15,7 +15,8 @@ pub(super) fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Adds the fields of one object to another: a single `json!` with all fields exceeds the macro's recursion limit.
+/// Adds the fields of one object to another: a single `json!` with all fields exceeds the macro's recursion
+/// limit.
 fn extend(value: &mut Value, more: Value) {
     if let (Value::Object(fields), Value::Object(more)) = (value, more) {
         fields.extend(more);

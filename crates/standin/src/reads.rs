@@ -1,7 +1,7 @@
 //! Reads for people and tests: comments, labels, reactions, pull requests, and the log of requests.
 //!
-//! The methods of [`GithubState`] are for predicates of [`StandIn::wait_until`]; those of [`StandIn`] read the current
-//! state. Repositories are named `owner/name`; for an unknown one the result is empty.
+//! The methods of [`GithubState`] are for predicates of [`StandIn::wait_until`]; those of [`StandIn`] read
+//! the current state. Repositories are named `owner/name`; for an unknown one the result is empty.
 
 use std::time::Duration;
 
@@ -165,8 +165,8 @@ impl StandIn {
         self.read(find)
     }
 
-    /// The shortest real time between the starts of two mutations under this path prefix; `None` if there were fewer
-    /// than two.
+    /// The shortest real time between the starts of two mutations under this path prefix; `None` if there
+    /// were fewer than two.
     pub fn shortest_mutation_interval(&self, path_prefix: &str) -> Option<Duration> {
         self.read(|state| {
             let times: Vec<_> = state

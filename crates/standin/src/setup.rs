@@ -35,8 +35,8 @@ impl StandIn {
         self.shared.changed();
     }
 
-    /// Adds a private repository with one commit of `files` on its default branch. If the owner's account does not
-    /// exist, it is added as an organization.
+    /// Adds a private repository with one commit of `files` on its default branch. If the owner's account
+    /// does not exist, it is added as an organization.
     pub async fn add_repository(
         &self,
         owner: &str,
@@ -72,8 +72,8 @@ impl StandIn {
         Ok(id)
     }
 
-    /// Commits files on a branch, without a webhook, and returns the commit's id. A new branch starts at the head of
-    /// the default branch.
+    /// Commits files on a branch, without a webhook, and returns the commit's id. A new branch starts at the
+    /// head of the default branch.
     pub async fn commit(
         &self,
         repository: &str,
@@ -132,8 +132,8 @@ impl StandIn {
         self.send_event(outgoing).await
     }
 
-    /// Limits an installation to these repositories (`owner/name`) and sends `installation_repositories` for the added
-    /// and for the removed ones.
+    /// Limits an installation to these repositories (`owner/name`) and sends `installation_repositories` for
+    /// the added and for the removed ones.
     pub async fn select_repositories(&self, account: &str, repositories: &[&str]) -> Result<(), Error> {
         let outgoing = {
             let mut state = self.shared.state();
@@ -230,8 +230,8 @@ impl StandIn {
         self.shared.state().faults.plan(fault);
     }
 
-    /// Applies random faults to `per_mille` of a thousand requests: error responses and lost responses, before or after
-    /// the effect.
+    /// Applies random faults to `per_mille` of a thousand requests: error responses and lost responses,
+    /// before or after the effect.
     pub fn inject_chaos(&self, seed: u64, per_mille: u16) {
         self.shared.state().faults.start_chaos(seed, per_mille);
     }

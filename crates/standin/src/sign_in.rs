@@ -1,8 +1,8 @@
 //! Sign-in of people with the App: codes, user tokens, refresh tokens.
 //!
-//! Rules: <https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app>, the pages on user
-//! access tokens. A code is valid once, for ten minutes; a token for eight hours. A refresh issues a new pair and
-//! revokes the old access token and refresh token.
+//! Rules: <https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app>, the pages
+//! on user access tokens. A code is valid once, for ten minutes; a token for eight hours. A refresh issues a
+//! new pair and revokes the old access token and refresh token.
 
 use std::collections::HashMap;
 

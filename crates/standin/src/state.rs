@@ -1,7 +1,7 @@
 //! The state of the stand-in: accounts, repositories, issues, comments, tokens, deliveries.
 //!
-//! Plain values and look-ups only. Actions of people are in `actions.rs`, those of the App in `routes/`, the reads of
-//! tests in `reads.rs`. Commits are stored in git repositories (`git.rs`).
+//! Plain values and look-ups only. Actions of people are in `actions.rs`, those of the App in `routes/`, the
+//! reads of tests in `reads.rs`. Commits are stored in git repositories (`git.rs`).
 
 use std::collections::BTreeMap;
 
@@ -147,7 +147,8 @@ pub(super) struct Repository {
     pub(super) owner: String,
     pub(super) name: String,
     pub(super) default_branch: String,
-    /// Whether the plan supports draft pull requests. On GitHub, private repositories need a paid plan for them.
+    /// Whether the plan supports draft pull requests. On GitHub, private repositories need a paid plan for
+    /// them.
     pub(super) drafts: bool,
     pub(super) git: Git,
     pub(super) permissions: BTreeMap<String, Permission>,

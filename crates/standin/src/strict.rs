@@ -1,7 +1,7 @@
 //! Strict extractors for requests, and error responses with GitHub's messages.
 //!
-//! GitHub ignores unknown fields and parameters. Here they are refused and recorded as a violation, on which a test can
-//! fail.
+//! GitHub ignores unknown fields and parameters. Here they are refused and recorded as a violation, on which
+//! a test can fail.
 
 use std::sync::Arc;
 

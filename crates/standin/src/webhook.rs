@@ -1,7 +1,7 @@
 //! Webhooks: signing, sending, the App's list of deliveries, and redelivery on request.
 //!
-//! As on github.com: the receiver has ten seconds to respond, there is no automatic redelivery, a redelivery keeps the
-//! GUID, and a delivery can be redelivered for three days.
+//! As on github.com: the receiver has ten seconds to respond, there is no automatic redelivery, a redelivery
+//! keeps the GUID, and a delivery can be redelivered for three days.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -252,9 +252,9 @@ impl Shared {
 }
 
 impl StandIn {
-    /// Sends any bytes as a webhook, such as malformed JSON, a forged signature or an unknown event. With an empty
-    /// `event` the header is omitted. `guid` is the delivery's id; with `None` a new one is generated. A receiver that
-    /// is down yields a delivery without a status.
+    /// Sends any bytes as a webhook, such as malformed JSON, a forged signature or an unknown event. With an
+    /// empty `event` the header is omitted. `guid` is the delivery's id; with `None` a new one is generated.
+    /// A receiver that is down yields a delivery without a status.
     pub async fn deliver_raw(
         &self,
         event: &str,

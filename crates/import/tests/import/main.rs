@@ -1,4 +1,4 @@
-//! `porter import-d1`: what the earlier Porter's database becomes here (main-spec §9).
+//! The import of the earlier Porter's database (main-spec §9).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -21,7 +21,7 @@ fn unchanged(read: usize) -> Counts {
 }
 
 #[tokio::test]
-async fn every_secret_of_the_export_is_here_and_opens() {
+async fn every_secret_of_the_export_is_imported_and_can_be_decrypted() {
     let mut environment = Environment::new().await;
     let report = environment.import(EXPORT).await.unwrap();
     assert_eq!((report.users, report.settings), (inserted(2), inserted(2)));
@@ -57,22 +57,22 @@ async fn a_fly_token_moves_from_the_settings_to_the_secrets() {
 }
 
 #[tokio::test]
-async fn no_secret_is_in_the_database_file_in_the_clear() {
+async fn no_secret_is_in_the_database_file_unencrypted() {
     let folder = Environment::imported().await.close().await;
     let plaintexts =
         vectors()["secrets"].as_array().unwrap().iter().map(|row| row["plaintext"].clone()).collect();
     let mut plaintexts: Vec<String> = serde_json::from_value(Value::Array(plaintexts)).unwrap();
     plaintexts.push(FLY_TOKEN.to_owned());
-    assert_files_hold_none_of(folder.path(), &plaintexts);
+    assert_files_contain_none_of(folder.path(), &plaintexts);
 }
 
-fn assert_files_hold_none_of(folder: &Path, secrets: &[String]) {
+fn assert_files_contain_none_of(folder: &Path, secrets: &[String]) {
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         let bytes = std::fs::read(&path).unwrap();
         for secret in secrets {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-            assert!(!found, "{} holds {secret}", path.display());
+            assert!(!found, "{} contains {secret}", path.display());
         }
     }
 }
@@ -90,7 +90,7 @@ async fn a_second_import_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_changed_here_since_the_export_stays() {
+async fn rows_that_are_newer_than_the_export_are_kept() {
     let mut environment = Environment::imported().await;
     for (table, owner) in [
         ("users", format!("user_key = '{OCTOCAT}'")),
@@ -116,7 +116,7 @@ async fn what_changed_here_since_the_export_stays() {
 }
 
 #[tokio::test]
-async fn a_newer_export_replaces_what_is_here() {
+async fn a_newer_export_replaces_stored_rows() {
     let mut environment = Environment::imported().await;
     let newer = EXPORT.replace("2026-02-20T10:00:00.000Z", LATER).replace(FLY_TOKEN, "fo1_newer");
     let newer = newer.replace(r#""flyAppName":"porter-prod""#, r#""flyAppName":"other""#);
@@ -131,7 +131,7 @@ async fn a_newer_export_replaces_what_is_here() {
 }
 
 #[tokio::test]
-async fn a_newer_fly_token_here_is_not_overwritten_by_that_of_the_settings() {
+async fn a_newer_stored_fly_token_is_not_overwritten_by_that_of_the_settings() {
     let mut environment = Environment::imported().await;
     environment
         .execute(&format!("UPDATE user_secrets SET updated_at = '{LATER}' WHERE provider_id = 'fly'"))
@@ -144,7 +144,7 @@ async fn a_newer_fly_token_here_is_not_overwritten_by_that_of_the_settings() {
 }
 
 #[tokio::test]
-async fn a_person_who_signed_in_here_under_another_root_secret_stays_one_person() {
+async fn a_person_who_signed_in_under_another_root_secret_remains_one_user() {
     let mut environment = Environment::new().await;
     environment.vault = vault(&["a newer root secret".to_owned(), root()]);
     let key = environment.vault.user_key(583_231);
@@ -185,7 +185,7 @@ async fn an_oauth_token_needs_no_user() {
 }
 
 #[tokio::test]
-async fn a_login_that_belongs_to_another_account_here_is_left_out_and_noted() {
+async fn a_login_of_another_stored_account_is_left_out_with_a_note() {
     let mut environment = Environment::imported().await;
     environment
         .execute("UPDATE user_oauth_tokens SET github_user_id = 7 WHERE github_user_id = 583231")
@@ -195,7 +195,7 @@ async fn a_login_that_belongs_to_another_account_here_is_left_out_and_noted() {
     assert_eq!(report.oauth_tokens, Counts { read: 2, unchanged: 1, left_out: 1, ..Counts::default() });
     assert_eq!(
         report.notes,
-        ["GitHub user 583231 must sign in anew: the login octocat belongs to user 7 here"]
+        ["GitHub user 583231 must sign in again: the login octocat belongs to user 7 here"]
     );
     assert_eq!(environment.dump().await, before);
 }
@@ -226,7 +226,7 @@ async fn columns_may_be_missing_added_and_in_another_order() {
 }
 
 #[tokio::test]
-async fn the_form_that_sqlite3_dump_writes_is_understood() {
+async fn an_export_written_by_sqlite3_dump_is_imported() {
     let dump = format!(
         "\u{feff}PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\nCREATE TABLE d1_migrations(id INTEGER);
         INSERT INTO d1_migrations VALUES(1);\nCREATE TABLE sqlite_sequence(name,seq);\nDELETE FROM sqlite_sequence;
@@ -243,7 +243,7 @@ async fn the_form_that_sqlite3_dump_writes_is_understood() {
 }
 
 #[tokio::test]
-async fn fly_tokens_in_the_settings_of_this_database_are_adopted_once() {
+async fn fly_tokens_in_the_settings_of_this_database_are_moved_once() {
     let mut environment = Environment::new().await;
     environment
         .execute(&format!(
@@ -266,14 +266,14 @@ async fn fly_tokens_in_the_settings_of_this_database_are_adopted_once() {
 }
 
 #[tokio::test]
-async fn an_adopted_token_is_gone_from_the_database_file() {
+async fn a_moved_token_is_removed_from_the_database_file() {
     let mut environment = Environment::new().await;
-    // As long as Fly's are: what takes its row's place in the file would not cover it by chance.
+    // As long as a real Fly token, so that the row's new content does not overwrite it by chance.
     let token = format!("fm2_{}", "macaroon".repeat(80));
     let rows: Vec<_> = EXPORT.lines().filter(|line| line.starts_with("INSERT INTO user")).collect();
     environment.execute(&rows.join("\n").replace(FLY_TOKEN, &token)).await;
     let mut environment = environment.reopened().await;
     assert_eq!(adopt_fly_tokens(&mut environment.connection, &environment.vault).await.unwrap(), 1);
     assert_eq!(environment.secret(OCTOCAT, "fly", "FLY_API_TOKEN").await, token);
-    assert_files_hold_none_of(environment.close().await.path(), &["macaroonmacaroon".to_owned()]);
+    assert_files_contain_none_of(environment.close().await.path(), &["macaroonmacaroon".to_owned()]);
 }

@@ -1,9 +1,9 @@
-//! Exports that are refused: each leaves the database as it was, and says why.
+//! Refused exports: the database is unchanged, and the message names the reason.
 
 use crate::environment::{EXPORT, Environment, FLY_TOKEN, OCTOCAT, altered, vault};
 
 #[tokio::test]
-async fn one_secret_that_does_not_open_stops_the_whole_import_and_is_named() {
+async fn one_secret_that_cannot_be_decrypted_fails_the_whole_import_and_is_named() {
     let mut environment = Environment::new().await;
     let seen = environment.refusal(&altered("F0fe/VvIFgDMwo2RZaSoyVpI", "F0fe/VvIFgDMwo2RZaSoyVpJ")).await;
     let expected = format!(
@@ -31,7 +31,7 @@ async fn a_wrong_root_secret_is_refused_with_a_hint() {
 }
 
 #[tokio::test]
-async fn statements_that_do_not_belong_in_an_export_are_refused_wherever_they_stand() {
+async fn statements_that_no_export_contains_are_refused_at_any_position() {
     let mut environment = Environment::imported().await;
     for (sql, name) in [
         ("ATTACH 'x.db' AS x;", "ATTACH"),
@@ -61,7 +61,7 @@ async fn an_export_that_is_cut_short_anywhere_within_a_statement_is_refused() {
 }
 
 #[tokio::test]
-async fn rows_of_someone_who_is_not_in_the_export_are_refused() {
+async fn rows_of_a_user_who_is_not_in_the_export_are_refused() {
     let mut environment = Environment::new().await;
     let user = EXPORT.lines().find(|line| line.contains("583231,'octocat'")).unwrap();
     let seen = environment.refusal(&altered(user, "")).await;
@@ -80,7 +80,7 @@ async fn settings_that_are_no_json_object_are_refused() {
 }
 
 #[tokio::test]
-async fn errors_of_sqlite_are_told_by_line_and_never_quote_a_value() {
+async fn errors_of_sqlite_name_the_line_and_never_quote_a_value() {
     let mut environment = Environment::new().await;
     let first = EXPORT.lines().find(|line| line.starts_with("INSERT INTO users")).unwrap();
     let seen = environment.refusal(&altered(first, &format!("{first}\n{first}"))).await;

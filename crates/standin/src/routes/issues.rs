@@ -205,7 +205,8 @@ fn add_assignees(state: &mut GithubState, repository: RepositoryId, number: u64,
     }
 }
 
-/// The webhook about a change of labels. Pull requests have a separate event, to which the App is not subscribed.
+/// The webhook about a change of labels. Pull requests have a separate event, to which the App is not
+/// subscribed.
 fn labelled(
     state: &GithubState,
     repository: RepositoryId,
