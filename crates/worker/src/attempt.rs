@@ -2,6 +2,7 @@
 
 use domain::agent::{self, Specification};
 use domain::assignment::Assignment;
+use domain::errors::error_chain;
 use domain::prompt;
 use domain::report::{Completion, FailureStage, Outcome, Usage};
 
@@ -113,12 +114,12 @@ impl Run<'_> {
             made = checkout::make(folder, self.assignment, self.agent, self.settings) => made,
             reason = self.reporter.stopped() => return Err(stopped(reason)),
         };
-        let checkout = checkout.map_err(|error| Failure::new(FailureStage::Clone, chain(&error)))?;
+        let checkout = checkout.map_err(|error| Failure::new(FailureStage::Clone, error_chain(&error)))?;
 
         self.reporter.step(&format!("Starting {}", self.agent.name), 10);
         let run = agent_process::run(self.agent, self.assignment, &checkout, self.settings, self.reporter);
         let (ending, transcript) =
-            run.await.map_err(|error| Failure::new(FailureStage::Setup, chain(&error)))?;
+            run.await.map_err(|error| Failure::new(FailureStage::Setup, error_chain(&error)))?;
         report.summary = transcript.summary.clone();
         report.usage = (transcript.usage != Usage::default()).then(|| transcript.usage.clone());
         let failure = self.judge(ending, &transcript);
@@ -183,7 +184,7 @@ impl Run<'_> {
                 Ok(Some(work)) => work,
                 Ok(None) => return Ok(None),
                 Err(error) => {
-                    reason = chain(&error);
+                    reason = error_chain(&error);
                     continue;
                 }
             };
@@ -193,8 +194,9 @@ impl Run<'_> {
             let git = match publish::take_over(&work, checkout, self.settings).await {
                 Ok(git) => git,
                 Err(error) => {
-                    self.reporter.line(&format!("{}; trying with one commit of all changes", chain(&error)));
-                    reason = chain(&error);
+                    self.reporter
+                        .line(&format!("{}; trying with one commit of all changes", error_chain(&error)));
+                    reason = error_chain(&error);
                     continue;
                 }
             };
@@ -202,7 +204,7 @@ impl Run<'_> {
             let Assignment { github_token, branch, .. } = self.assignment;
             return match publish::push(&git, checkout, github_token, branch, &work.tip).await {
                 Ok(()) => Ok(Some(work.tip)),
-                Err(error) => Err(failed(chain(&error))),
+                Err(error) => Err(failed(error_chain(&error))),
             };
         }
         Err(failed(reason))
@@ -248,20 +250,6 @@ fn one_line(text: &str, limit: usize) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// An error with everything that led to it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,7 +258,7 @@ mod tests {
     fn an_error_tells_its_whole_story_once() {
         let inner = std::io::Error::other("disk full");
         assert_eq!(
-            chain(&checkout::Error::Machine(inner)),
+            error_chain(&checkout::Error::Machine(inner)),
             "the working folder could not be made: disk full"
         );
     }

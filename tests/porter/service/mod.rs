@@ -5,6 +5,7 @@ mod api_lists;
 mod callbacks;
 mod control_words;
 mod events;
+mod failed_jobs;
 mod failures;
 mod fly;
 mod github_faults;
