@@ -51,7 +51,7 @@ pub(super) async fn obtain(
         .credentials
         .vault()
         .seal(&identity(&task.id, task.attempt.number), &token)
-        .map_err(crate::accounts::credentials::Error::from)?;
+        .map_err(crate::accounts::Error::from)?;
     let made = AttemptToken { sealed, fly_app, made_at: context.now() };
     let mut work = context.store.begin().await?;
     db::secrets::store_attempt_token(&mut work, &task.id, task.attempt.number, &made).await?;

@@ -8,13 +8,14 @@ use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 
 use super::fleet::Place;
-use super::{Context, Error, LAUNCH_TIMEOUT, Step, attempt_token, error_chain};
+use super::{Context, Error, LAUNCH_TIMEOUT, Step, attempt_token};
 use crate::accounts::credentials::Keyring;
 use crate::runner;
 use crate::runner::{LaunchSpec, Machine};
 use db::secrets::AttemptToken;
 use domain::agent::Specification;
 use domain::assignment::Assignment;
+use domain::errors::error_chain;
 use domain::job::Job;
 use domain::prompt::{self, PromptInput};
 use domain::report::FailureStage;

@@ -8,8 +8,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 
 use super::fleet::{Place, place_of};
-use super::{Context, Error, LAUNCH_TIMEOUT, error_chain, publish};
+use super::{Context, Error, LAUNCH_TIMEOUT, publish};
 use crate::runner::MachineState;
+use domain::errors::error_chain;
 use domain::report::FailureStage;
 use domain::task::{Event, Phase, Status, Task};
 

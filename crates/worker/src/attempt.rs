@@ -2,6 +2,7 @@
 
 use domain::agent::{self, Specification};
 use domain::assignment::Assignment;
+use domain::errors::error_chain;
 use domain::report::{Completion, FailureStage, Outcome, Usage};
 
 use super::agent_process::{self, Ending};
@@ -11,7 +12,6 @@ use super::output::Transcript;
 use super::publication::{Publication, Published};
 use super::reporter::{Reporter, Stop};
 use super::settings::{Refusal, Settings};
-use super::text::chain;
 
 /// Why an attempt has no good end.
 struct Failure {
@@ -120,14 +120,14 @@ impl Run<'_> {
             made = checkout::make(folder, self.assignment, &identity, self.settings) => made,
             reason = self.reporter.stopped() => return Err(stopped(reason)),
         };
-        let checkout =
-            checkout.map_err(|error| Failure::new(FailureStage::Clone, "clone_failed", chain(&error)))?;
+        let checkout = checkout
+            .map_err(|error| Failure::new(FailureStage::Clone, "clone_failed", error_chain(&error)))?;
 
         self.reporter.step(&format!("Starting {}", self.agent.name), 10);
         let run = agent_process::run(self.agent, self.assignment, &checkout, self.settings, self.reporter);
         let (ending, transcript) = run
             .await
-            .map_err(|error| Failure::new(FailureStage::Setup, "agent_not_started", chain(&error)))?;
+            .map_err(|error| Failure::new(FailureStage::Setup, "agent_not_started", error_chain(&error)))?;
         report.summary = transcript.summary.clone();
         report.usage = (transcript.usage != Usage::default()).then(|| transcript.usage.clone());
         let failure = self.judge(ending, &transcript);

@@ -159,16 +159,9 @@ async fn a_control_word_is_owed_no_more_once_it_is_obeyed() {
     kit.stop_porter().await;
     let job = Job::Control { by: by.clone(), word: Control::Help };
     let context = kit.context_without_engine().await;
-    let mut write = context.store().begin().await.unwrap();
-    let row = db::jobs::NewJob {
-        kind: job.kind(),
-        key: job.key(),
-        lane: job.lane(),
-        rank: job.rank(),
-        payload: serde_json::to_string(&job).unwrap(),
-    };
-    db::jobs::enqueue(&mut write, &[row], kit.clock.now()).await.unwrap();
-    write.commit().await.unwrap();
+    let mut work = context.store().begin().await.unwrap();
+    work.enqueue([job.clone()]).await.unwrap();
+    work.commit().await.unwrap();
     control::run(&context, &by, Control::Help).await.unwrap();
     let mut connection = context.store().read().await.unwrap();
     assert!(!db::jobs::is_pending(&mut connection, &job.key()).await.unwrap(), "it would be obeyed twice");

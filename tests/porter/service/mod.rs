@@ -6,6 +6,7 @@ mod attempts;
 mod callbacks;
 mod control_words;
 mod events;
+mod failed_jobs;
 mod failures;
 mod fly;
 mod github_faults;
