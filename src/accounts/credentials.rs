@@ -1,38 +1,24 @@
-//! The keys a person's tasks may use: what they stored, and what the operator shares with everyone. Used by
-//! the preflight, the watcher and the clean-up.
+//! The keys that a person's tasks may use: the person's stored ones and the ones the operator shares with everyone.
+//! Used by the preflight, the watcher and the cleanup.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use secrecy::SecretString;
 
+use super::Error;
 use crate::config::SharedCredentials;
-pub use crypto::vault::OpenError;
-use crypto::vault::{Identity, SealError, Vault};
+use crypto::vault::{Identity, Vault};
 use db::Db;
 use db::users::Person;
 use domain::settings::Settings;
 
-/// The provider under which a person's Fly token is stored (contract §8).
+/// The provider under which a person's Fly token is stored (main-spec §8).
 pub const FLY_PROVIDER: &str = "fly";
 /// The name of a person's Fly token.
 pub const FLY_TOKEN_KEY: &str = "FLY_API_TOKEN";
 
-/// Why keys could not be had.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The database.
-    #[error("the database failed")]
-    Db(#[from] db::Error),
-    /// A stored value does not open.
-    #[error("a stored value does not open")]
-    Open(#[from] OpenError),
-    /// A value could not be sealed.
-    #[error("a value could not be sealed")]
-    Seal(#[from] SealError),
-}
-
-/// Finds people's keys. Cheap to clone.
+/// Loads people's keys. Cheap to clone.
 #[derive(Clone)]
 pub struct Credentials {
     db: Db,
@@ -40,34 +26,31 @@ pub struct Credentials {
     shared: Arc<SharedCredentials>,
 }
 
-/// What one person's tasks may use.
+/// The keys and settings of one person's tasks.
 pub struct Keyring {
-    /// What they have set.
+    /// The person's settings.
     pub settings: Settings,
-    /// Provider keys by their names.
+    /// Provider keys by name.
     pub keys: BTreeMap<String, SecretString>,
-    /// For machines.
+    /// The token for creating machines.
     pub fly_token: Option<SecretString>,
-    /// Where machines go.
+    /// The app that machines are created in.
     pub fly_app: Option<String>,
 }
 
 impl Credentials {
-    /// Keys from this database, opened with this vault.
+    /// Creates a source of keys that are stored in this database and encrypted with this vault.
     pub fn new(db: Db, vault: Arc<Vault>, shared: SharedCredentials) -> Self {
         Self { db, vault, shared: Arc::new(shared) }
     }
 
-    /// What opens stored values.
+    /// Returns the vault that decrypts stored values.
     pub fn vault(&self) -> &Vault {
         &self.vault
     }
 
-    /// Opens what this person may use. A stored key that does not open counts as missing, so that the
-    /// person is told to store it anew.
-    ///
-    /// # Errors
-    /// [`Error::Db`].
+    /// Loads and decrypts the keys this person may use. A stored key that cannot be decrypted counts as missing, so
+    /// that the person is asked to store it again.
     pub async fn load(&self, github_user_id: i64) -> Result<Keyring, Error> {
         let mut connection = self.db.read().await?;
         let person = db::users::load_person(&mut connection, github_user_id).await?;
@@ -94,7 +77,7 @@ impl Credentials {
                         user.id = github_user_id,
                         secret.name = %secret.env_key,
                         error = %error,
-                        "a stored key does not open and counts as missing"
+                        "a stored key cannot be decrypted and counts as missing"
                     ),
                 }
             }
@@ -109,13 +92,13 @@ impl Credentials {
         Ok(Keyring { settings, keys, fly_token, fly_app })
     }
 
-    /// Where machines of people without a token go: the shared token opens the shared app only, for it may
-    /// reach others that are nobody's to name.
+    /// Returns the token and app for machines of people without their own token. The shared token is used only with
+    /// the shared app: it may have access to other apps, which users must not be able to name.
     fn shared_place(&self) -> Option<(&SecretString, &String)> {
         self.shared.fly_token.as_ref().zip(self.shared.fly_app.as_ref())
     }
 
-    /// Whether this person has the key, or shares it, without opening anything.
+    /// Returns whether this person has the key or may use a shared one, without decrypting anything.
     pub fn has_key(&self, person: &Person, env_key: &str) -> bool {
         self.shared.keys.contains_key(env_key)
             || person.secrets.iter().any(|name| {
@@ -123,7 +106,7 @@ impl Credentials {
             })
     }
 
-    /// What this person lacks for machines on Fly, by name.
+    /// Returns the names of the credentials that this person lacks for machines on Fly.
     pub fn missing_for_fly(&self, person: &Person, settings: &Settings) -> Vec<String> {
         let mut missing = Vec::new();
         let stored = person.secrets.iter().any(|name| name == "fly/FLY_API_TOKEN");

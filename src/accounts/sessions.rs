@@ -1,40 +1,24 @@
-//! Sessions: seven days, sliding (contract §8). The cookie carries an opaque id; the database keeps a digest
-//! of it under the session secret, so a copy of the database signs nobody in.
+//! Sessions: seven days, sliding (main-spec §8). The cookie contains an opaque id. The database stores only a digest
+//! of it, keyed with the session secret, so a copy of the database does not allow anybody to sign in.
 
 use std::sync::Arc;
 
 use chrono::TimeDelta;
 use secrecy::{ExposeSecret, SecretString};
 
-use crypto::vault::{Identity, OpenError, SealError, Vault};
-use crypto::{NoRandomness, tokens};
+use super::Error;
+use crypto::tokens;
+use crypto::vault::{Identity, Vault};
 use db::Db;
 use db::users::User;
 use domain::clock::Clock;
 
-/// How long a session lasts without being used.
+/// The lifetime of a session after its last use.
 pub const LIFETIME: TimeDelta = TimeDelta::days(7);
-/// A session is extended when it was used this long after the last time, so that reads stay reads.
+/// A session is extended only if its last extension is at least this old, so that most requests only read.
 const EXTENDED_AFTER: TimeDelta = TimeDelta::hours(1);
 
-/// Why a session could not be made or looked up.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The database.
-    #[error("the database failed")]
-    Db(#[from] db::Error),
-    /// The operating system.
-    #[error("no random bytes could be had")]
-    NoRandomness(#[from] NoRandomness),
-    /// The kept session secret.
-    #[error("the session secret in the database does not open; was PORTER_SECRET_ENCRYPTION_KEY changed?")]
-    Open(#[from] OpenError),
-    /// The kept session secret.
-    #[error("the session secret could not be sealed")]
-    Seal(#[from] SealError),
-}
-
-/// Begins, finds and ends sessions. Cheap to clone.
+/// Creates, finds and ends sessions. Cheap to clone.
 #[derive(Clone)]
 pub struct Sessions {
     db: Db,
@@ -43,10 +27,11 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Sessions under the configured secret, or under one that is made once and kept sealed in the database.
+    /// Opens the sessions under the configured secret, or under one that is generated once and stored encrypted in
+    /// the database.
     ///
     /// # Errors
-    /// [`Error`], when a secret has to be made or opened and cannot.
+    /// A secret that has to be generated or decrypted could not be.
     pub async fn open(
         db: Db,
         clock: Clock,
@@ -60,10 +45,7 @@ impl Sessions {
         Ok(Self { db, clock, secret: Arc::new(secret) })
     }
 
-    /// Begins a session. Gives the cookie's value; it is stored nowhere.
-    ///
-    /// # Errors
-    /// [`Error::Db`], [`Error::NoRandomness`].
+    /// Creates a session and returns the cookie's value, which is not stored.
     pub async fn begin(&self, user: &User) -> Result<SecretString, Error> {
         let id = tokens::new_session_id()?;
         let now = self.clock.now();
@@ -73,10 +55,7 @@ impl Sessions {
         Ok(id)
     }
 
-    /// Whose session a cookie's value is; nothing when it is nobody's, or over.
-    ///
-    /// # Errors
-    /// [`Error::Db`].
+    /// Returns the user whose session a cookie's value identifies; `None` if it is unknown or expired.
     pub async fn find(&self, id: &SecretString) -> Result<Option<User>, Error> {
         let (digest, now) = (self.digest(id), self.clock.now());
         let found = db::sessions::find(&mut *self.db.read().await?, &digest, now).await?;
@@ -90,9 +69,6 @@ impl Sessions {
     }
 
     /// Ends a session.
-    ///
-    /// # Errors
-    /// [`Error::Db`].
     pub async fn end(&self, id: &SecretString) -> Result<(), Error> {
         let mut write = self.db.begin().await?;
         db::sessions::delete(&mut write, &self.digest(id)).await?;
@@ -109,7 +85,7 @@ async fn kept_secret(db: &Db, clock: &Clock, vault: &Vault) -> Result<SecretStri
     let identity = Identity::InstanceSecret { name: "SESSION_SECRET" };
     let mut write = db.begin().await?;
     if let Some(sealed) = db::secrets::find_of_instance(&mut write, "SESSION_SECRET").await? {
-        return Ok(vault.open(&identity, &sealed)?);
+        return vault.open(&identity, &sealed).map_err(Error::SessionSecret);
     }
     let made = tokens::new_session_id()?;
     debug_assert!(made.expose_secret().len() >= 32, "256 bits in base64url");

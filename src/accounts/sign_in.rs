@@ -1,27 +1,14 @@
-//! A person has proved to GitHub who they are: remember it. From then on their mentions count (contract §5).
+//! Records a person who has signed in with GitHub. From then on their mentions are accepted (main-spec §5).
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
-use crypto::vault::{Identity, SealError, Vault};
+use super::Error;
+use crypto::vault::{Identity, Vault};
 use db::Db;
 use db::users::User;
 
-/// Why a sign-in was not remembered.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The database.
-    #[error("the database failed")]
-    Db(#[from] db::Error),
-    /// The token could not be sealed.
-    #[error("the token could not be sealed")]
-    Seal(#[from] SealError),
-}
-
-/// Writes the person's row and their OAuth token, sealed, in one transaction.
-///
-/// # Errors
-/// [`Error`]; then nothing was written.
+/// Writes the person's row and their encrypted OAuth token in one transaction.
 pub async fn record(
     db: &Db,
     vault: &Vault,

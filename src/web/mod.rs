@@ -1,30 +1,19 @@
-//! HTTP: routes, what every request passes through, and one file per resource. A handler receives input that
-//! was verified ([`webhook::VerifiedWebhook`], [`callbacks::AuthenticatedWorker`],
-//! [`session::SignedInUser`]), or never runs. Decisions are made in `tasks` and `accounts`; reads may go
-//! straight to `db`.
-
-use std::sync::Arc;
+//! HTTP: routes, middleware, and one file per resource. A handler receives verified input
+//! ([`webhook::VerifiedWebhook`], [`callbacks::AuthenticatedWorker`], [`session::SignedInUser`]) or does not
+//! run. Decisions are made in `tasks` and `accounts`; handlers may read directly from `db`.
 
 use axum::Router;
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
+use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::{HeaderName, HeaderValue, Request};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
-use secrecy::SecretString;
-use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::map_request_body::MapRequestBodyLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::{DefaultOnResponse, TraceLayer};
 
-use crate::accounts::sessions::Sessions;
-use crate::tasks::Context;
-use crate::tasks::intake::Intake;
-use db::Db;
-
+mod body_limit;
 mod callbacks;
 mod cross_site;
 mod error;
@@ -32,51 +21,20 @@ pub mod health;
 mod pages;
 mod server;
 mod session;
+mod state;
 mod tasks;
 mod webhook;
 
 pub use error::Error;
 pub use server::serve;
 pub use session::SESSION_COOKIE;
+use state::Configured;
+pub use state::{Service, ServiceSlot, Site};
 
-/// What the handlers stand on. Cheap to clone.
-#[derive(Clone)]
-pub struct Site {
-    /// The database.
-    pub db: Db,
-    /// What the start found, for `/api/startup/check`.
-    pub startup: Arc<health::Startup>,
-    /// The service, once the GitHub App is known.
-    pub service: Option<Service>,
-    /// Cancelled when Porter shuts down: streams end, `/readyz` says no.
-    pub stop: CancellationToken,
-}
-
-/// What is there once the GitHub App is known. Cheap to clone. As an extractor, it refuses requests before.
-#[derive(Clone)]
-pub struct Service {
-    /// The use cases' ground.
-    pub context: Context,
-    /// Takes webhooks.
-    pub intake: Intake,
-    /// Who is signed in.
-    pub sessions: Sessions,
-    /// What GitHub signs with.
-    pub webhook_secret: Arc<SecretString>,
-}
-
-impl FromRequestParts<Site> for Service {
-    type Rejection = Error;
-
-    async fn from_request_parts(_parts: &mut Parts, site: &Site) -> Result<Self, Error> {
-        site.service.clone().ok_or_else(Error::not_configured)
-    }
-}
-
-/// Everything Porter answers.
+/// Creates the router with all routes.
 pub fn router(site: Site) -> Router {
     let id = HeaderName::from_static("x-request-id");
-    // What fails is logged where it fails, with its cause.
+    // Failures are logged where they occur, with their cause.
     let trace = TraceLayer::new_for_http()
         .make_span_with(span)
         .on_request(())
@@ -93,18 +51,19 @@ pub fn router(site: Site) -> Router {
         .layer(header("x-content-type-options", "nosniff"))
         .layer(header("referrer-policy", "same-origin"))
         .layer(from_fn(error::complete))
-        .layer(MapRequestBodyLayer::new(server::in_time))
+        .layer(DefaultBodyLimit::max(0))
         .layer(CatchPanicLayer::custom(error::panicked));
+    let new_task = tasks::create::BODY.on(post(tasks::create::create));
     Router::new()
         .route("/", get(pages::home))
         .route("/tasks/{id}", get(pages::task))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/api/startup/check", get(health::startup))
-        .route("/api/webhooks/github", post(webhook::receive))
-        .route("/api/callbacks/complete", post(callbacks::complete))
-        .route("/api/callbacks/progress", post(callbacks::progress))
-        .route("/api/tasks", get(tasks::list::active_first).post(tasks::create::create))
+        .route("/api/webhooks/github", webhook::BODY.on(post(webhook::receive)))
+        .route("/api/callbacks/complete", callbacks::BODY.on(post(callbacks::complete)))
+        .route("/api/callbacks/progress", callbacks::BODY.on(post(callbacks::progress)))
+        .route("/api/tasks", get(tasks::list::active_first).merge(new_task))
         .route("/api/tasks/history", get(tasks::list::history))
         .route("/api/tasks/{id}", get(tasks::show))
         .route("/api/tasks/{id}/status", get(tasks::status))
@@ -113,12 +72,12 @@ pub fn router(site: Site) -> Router {
         .route("/api/tasks/{id}/stop", post(tasks::stop))
         .fallback(|| async { Error::not_found("there is nothing at this address") })
         .method_not_allowed_fallback(|| async { Error::method_not_allowed() })
-        .layer(from_fn_with_state(site.clone(), cross_site::refuse))
+        .layer(from_fn_with_state(ServiceSlot::from_ref(&site), cross_site::refuse))
         .layer(layers)
         .with_state(site)
 }
 
-/// A request keeps the id it came with when that is a short word; it goes into logs and answers.
+/// Keeps a request's `X-Request-Id` if it is a short word, because it is written to logs and responses.
 fn own_id<B>(mut request: Request<B>) -> Request<B> {
     let plain = |id: &HeaderValue| {
         let word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');

@@ -1,5 +1,5 @@
 //! What a worker says to the server: the bodies of `POST /api/callbacks/complete` and `…/progress`
-//! (contract §7), shared by both sides so that they cannot drift apart.
+//! (main-spec §7), shared by both sides so that they cannot drift apart.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -140,7 +140,7 @@ pub struct Completion {
     /// The pushed head, when it differs from the base: absent means that nothing was changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit_hash: Option<String>,
-    /// Why it failed, as a stable word for programs (contract §6): `usage_limit`, `push_refused`, ….
+    /// Why it failed, as a stable word for programs (main-spec §6): `usage_limit`, `push_refused`, ….
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_reason: Option<String>,
     /// What a person should know about the published work: what was left out, and why.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use domain::agent::{self, Specification};
 use domain::assignment::Assignment;
+use domain::errors::error_chain;
 use domain::report::{Completion, FailureStage, Outcome, Usage};
 
 use super::agent_process::{self, Ending};
@@ -16,13 +17,12 @@ use super::output::Cause;
 use super::publication::{Publication, Published};
 use super::reporter::{Reporter, Stop};
 use super::settings::{Refusal, Settings};
-use super::text::chain;
 
 /// Why an attempt has no good end.
 struct Failure {
     stage: FailureStage,
     message: String,
-    /// A stable word for programs (contract §6).
+    /// A stable word for programs (main-spec §6).
     reason: &'static str,
     timed_out: bool,
 }
@@ -33,7 +33,7 @@ impl Failure {
     }
 }
 
-/// Fetching the repository takes no longer (contract §7). The agent's limit counts from its own start.
+/// Fetching the repository takes no longer (main-spec §7). The agent's limit counts from its own start.
 const CLONE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 /// Does all of it. Whatever happens becomes a report; nothing is left running. The folder that it was done in is
@@ -134,14 +134,14 @@ impl Run<'_> {
         };
         let checkout = made
             .map_err(|_| clone("The repository could not be fetched within 10 minutes.".to_owned()))?
-            .map_err(|error| clone(chain(&error)))?;
+            .map_err(|error| clone(error_chain(&error)))?;
         let reserve = Reserve::keep(folder);
 
         self.reporter.step(&format!("Starting {}", self.agent.name), 10);
         let run = agent_process::run(self.agent, self.assignment, &checkout, self.settings, self.reporter);
         let outcome = run
             .await
-            .map_err(|error| Failure::new(FailureStage::Setup, "agent_not_started", chain(&error)))?;
+            .map_err(|error| Failure::new(FailureStage::Setup, "agent_not_started", error_chain(&error)))?;
         report.summary = outcome.transcript.summary.clone();
         let usage = &outcome.transcript.usage;
         report.usage = (*usage != Usage::default()).then(|| usage.clone());

@@ -1,4 +1,4 @@
-//! Whose name commits bear: the App's bot account when the server names it (contract §6), else the agent's.
+//! Whose name commits bear: the App's bot account when the server names it (main-spec §6), else the agent's.
 
 use domain::agent::Agent;
 use domain::assignment::Assignment;

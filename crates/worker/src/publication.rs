@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use domain::assignment::Assignment;
+use domain::errors::error_chain;
 use domain::prompt;
 use domain::report::Remark;
 
@@ -21,7 +22,7 @@ use super::identity::Identity;
 use super::publish::{self, bundle, reduced, refusal};
 use super::reporter::{Reporter, Stop};
 use super::settings::Settings;
-use super::text::{chain, one_line};
+use super::text::one_line;
 
 /// The share of the time that the agent's history may take before only its files count.
 const HISTORY_SHARE: f64 = 0.4;
@@ -138,7 +139,7 @@ impl Publication<'_> {
         let description =
             Description { identity: self.identity, message: &message, always: self.failure.is_some() };
         let collected = export::collect(self.checkout, self.settings, &description, sources).await;
-        let mut collected = collected.map_err(|error| chain(&error))?;
+        let mut collected = collected.map_err(|error| error_chain(&error))?;
         let prepared = match collected.work.take() {
             Some(work) => Some(self.take_over(&work).await?),
             None => None,
@@ -148,7 +149,7 @@ impl Publication<'_> {
 
     async fn take_over(&self, work: &Work) -> Result<Prepared, String> {
         let git = publish::take_over(work, self.checkout, self.settings).await;
-        Ok(Prepared { git: git.map_err(|error| chain(&error))?, tip: work.tip.clone() })
+        Ok(Prepared { git: git.map_err(|error| error_chain(&error))?, tip: work.tip.clone() })
     }
 
     async fn stop(&self) -> Stop {
@@ -196,9 +197,9 @@ impl Publication<'_> {
             let publish::Error::Refused(text) = &error else {
                 let reason =
                     if matches!(error, publish::Error::Moved(_)) { "branch_moved" } else { "push_failed" };
-                return Err((reason, chain(&error)));
+                return Err((reason, error_chain(&error)));
             };
-            let failed = |_| ("push_refused", chain(&error));
+            let failed = |_| ("push_refused", error_chain(&error));
             let reason = refusal::reason(text);
             if !is_flat {
                 is_flat = true;
@@ -214,14 +215,14 @@ impl Publication<'_> {
             let changed = reduced::changed(git, base, &commit).await.map_err(failed)?;
             let paths = refusal::named_paths(text, &changed);
             if paths.is_empty() {
-                return Err(("push_refused", chain(&error)));
+                return Err(("push_refused", error_chain(&error)));
             }
             remarks.push(self.refused(git, &commit, &paths, &reason).await);
             refused.extend(paths);
             let rest = reduced::without(git, base, &commit, &refused, self.identity, &message).await;
             match rest.map_err(failed)? {
                 Some(rest) => commit = rest,
-                None => return Err(("push_refused", chain(&error))),
+                None => return Err(("push_refused", error_chain(&error))),
             }
         }
         Err((
@@ -254,7 +255,7 @@ impl Publication<'_> {
                 return not_saved(format!("it has {} MiB, and 20 are kept", bytes.len().div_ceil(1 << 20)));
             }
             Ok(bytes) => bytes,
-            Err(error) => return not_saved(chain(&error)),
+            Err(error) => return not_saved(error_chain(&error)),
         };
         match self.reporter.put_bundle(url, bytes).await {
             Ok(()) => Some(remark("bundle_saved", "The work is kept as a git bundle.")),

@@ -1,4 +1,4 @@
-//! The worker's own settings (contract §7), and the decision as whom the agent runs.
+//! The worker's own settings (main-spec §7), and the decision as whom the agent runs.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use domain::agent::{Agent, Program};
 /// An agent with a JSON stream prints its first line within seconds.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(3 * 60);
 
-/// Publishing takes no longer than this (contract §7).
+/// Publishing takes no longer than this (main-spec §7).
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// Where the worker works and as whom its agent runs.

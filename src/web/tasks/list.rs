@@ -1,4 +1,4 @@
-//! `GET /api/tasks` and `GET /api/tasks/history`: a person's tasks in pages (contract §6).
+//! `GET /api/tasks` and `GET /api/tasks/history`: a person's tasks by page (main-spec §6).
 
 use std::collections::HashMap;
 
@@ -7,16 +7,17 @@ use axum::extract::{Query, Request};
 use axum::http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 
+use super::Tasks;
 use super::json::TaskJson;
 use crate::web::session::SignedInUser;
-use crate::web::{Error, Service};
+use crate::web::{Configured, Error};
 use db::task_lists::{Cursor, Filter};
 use domain::agent::Registry;
 use domain::task::Status;
 
-/// How many tasks a page has when nothing is said.
+/// The default page size.
 const DEFAULT_LIMIT: u32 = 50;
-/// How many it has at most.
+/// The maximum page size.
 const MOST: u32 = 100;
 
 #[derive(Deserialize)]
@@ -32,28 +33,28 @@ pub(in crate::web) struct Parameters {
 
 type Page = (HeaderMap, Json<Vec<TaskJson>>);
 
-/// `GET /api/tasks`: queued and running ones first, newest first.
+/// `GET /api/tasks`: queued and running tasks first, newest first.
 pub(in crate::web) async fn active_first(
-    service: Service,
+    Configured(tasks): Configured<Tasks>,
     user: SignedInUser,
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
     request: Request,
 ) -> Result<Page, Error> {
-    page(service, user, parameters, request.uri().path(), false).await
+    page(tasks, user, parameters, request.uri().path(), false).await
 }
 
-/// `GET /api/tasks/history`: those that have ended, newest first.
+/// `GET /api/tasks/history`: tasks that have ended, newest first.
 pub(in crate::web) async fn history(
-    service: Service,
+    Configured(tasks): Configured<Tasks>,
     user: SignedInUser,
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
     request: Request,
 ) -> Result<Page, Error> {
-    page(service, user, parameters, request.uri().path(), true).await
+    page(tasks, user, parameters, request.uri().path(), true).await
 }
 
 async fn page(
-    service: Service,
+    all: Tasks,
     SignedInUser(user): SignedInUser,
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
     path: &str,
@@ -71,16 +72,16 @@ async fn page(
             Some(cursor.ok_or_else(|| Error::bad_request("cursor must be one that a Link header gave"))?)
         }
     };
-    let filter = filter(&service.context.policy.agents, &parameters, ended)?;
-    let mut connection = service.context.store.read().await?;
-    // One more than asked for tells whether there is a next page.
+    let filter = filter(&all.policy.agents, &parameters, ended)?;
+    let mut connection = all.read().await?;
+    // One more row than requested shows whether there is a next page.
     let mut tasks =
         db::task_lists::page(&mut connection, user.github_id, &filter, cursor.as_ref(), limit + 1).await?;
     let more = tasks.len() > limit as usize;
     tasks.truncate(limit as usize);
     let mut headers = HeaderMap::new();
     if let (true, Some(last)) = (more, tasks.last()) {
-        let link = service.context.policy.link(&next(path, &parameters, limit, &Cursor::after(last)));
+        let link = all.policy.link(&next(path, &parameters, limit, &Cursor::after(last)));
         let link = HeaderValue::try_from(format!("<{link}>; rel=\"next\""));
         headers.insert(header::LINK, link.map_err(|error| Error::internal(&error))?);
     }
@@ -88,7 +89,7 @@ async fn page(
     let queued: Vec<&str> = queued.map(|task| task.id.as_str()).collect();
     let positions = match queued.is_empty() {
         true => HashMap::new(),
-        false => db::queue::positions(&mut connection, &queued, service.context.now()).await?,
+        false => db::queue::positions(&mut connection, &queued, all.store.now()).await?,
     };
     let page = tasks.into_iter().map(|task| {
         let position = positions.get(task.id.as_str()).copied();

@@ -79,7 +79,7 @@ impl Cause {
         named.map(|(cause, _)| *cause).or_else(|| model().then_some(Self::ModelUnknown))
     }
 
-    /// The word for programs (contract §6).
+    /// The word for programs (main-spec §6).
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UsageLimit => "usage_limit",

@@ -1,4 +1,4 @@
-//! The work as a git bundle, for when the server does not accept it (contract §7): nothing that was paid for is
+//! The work as a git bundle, for when the server does not accept it (main-spec §7): nothing that was paid for is
 //! lost.
 
 use super::super::git::{self, Git};
