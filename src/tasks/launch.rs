@@ -150,6 +150,7 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
         callback_token: context.keys.callback_token(&task.id, task.attempt.number).expose_secret().to_owned(),
         timeout_seconds: time_limit.as_secs(),
         committer: None,
+        token_url: None,
         bundle_url: None,
         requester: Some(format!(
             "{login} <{id}+{login}@users.noreply.github.com>",

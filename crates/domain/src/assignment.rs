@@ -14,7 +14,7 @@ pub const MAX_PROMPT_ENV_BYTES: usize = 96 * 1024;
 pub const PROMPT_FILE: &str = "/run/porter/prompt.md";
 
 /// The variables of a machine that are Porter's own, beside those that begin with `PORTER_`.
-const OWN_VARIABLES: [&str; 22] = [
+const OWN_VARIABLES: [&str; 23] = [
     "TASK_ID",
     "REPO_FULL_NAME",
     "REPO_URL",
@@ -33,6 +33,7 @@ const OWN_VARIABLES: [&str; 22] = [
     "TIMEOUT_SECONDS",
     "REQUESTER",
     "COMMITTER",
+    "TOKEN_URL",
     "BUNDLE_URL",
     "HOME",
     "PATH",
@@ -83,6 +84,8 @@ pub struct Assignment {
     pub requester: Option<String>,
     /// `COMMITTER`: `Name <email>` of the App's bot account, the author and committer of what Porter commits.
     pub committer: Option<String>,
+    /// `TOKEN_URL`: where a fresh installation token can be had for this attempt.
+    pub token_url: Option<String>,
     /// `BUNDLE_URL`: where the work goes as a git bundle when it cannot be pushed.
     pub bundle_url: Option<String>,
     /// The agent's provider keys, by their own names.
@@ -118,6 +121,9 @@ impl Assignment {
         }
         if let Some(committer) = &self.committer {
             put("COMMITTER", committer);
+        }
+        if let Some(url) = &self.token_url {
+            put("TOKEN_URL", url);
         }
         if let Some(url) = &self.bundle_url {
             put("BUNDLE_URL", url);
@@ -204,6 +210,7 @@ impl Assignment {
             model: lookup("MODEL").filter(|model| !model.is_empty()),
             requester: lookup("REQUESTER").filter(|requester| !requester.is_empty()),
             committer: lookup("COMMITTER").filter(|committer| !committer.is_empty()),
+            token_url: lookup("TOKEN_URL").filter(|url| !url.is_empty()),
             bundle_url: lookup("BUNDLE_URL").filter(|url| !url.is_empty()),
             agent,
             agent_spec,
@@ -247,6 +254,7 @@ mod tests {
             timeout_seconds: 600,
             requester: None,
             committer: Some(text("porter[bot] <1+porter[bot]@users.noreply.github.com>")),
+            token_url: Some(text("https://porter.test/token")),
             bundle_url: Some(text("https://porter.test/bundle")),
             provider_keys: [(text("ANTHROPIC_API_KEY"), text("sk-ant"))].into(),
         };

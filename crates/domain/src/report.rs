@@ -205,6 +205,22 @@ pub struct ProgressAnswer {
     pub cancel: bool,
 }
 
+/// The body of `POST /api/callbacks/token`: the worker's installation token is not accepted any more.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TokenRequest {
+    /// The task.
+    pub task_id: String,
+    /// The attempt that is under way.
+    pub attempt: u32,
+}
+
+/// The answer to a [`TokenRequest`]. Holds a secret: it has no `Debug`.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct TokenAnswer {
+    /// A fresh installation token, narrowed as the first.
+    pub token: String,
+}
+
 impl Completion {
     /// The task this is about, under whichever name it came.
     pub fn task(&self) -> &str {

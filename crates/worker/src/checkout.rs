@@ -244,7 +244,7 @@ pub fn borrow_objects(git_dir: &Path, lender: &Path, base: &str) -> Result<(), s
     std::fs::write(git_dir.join("shallow"), format!("{base}\n"))
 }
 
-/// Gives a folder that the worker made, and everything in it, to the agent's user: from the inside out, so
+/// Makes the agent's user the owner of a folder that the worker made, and of all in it: from the inside out, so
 /// that the agent can change nothing on the way.
 ///
 /// # Errors

@@ -32,7 +32,7 @@ impl Reserve {
         Ok(nix::fcntl::posix_fallocate(&made, 0, i64::try_from(length).unwrap_or(0))?)
     }
 
-    /// Gives the room back.
+    /// Frees the room.
     pub fn release(&self) {
         std::fs::remove_file(&self.file).ok();
     }

@@ -48,7 +48,7 @@ const CONFIG: [(&str, &str); 20] = [
     ("http.lowSpeedTime", "60"),
 ];
 
-/// Why a git command gave nothing.
+/// Why a git command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It could not be started, or its input not be written.
@@ -176,7 +176,7 @@ impl Git {
         command
     }
 
-    /// Runs `git ARGUMENTS` and gives what it wrote to standard output.
+    /// Runs `git ARGUMENTS` and returns what it wrote to standard output.
     ///
     /// # Errors
     /// [`Error`] when it could not run, failed, or took too long.
@@ -210,7 +210,7 @@ pub fn drop_to(command: &mut Command, runs_as: &RunsAs) {
     }
 }
 
-/// Runs `command` on `input` to its end; nothing when it took longer than `limit`.
+/// Runs `command` on `input` to its end; None when it took longer than `limit`.
 ///
 /// # Errors
 /// The system's, when it could not be started.

@@ -61,6 +61,7 @@ The attempt (set by Porter; all are needed unless marked):
   TIMEOUT_SECONDS       how long the agent may run
   REQUESTER             `Name <email>` of who asked, for the commit (optional)
   COMMITTER             `Name <email>` of the App's bot account, whose commits they are (optional)
+  TOKEN_URL             where a fresh token can be had (optional)
   BUNDLE_URL            where the work goes as a git bundle when it cannot be pushed (optional)
   ANTHROPIC_API_KEY, …  the keys the agent needs
 

@@ -150,12 +150,12 @@ impl Session {
         }
         self.tool("Bash", "command", "./test.sh")?;
         let tests = Command::new("sh").arg("./test.sh").current_dir(&self.folder).output().await?;
-        let said = String::from_utf8_lossy(&tests.stdout).trim().to_owned();
-        self.say(&said)?;
+        let output = String::from_utf8_lossy(&tests.stdout).trim().to_owned();
+        self.say(&output)?;
         Ok(if tests.status.success() {
             Ok("greet.sh now greets the world when it is given no name; ./test.sh passes.".to_owned())
         } else {
-            Err(format!("./test.sh still fails: {said}"))
+            Err(format!("./test.sh still fails: {output}"))
         })
     }
 

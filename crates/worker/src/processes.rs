@@ -1,5 +1,5 @@
 //! Ends what the agent started. Its own process group is easy; a process that left the group is found
-//! because the worker makes itself the foster parent of every orphan below it, so none can leave the tree.
+//! because the worker is the subreaper of every process below it, so none can leave the tree.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, getpid};
 
-/// Makes this process the foster parent of its orphaned descendants, and closes its memory and environment
+/// Makes this process the subreaper of its descendants, and closes its memory and environment
 /// (`/proc/<pid>/mem`, `environ`) to other processes of the same user, unless that is root.
 pub fn guard_this_process() {
     #[cfg(target_os = "linux")]
     for (what, done) in [
-        ("become the foster parent of orphans", nix::sys::prctl::set_child_subreaper(true)),
+        ("become a subreaper", nix::sys::prctl::set_child_subreaper(true)),
         ("close its memory to others", nix::sys::prctl::set_dumpable(false)),
     ] {
         if let Err(error) = done {
@@ -28,7 +28,7 @@ pub fn signal_group(leader: Pid, signal: Signal) {
 }
 
 /// Ends every descendant of this process, at once and for good. Call it only when none is the worker's own.
-/// Gives false when some are still there after five seconds.
+/// Returns false when some are still there after five seconds.
 pub async fn end_descendants() -> bool {
     for round in 0..500 {
         let found = descendants();
@@ -91,7 +91,7 @@ fn parse_stat(pid: i32, stat: &str) -> Option<Process> {
     Some(Process { pid: Pid::from_raw(pid), parent, dead })
 }
 
-/// Takes leave of foster children that have ended.
+/// Reaps adopted children that have ended.
 fn reap(found: &[Process]) {
     for process in found.iter().filter(|process| process.dead && process.parent == getpid()) {
         waitpid(process.pid, Some(WaitPidFlag::WNOHANG)).ok();

@@ -96,7 +96,7 @@ impl Publication<'_> {
         published
     }
 
-    /// Collects the work and takes it over; gives none when there is none.
+    /// Collects the work and takes it over; returns None when there is none.
     async fn prepare(
         &self,
         limit: Duration,
@@ -187,13 +187,26 @@ impl Publication<'_> {
         let mut commit = tip.clone();
         let mut is_flat = false;
         let mut refused: Vec<Vec<u8>> = Vec::new();
+        let Assignment { github_token, branch, .. } = self.assignment;
+        let mut token = github_token.clone();
         for _ in 0..MAX_REDUCTIONS {
-            let Assignment { github_token, branch, .. } = self.assignment;
             let log = |line: &str| self.reporter.line(line);
-            let error = match publish::push(git, self.checkout, github_token, branch, &commit, log).await {
+            let error = match publish::push(git, self.checkout, &token, branch, &commit, log).await {
                 Ok(()) => return Ok(commit),
                 Err(error) => error,
             };
+            if let (publish::Error::NotAccepted(_), Some(url)) = (&error, &self.assignment.token_url)
+                && token == *github_token
+            {
+                // An installation token is good for an hour, and the agent may run longer.
+                match self.reporter.fresh_token(url).await {
+                    Ok(fresh) => {
+                        token = fresh;
+                        continue;
+                    }
+                    Err(reason) => self.reporter.line(&format!("There is no fresh token: {reason}.")),
+                }
+            }
             let publish::Error::Refused(text) = &error else {
                 let reason =
                     if matches!(error, publish::Error::Moved(_)) { "branch_moved" } else { "push_failed" };
@@ -243,7 +256,7 @@ impl Publication<'_> {
         remark
     }
 
-    /// Hands Porter what could not be pushed. Gives a remark when that did not work.
+    /// Sends Porter what could not be pushed. Returns a remark when that did not work.
     async fn save_bundle(&self, prepared: &Prepared) -> Option<Remark> {
         let url = self.assignment.bundle_url.as_deref()?;
         let not_saved = |reason: String| {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use domain::assignment::Assignment;
 use domain::redact::Redactor;
-use domain::report::{Completion, Progress, ProgressAnswer, Usage};
+use domain::report::{Completion, Progress, ProgressAnswer, TokenAnswer, TokenRequest, Usage};
 
 use super::output;
 
@@ -31,8 +31,8 @@ const MAX_REPORT_BYTES: usize = 256 * 1024;
 /// How long the last progress reports may take when the server is slow.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Pauses before each try to send a bundle.
-const BUNDLE_RETRY_DELAYS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(10)];
+/// Pauses before each try to send a bundle or to get a token.
+const CALL_RETRY_DELAYS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(10)];
 /// A bundle takes no longer on its way.
 const BUNDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -62,6 +62,8 @@ struct Shared {
     task_id: String,
     attempt: u32,
     redactor: Redactor,
+    /// Those for secrets that came later.
+    later_redactors: Mutex<Vec<Redactor>>,
     waiting: Mutex<Waiting>,
     something_new: Notify,
     stop: watch::Sender<Option<Stop>>,
@@ -105,6 +107,7 @@ impl Reporter {
             task_id: assignment.task_id.clone(),
             attempt: assignment.attempt,
             redactor,
+            later_redactors: Mutex::default(),
             waiting: Mutex::default(),
             something_new: Notify::new(),
             stop: watch::Sender::new(None),
@@ -114,7 +117,8 @@ impl Reporter {
 
     /// `text` as a person sees it, without any secret.
     pub fn clean(&self, text: &str) -> String {
-        self.shared.redactor.clean(text)
+        let later = self.shared.later_redactors.lock().unwrap_or_else(PoisonError::into_inner);
+        later.iter().fold(self.shared.redactor.clean(text), |text, redactor| redactor.redact(&text))
     }
 
     /// Adds a log line.
@@ -248,7 +252,7 @@ impl Reporter {
         }
     }
 
-    /// Sends the final report until it is accepted, refused for good, or ten minutes have passed. Gives
+    /// Sends the final report until it is accepted, refused for good, or ten minutes have passed. Returns
     /// whether it was accepted.
     pub async fn complete(&self, mut report: Completion) -> bool {
         let clean =
@@ -283,6 +287,37 @@ impl Reporter {
         false
     }
 
+    /// Asks for a fresh installation token (main-spec §7). It is out of everything that is reported from then on.
+    ///
+    /// # Errors
+    /// Why there is none, for a person.
+    pub async fn fresh_token(&self, url: &str) -> Result<String, String> {
+        let body = TokenRequest { task_id: self.shared.task_id.clone(), attempt: self.shared.attempt };
+        let mut reason = String::new();
+        for delay in CALL_RETRY_DELAYS {
+            tokio::time::sleep(delay).await;
+            match self.post(url, &body).await {
+                Ok(answer) if answer.status().is_success() => {
+                    let answer = answer
+                        .json::<TokenAnswer>()
+                        .await
+                        .map_err(|error| error.without_url().to_string())?;
+                    let redactor = Redactor::new([answer.token.as_str()]);
+                    self.shared.later_redactors.lock().unwrap_or_else(PoisonError::into_inner).push(redactor);
+                    return Ok(answer.token);
+                }
+                Ok(answer) => {
+                    reason = format!("Porter answered {}", answer.status());
+                    if !may_pass(answer.status()) {
+                        break;
+                    }
+                }
+                Err(error) => reason = error.without_url().to_string(),
+            }
+        }
+        Err(reason)
+    }
+
     /// Sends the work as a git bundle (main-spec §7).
     ///
     /// # Errors
@@ -295,7 +330,7 @@ impl Reporter {
                 .append_pair("attempt", &self.shared.attempt.to_string());
         }
         let mut reason = String::new();
-        for delay in BUNDLE_RETRY_DELAYS {
+        for delay in CALL_RETRY_DELAYS {
             tokio::time::sleep(delay).await;
             let request = self.shared.client.put(url.clone()).timeout(BUNDLE_TIMEOUT);
             let request = request

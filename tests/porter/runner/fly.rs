@@ -85,6 +85,7 @@ fn assignment(prompt: String) -> Assignment {
         timeout_seconds: 600,
         requester: None,
         committer: None,
+        token_url: None,
         bundle_url: None,
         provider_keys: [("ANTHROPIC_API_KEY".to_owned(), "sk-ant".to_owned())].into(),
     }

@@ -2,7 +2,7 @@
 
 use domain::report::{Completion, FailureStage, Outcome};
 
-use super::world::{BRANCH, GOOD_END, Mode, World};
+use super::environment::{BRANCH, Environment, GOOD_END, Mode};
 
 /// OpenCode's last event of a run that went well.
 const STOP: &str =
@@ -13,12 +13,12 @@ fn error(message: &str) -> String {
 }
 
 /// What an OpenCode that is this script leads to.
-async fn opencode(script: &str, variables: &[(&str, &str)]) -> (World, Completion) {
-    let world = World::new().await;
-    world.agent("opencode", script);
-    let mut worker = world.worker(Mode::SameUser, "opencode", "x");
-    let (report, _) = world.run(worker.envs(variables.iter().copied())).await;
-    (world, report)
+async fn opencode(script: &str, variables: &[(&str, &str)]) -> (Environment, Completion) {
+    let environment = Environment::new().await;
+    environment.agent("opencode", script);
+    let mut worker = environment.worker(Mode::SameUser, "opencode", "x");
+    let (report, _) = environment.run(worker.envs(variables.iter().copied())).await;
+    (environment, report)
 }
 
 fn seen(report: &Completion) -> (Outcome, Option<&str>, Option<&str>, bool) {
@@ -27,20 +27,20 @@ fn seen(report: &Completion) -> (Outcome, Option<&str>, Option<&str>, bool) {
 
 #[tokio::test]
 async fn an_agent_that_has_printed_its_result_and_does_not_exit_is_a_success() {
-    let world = World::new().await;
-    world.claude(&format!("echo x >> README.md\n{GOOD_END}\nexec sleep 9999"));
-    let (report, _) = world.run(&mut world.worker(Mode::SameUser, "claude", "x")).await;
+    let environment = Environment::new().await;
+    environment.claude(&format!("echo x >> README.md\n{GOOD_END}\nexec sleep 9999"));
+    let (report, _) = environment.run(&mut environment.worker(Mode::SameUser, "claude", "x")).await;
     assert_eq!(seen(&report), (Outcome::Success, None, None, false));
-    assert_eq!(world.on_server(&["diff", "--name-only", "main", BRANCH]), "README.md");
+    assert_eq!(environment.on_server(&["diff", "--name-only", "main", BRANCH]), "README.md");
 }
 
 #[tokio::test]
 async fn a_result_that_says_failed_is_one_although_the_process_does_not_exit() {
-    let world = World::new().await;
-    world.claude(
+    let environment = Environment::new().await;
+    environment.claude(
         r#"echo '{"type":"result","is_error":true,"result":"Claude usage limit reached"}'; exec sleep 9999"#,
     );
-    let (report, _) = world.run(&mut world.worker(Mode::SameUser, "claude", "x")).await;
+    let (report, _) = environment.run(&mut environment.worker(Mode::SameUser, "claude", "x")).await;
     let expected = "The agent failed: Claude usage limit reached";
     assert_eq!(seen(&report), (Outcome::Failed, Some("usage_limit"), Some(expected), false));
 }
@@ -49,10 +49,10 @@ async fn a_result_that_says_failed_is_one_although_the_process_does_not_exit() {
 async fn a_later_success_clears_an_earlier_error() {
     let text = r#"echo '{"type":"text","part":{"text":"All done."}}'"#;
     let script = format!("echo x >> README.md; {}; {text}; {STOP}", error("Overloaded"));
-    let (world, report) = opencode(&script, &[]).await;
+    let (environment, report) = opencode(&script, &[]).await;
     assert_eq!(seen(&report), (Outcome::Success, None, None, false));
     assert_eq!(report.summary.as_deref(), Some("All done."));
-    assert!(world.lines().contains(&"Failed: Overloaded".to_owned()), "{:#?}", world.lines());
+    assert!(environment.lines().contains(&"Failed: Overloaded".to_owned()), "{:#?}", environment.lines());
 
     let (_, report) = opencode(&format!("{STOP}; {}", error("Overloaded")), &[]).await;
     assert_eq!(
@@ -104,10 +104,11 @@ async fn an_agent_that_prints_nothing_at_all_is_ended_and_that_is_the_reason() {
 
 #[tokio::test]
 async fn the_final_report_carries_the_lines_that_progress_reports_have_not() {
-    let world = World::new().await;
-    let (report, _) = world.run(&mut world.worker(Mode::SameUser, "mock", "mock: write a a")).await;
+    let environment = Environment::new().await;
+    let (report, _) =
+        environment.run(&mut environment.worker(Mode::SameUser, "mock", "mock: write a a")).await;
     assert_eq!(report.status, Outcome::Success);
-    let lines = world.lines();
+    let lines = environment.lines();
     let pushing = format!("Pushing {BRANCH}");
     assert_eq!(lines.iter().filter(|line| **line == pushing).count(), 1, "{lines:#?}");
 }

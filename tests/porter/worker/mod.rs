@@ -2,6 +2,7 @@
 //! the worker reports, and agents that are shell scripts.
 
 mod endings;
+mod environment;
 mod hostile;
 mod identity;
 mod limits;
@@ -10,4 +11,3 @@ mod refusals;
 mod reports;
 mod runs;
 mod work;
-mod world;

@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use tokio::process::Command;
 
-use super::world::{API_KEY, Mode, World};
+use super::environment::{API_KEY, Environment, Mode};
 
 /// A model API that a repository names: keeps what reaches it, and takes no key.
 async fn foreign_api() -> (String, Arc<Mutex<Vec<String>>>) {
@@ -44,19 +44,19 @@ fn lay_traps(folder: &Path, open: &Path, foreign_api: &str) {
 #[tokio::test]
 #[ignore = "needs OpenCode's command line: run .ci/agents"]
 async fn a_repositorys_opencode_configuration_starts_nothing_and_moves_no_request() {
-    let world = World::new().await;
+    let environment = Environment::new().await;
     let (url, seen) = foreign_api().await;
-    let ran = |name: &str| world.open().join(name).exists();
+    let ran = |name: &str| environment.open().join(name).exists();
     let path = porter::config::variable("PATH").unwrap();
-    world.commit_to_main(|folder| lay_traps(folder, &world.open(), &url));
+    environment.commit_to_main(|folder| lay_traps(folder, &environment.open(), &url));
 
     // The traps work: OpenCode, left to itself, falls into each.
-    let folder = world.folder.path().join("unprotected");
-    world.git(
-        world.folder.path(),
-        &["clone", "--quiet", world.bare().to_str().unwrap(), folder.to_str().unwrap()],
+    let folder = environment.folder.path().join("unprotected");
+    environment.git(
+        environment.folder.path(),
+        &["clone", "--quiet", environment.bare().to_str().unwrap(), folder.to_str().unwrap()],
     );
-    std::fs::create_dir(world.folder.path().join("unprotected-home")).unwrap();
+    std::fs::create_dir(environment.folder.path().join("unprotected-home")).unwrap();
     let mut unprotected = Command::new("opencode")
         .args(["run", "--auto", "--format", "json", "-m", "anthropic/claude-sonnet-4-5", "hello"])
         .env_clear()
@@ -65,7 +65,7 @@ async fn a_repositorys_opencode_configuration_starts_nothing_and_moves_no_reques
             ("ANTHROPIC_API_KEY", API_KEY),
             ("OPENCODE_DISABLE_MODELS_FETCH", "1"),
         ])
-        .env("HOME", world.folder.path().join("unprotected-home"))
+        .env("HOME", environment.folder.path().join("unprotected-home"))
         .current_dir(&folder)
         .stdin(std::process::Stdio::null())
         .kill_on_drop(true)
@@ -83,12 +83,12 @@ async fn a_repositorys_opencode_configuration_starts_nothing_and_moves_no_reques
     unprotected.kill().await.unwrap();
 
     for name in ["mcp-ran", "plugin-ran"] {
-        std::fs::remove_file(world.open().join(name)).unwrap();
+        std::fs::remove_file(environment.open().join(name)).unwrap();
     }
     seen.lock().unwrap().clear();
-    let mut worker = world.worker(Mode::SameUser, "opencode", "hello");
+    let mut worker = environment.worker(Mode::SameUser, "opencode", "hello");
     // Long enough for a start; where there is no network the model is never reached.
-    world.run(worker.env("TIMEOUT_SECONDS", "15")).await;
+    environment.run(worker.env("TIMEOUT_SECONDS", "15")).await;
     assert!(!ran("mcp-ran"), "the repository's MCP server was started");
     assert!(!ran("plugin-ran"), "the repository's plugin was loaded");
     assert_eq!(*seen.lock().unwrap(), [""; 0], "requests went to the repository's address");

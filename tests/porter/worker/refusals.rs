@@ -2,34 +2,34 @@
 
 use domain::report::{Completion, FailureStage, Outcome};
 
-use super::world::{BRANCH, GOOD_END, Mode, World};
+use super::environment::{BRANCH, Environment, GOOD_END, Mode};
 
 /// Refuses what `condition`, a shell command about the new commit `$new`, finds; prints `words`, a shell
 /// command, to the one who pushes.
-fn refuse(world: &World, condition: &str, words: &str) {
+fn refuse(environment: &Environment, condition: &str, words: &str) {
     let script = format!(
         "#!/bin/sh\nwhile read old new ref; do case $ref in refs/heads/porter/*)\n\
          if {condition}; then {{ {words}\n}} >&2; exit 1; fi;; esac; done\n"
     );
-    world.hook(&script);
+    environment.hook(&script);
 }
 
-async fn run(world: &World, script: &str) -> Completion {
-    world.claude(&format!("{script}\n{GOOD_END}"));
-    let mut worker = world.worker(Mode::SameUser, "claude", "## Task\nx");
-    worker.env("BUNDLE_URL", world.bundle_url());
-    world.run(&mut worker).await.0
+async fn run(environment: &Environment, script: &str) -> Completion {
+    environment.claude(&format!("{script}\n{GOOD_END}"));
+    let mut worker = environment.worker(Mode::SameUser, "claude", "## Task\nx");
+    worker.env("BUNDLE_URL", environment.bundle_url());
+    environment.run(&mut worker).await.0
 }
 
-fn changed(world: &World) -> String {
-    world
+fn changed(environment: &Environment) -> String {
+    environment
         .on_server(&["diff", "--name-status", "--no-renames", "main", BRANCH])
         .replace('\t', " ")
         .replace('\n', ", ")
 }
 
-fn commits(world: &World) -> String {
-    world.on_server(&["rev-list", "--count", &format!("main..{BRANCH}")])
+fn commits(environment: &Environment) -> String {
+    environment.on_server(&["rev-list", "--count", &format!("main..{BRANCH}")])
 }
 
 fn remark<'a>(report: &'a Completion, code: &str) -> &'a str {
@@ -39,50 +39,77 @@ fn remark<'a>(report: &'a Completion, code: &str) -> &'a str {
 
 #[tokio::test]
 async fn a_push_that_fails_on_the_server_is_tried_again() {
-    let world = World::new().await;
-    let seen = world.open().join("seen");
+    let environment = Environment::new().await;
+    let seen = environment.open().join("seen");
     refuse(
-        &world,
+        &environment,
         &format!("test ! -e {}", seen.display()),
         &format!("touch {}; echo Internal Server Error", seen.display()),
     );
-    let report = run(&world, "echo y >> README.md").await;
+    let report = run(&environment, "echo y >> README.md").await;
     assert_eq!((report.status, &report.error), (Outcome::Success, &None));
-    assert_eq!(changed(&world), "M README.md");
-    assert!(world.lines().contains(&"remote: Internal Server Error".to_owned()), "{:#?}", world.lines());
+    assert_eq!(changed(&environment), "M README.md");
+    assert!(
+        environment.lines().contains(&"remote: Internal Server Error".to_owned()),
+        "{:#?}",
+        environment.lines()
+    );
 }
 
 #[tokio::test]
 async fn a_token_that_is_not_known_yet_is_tried_again() {
     for status in [401, 403] {
-        let world = World::new().await;
-        world.claude(&format!("touch $OPEN/started; while [ ! -e $OPEN/go ]; do sleep 0.05; done; echo y >> README.md\n{GOOD_END}"));
-        let worker = world.worker(Mode::SameUser, "claude", "x").spawn().unwrap();
-        let started = world.open().join("started");
-        world.until("the agent's start", || started.exists()).await;
-        *world.server.git_answer.lock().unwrap() = Some((status, 1));
-        std::fs::write(world.open().join("go"), "").unwrap();
-        let (report, _) = world.finish(worker).await;
+        let environment = Environment::new().await;
+        environment.claude(&format!("touch $OPEN/started; while [ ! -e $OPEN/go ]; do sleep 0.05; done; echo y >> README.md\n{GOOD_END}"));
+        let worker = environment.worker(Mode::SameUser, "claude", "x").spawn().unwrap();
+        let started = environment.open().join("started");
+        environment.until("the agent's start", || started.exists()).await;
+        *environment.server.git_answer.lock().unwrap() = Some((status, 1));
+        std::fs::write(environment.open().join("go"), "").unwrap();
+        let (report, _) = environment.finish(worker).await;
         assert_eq!((report.status, &report.error), (Outcome::Success, &None), "{status}");
-        assert_eq!(changed(&world), "M README.md", "{status}");
+        assert_eq!(changed(&environment), "M README.md", "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_has_expired_is_replaced() {
+    let fresh = "ghs_4243_the-fresh-token-of-this-test";
+    for (offers, expected) in [(true, None), (false, Some("push_failed"))] {
+        let environment = Environment::new().await;
+        environment.claude(&format!(
+            "touch $OPEN/started; while [ ! -e $OPEN/go ]; do sleep 0.05; done; echo y >> README.md\n{GOOD_END}"
+        ));
+        let mut worker = environment.worker(Mode::SameUser, "claude", "x");
+        if offers {
+            worker.env("TOKEN_URL", environment.token_url());
+        }
+        let worker = worker.spawn().unwrap();
+        let started = environment.open().join("started");
+        environment.until("the agent's start", || started.exists()).await;
+        *environment.server.fresh_token.lock().unwrap() = Some(fresh.to_owned());
+        std::fs::write(environment.open().join("go"), "").unwrap();
+        let (report, _) = environment.finish(worker).await;
+        assert_eq!(report.failure_reason.as_deref(), expected, "{:?}", report.error);
+        assert_eq!(changed(&environment), if offers { "M README.md" } else { "" });
     }
 }
 
 #[tokio::test]
 async fn a_history_that_is_refused_goes_as_one_commit() {
-    let world = World::new().await;
+    let environment = Environment::new().await;
     let words = "i=0; echo 'error: GH013: Repository rule violations found for refs/heads/x.'; while [ $i -lt 23 ]; do echo; echo \"- line $i\"; i=$((i+1)); done";
     refuse(
-        &world,
+        &environment,
         "git rev-list $new --not --all | while read c; do git show $c; done | grep -q '^+ghp_FAKE'",
         words,
     );
     let script = "echo ghp_FAKE > .env; git add -A; git commit -qm One; git rm -q .env; echo y >> README.md; git add -A; git commit -qm Two";
-    let report = run(&world, script).await;
-    assert_eq!((report.status, &report.error), (Outcome::Success, &None), "{:#?}", world.lines());
-    assert_eq!((changed(&world), commits(&world)), ("M README.md".to_owned(), "1".to_owned()));
+    let report = run(&environment, script).await;
+    assert_eq!((report.status, &report.error), (Outcome::Success, &None), "{:#?}", environment.lines());
+    assert_eq!((changed(&environment), commits(&environment)), ("M README.md".to_owned(), "1".to_owned()));
     assert!(remark(&report, "history_refused").contains("GH013: Repository rule violations found"));
-    let lines = world.lines();
+    let lines = environment.lines();
     for n in 0..23 {
         assert!(
             lines.contains(&format!("remote: - line {n}")),
@@ -121,16 +148,16 @@ async fn refused_files_are_left_out_and_named_and_the_rest_is_pushed() {
             "data.bin was left out: the server refused this: GH001: Large files detected.",
         ),
     ] {
-        let world = World::new().await;
-        refuse(&world, &condition, words);
-        let report = run(&world, script).await;
+        let environment = Environment::new().await;
+        refuse(&environment, &condition, words);
+        let report = run(&environment, script).await;
         assert_eq!(
             (report.status, &report.error),
             (Outcome::Success, &None),
             "{words}: {:#?}",
-            world.lines()
+            environment.lines()
         );
-        assert_eq!(changed(&world), "M README.md", "{words}");
+        assert_eq!(changed(&environment), "M README.md", "{words}");
         let text = remark(&report, "refused");
         assert!(text.starts_with(named), "expected {named:?}, seen {text:?}");
         if named.contains("workflows") {
@@ -142,41 +169,41 @@ async fn refused_files_are_left_out_and_named_and_the_rest_is_pushed() {
 
 #[tokio::test]
 async fn work_that_cannot_be_pushed_at_all_goes_to_porter_as_a_bundle() {
-    let world = World::new().await;
-    refuse(&world, "true", "echo 'error: GH013: Commits must have verified signatures.'");
-    let report = run(&world, "echo y >> README.md; git commit -qam x; echo z > z").await;
+    let environment = Environment::new().await;
+    refuse(&environment, "true", "echo 'error: GH013: Commits must have verified signatures.'");
+    let report = run(&environment, "echo y >> README.md; git commit -qam x; echo z > z").await;
     assert_eq!(
         (report.status, report.failure_stage, report.failure_reason.as_deref()),
         (Outcome::Failed, Some(FailureStage::Push), Some("push_refused"))
     );
     assert!(report.error.as_deref().unwrap().contains("verified signatures"), "{:?}", report.error);
     remark(&report, "bundle_saved");
-    let (query, bundle) = world.server.bundles.lock().unwrap().pop().unwrap();
+    let (query, bundle) = environment.server.bundles.lock().unwrap().pop().unwrap();
     assert_eq!(query, "task_id=task_1&attempt=1");
-    let file = world.folder.path().join("work.bundle");
+    let file = environment.folder.path().join("work.bundle");
     std::fs::write(&file, bundle).unwrap();
     let name = format!("refs/heads/{BRANCH}:refs/heads/from-bundle");
-    world.git(&world.bare(), &["fetch", "--quiet", file.to_str().unwrap(), &name]);
-    assert_eq!(world.on_server(&["diff", "--name-only", "main", "from-bundle"]), "README.md\nz");
-    assert_eq!(world.on_server(&["rev-list", "--count", "main..from-bundle"]), "2");
+    environment.git(&environment.bare(), &["fetch", "--quiet", file.to_str().unwrap(), &name]);
+    assert_eq!(environment.on_server(&["diff", "--name-only", "main", "from-bundle"]), "README.md\nz");
+    assert_eq!(environment.on_server(&["rev-list", "--count", "main..from-bundle"]), "2");
 }
 
 #[tokio::test]
 async fn a_bundle_that_porter_does_not_take_is_a_remark() {
-    let world = World::new().await;
-    refuse(&world, "true", "echo no");
-    world.claude(&format!("echo y >> README.md\n{GOOD_END}"));
-    let mut worker = world.worker(Mode::SameUser, "claude", "## Task\nx");
-    worker.env("BUNDLE_URL", world.bundle_url().replace("bundle", "nowhere"));
-    let (report, _) = world.run(&mut worker).await;
+    let environment = Environment::new().await;
+    refuse(&environment, "true", "echo no");
+    environment.claude(&format!("echo y >> README.md\n{GOOD_END}"));
+    let mut worker = environment.worker(Mode::SameUser, "claude", "## Task\nx");
+    worker.env("BUNDLE_URL", environment.bundle_url().replace("bundle", "nowhere"));
+    let (report, _) = environment.run(&mut worker).await;
     assert_eq!((report.status, report.failure_stage), (Outcome::Failed, Some(FailureStage::Push)));
     let text = remark(&report, "bundle_not_saved");
     assert!(text.starts_with("The work could not be kept as a bundle: Porter answered 4"), "{text}");
 
     // A server that does not take bundles is not asked.
-    let world = World::new().await;
-    refuse(&world, "true", "echo no");
-    world.claude(&format!("echo y >> README.md\n{GOOD_END}"));
-    let (report, _) = world.run(&mut world.worker(Mode::SameUser, "claude", "## Task\nx")).await;
+    let environment = Environment::new().await;
+    refuse(&environment, "true", "echo no");
+    environment.claude(&format!("echo y >> README.md\n{GOOD_END}"));
+    let (report, _) = environment.run(&mut environment.worker(Mode::SameUser, "claude", "## Task\nx")).await;
     assert_eq!((report.status, report.remarks), (Outcome::Failed, Vec::new()));
 }

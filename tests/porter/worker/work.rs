@@ -2,42 +2,42 @@
 
 use domain::report::{Completion, FailureStage, Outcome};
 
-use super::world::{BRANCH, GOOD_END, Mode, World};
+use super::environment::{BRANCH, Environment, GOOD_END, Mode};
 
 /// The agent's identity is configured; this is for repositories with another home.
 const AS_SOMEBODY: &str = "-c user.name=x -c user.email=x@example.com";
 
-/// A world whose base branch is what `seed`, a shell script, makes of the working copy of it.
-async fn seeded(seed: &str) -> World {
-    let world = World::new().await;
+/// A environment whose base branch is what `seed`, a shell script, makes of the working copy of it.
+async fn seeded(seed: &str) -> Environment {
+    let environment = Environment::new().await;
     let script = format!(
         "set -e\nexport GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null\n\
          git config user.name Owner; git config user.email owner@example.com\n{seed}\n\
          git push -q '{}' HEAD:main",
-        world.bare().display()
+        environment.bare().display()
     );
-    let seed = world.folder.path().join("seed");
+    let seed = environment.folder.path().join("seed");
     let output = std::process::Command::new("sh").args(["-c", &script]).current_dir(seed).output().unwrap();
     assert!(output.status.success(), "the seed failed: {}", String::from_utf8_lossy(&output.stderr));
-    world
+    environment
 }
 
 /// What an agent that runs `script` leads to.
-async fn run(world: &World, script: &str) -> Completion {
-    world.claude(&format!("{script}\n{GOOD_END}"));
-    world.run(&mut world.worker(Mode::SameUser, "claude", "## Task\nx")).await.0
+async fn run(environment: &Environment, script: &str) -> Completion {
+    environment.claude(&format!("{script}\n{GOOD_END}"));
+    environment.run(&mut environment.worker(Mode::SameUser, "claude", "## Task\nx")).await.0
 }
 
 /// The changed paths of the pushed branch, with their kind of change.
-fn changed(world: &World) -> String {
-    world
+fn changed(environment: &Environment) -> String {
+    environment
         .on_server(&["diff", "--name-status", "--no-renames", "main", BRANCH])
         .replace('\t', " ")
         .replace('\n', ", ")
 }
 
-fn show(world: &World, path: &str) -> String {
-    world.on_server(&["show", &format!("{BRANCH}:{path}")])
+fn show(environment: &Environment, path: &str) -> String {
+    environment.on_server(&["show", &format!("{BRANCH}:{path}")])
 }
 
 /// The remark with this code, as text; fails when there is none.
@@ -47,13 +47,13 @@ fn remark(report: &Completion, code: &str) -> String {
 }
 
 /// Runs `script` on what `seed` made, expects success and these changes.
-async fn expect(seed: &str, script: &str, changes: &str) -> (World, Completion) {
-    let world = seeded(seed).await;
-    let report = run(&world, script).await;
-    let lines = world.lines();
+async fn expect(seed: &str, script: &str, changes: &str) -> (Environment, Completion) {
+    let environment = seeded(seed).await;
+    let report = run(&environment, script).await;
+    let lines = environment.lines();
     assert_eq!(report.status, Outcome::Success, "{script}: {:?}\n{lines:#?}", report.error);
-    assert_eq!(changed(&world), changes, "{script}\n{lines:#?}\n{:#?}", report.remarks);
-    (world, report)
+    assert_eq!(changed(&environment), changes, "{script}\n{lines:#?}\n{:#?}", report.remarks);
+    (environment, report)
 }
 
 const COMMIT_ALL: &str = "git add -A; git commit -qm Seed";
@@ -121,12 +121,12 @@ async fn a_file_that_nobody_changed_is_not_published() {
     ] {
         expect(crlf, script, "M README.md").await;
     }
-    let (world, _) = expect(crlf, "printf 'a\\r\\nB\\r\\n' > win.txt", "M win.txt").await;
-    assert_eq!(show(&world, "win.txt"), "a\nB");
+    let (environment, _) = expect(crlf, "printf 'a\\r\\nB\\r\\n' > win.txt", "M win.txt").await;
+    assert_eq!(show(&environment, "win.txt"), "a\nB");
     expect(crlf, "git add --renormalize .", "M win.txt").await;
 
-    let world = seeded(crlf).await;
-    let report = run(&world, "touch win.txt").await;
+    let environment = seeded(crlf).await;
+    let report = run(&environment, "touch win.txt").await;
     assert_eq!((report.status, report.commit_hash), (Outcome::Success, None));
 
     // Attributes that the agent adds concern what it writes, not what was there.
@@ -169,9 +169,10 @@ async fn a_git_lfs_pointer_is_never_replaced_by_content() {
         ("echo a new model > model.bin; echo y >> README.md; git add -A; git commit -qm x", "model.bin"),
         ("echo new > other.bin; echo y >> README.md", "other.bin"),
     ] {
-        let (world, report) = expect(&seed, script, "M README.md").await;
+        let (environment, report) = expect(&seed, script, "M README.md").await;
         assert!(remark(&report, "lfs").starts_with(&format!("{named} was left out")), "{:?}", report.remarks);
-        let history = world.on_server(&["log", "--format=%H", &format!("main..{BRANCH}"), "--", "*.bin"]);
+        let history =
+            environment.on_server(&["log", "--format=%H", &format!("main..{BRANCH}"), "--", "*.bin"]);
         assert_eq!(history, "", "the content is in the history");
     }
     // What the pointer stands for was only downloaded; and a pointer may move.
@@ -195,25 +196,25 @@ const SUBMODULE: &str = "export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=protocol.fil
     if [ ! -d $SUB ]; then git init -q $OPEN/sub-files; cd $OPEN/sub-files; echo s > s; git add s; \
     git -c user.name=x -c user.email=x commit -qm Sub; cd - > /dev/null; git clone -q --bare $OPEN/sub-files $SUB; fi";
 
-async fn with_submodule() -> World {
-    let world = World::new().await;
-    let open = world.open().display().to_string();
+async fn with_submodule() -> Environment {
+    let environment = Environment::new().await;
+    let open = environment.open().display().to_string();
     let script = format!(
         "set -e; export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null\n{}\n\
          git submodule --quiet add file://$SUB libs/sub; git -c user.name=x -c user.email=x commit -qm Sub; git push -q '{}' HEAD:main",
         SUBMODULE.replace("$OPEN", &open),
-        world.bare().display()
+        environment.bare().display()
     );
-    let seed = world.folder.path().join("seed");
+    let seed = environment.folder.path().join("seed");
     let output = std::process::Command::new("sh").args(["-c", &script]).current_dir(seed).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    world
+    environment
 }
 
 #[tokio::test]
 async fn submodules_can_be_removed_moved_added_replaced_and_advanced() {
-    let tree = |world: &World| {
-        let listing = world.on_server(&["ls-tree", "-r", "--format=%(objectmode) %(path)", BRANCH]);
+    let tree = |environment: &Environment| {
+        let listing = environment.on_server(&["ls-tree", "-r", "--format=%(objectmode) %(path)", BRANCH]);
         listing
             .lines()
             .filter(|line| line.contains("lib") || line.contains("vendor"))
@@ -234,10 +235,16 @@ async fn submodules_can_be_removed_moved_added_replaced_and_advanced() {
         ("rm -rf libs/sub; mkdir -p libs/sub; echo plain > libs/sub/f", "100644 libs/sub/f"),
         ("git submodule --quiet update --init; echo y >> README.md", "160000 libs/sub"),
     ] {
-        let world = with_submodule().await;
-        let report = run(&world, &format!("{SUBMODULE}\n{script}")).await;
+        let environment = with_submodule().await;
+        let report = run(&environment, &format!("{SUBMODULE}\n{script}")).await;
         assert_eq!(report.status, Outcome::Success, "{script}: {:?}", report.error);
-        assert_eq!(tree(&world), expected, "{script}: {:?}\n{:#?}", report.remarks, world.lines());
+        assert_eq!(
+            tree(&environment),
+            expected,
+            "{script}: {:?}\n{:#?}",
+            report.remarks,
+            environment.lines()
+        );
     }
 }
 
@@ -248,11 +255,11 @@ async fn a_submodule_advances_only_to_a_commit_that_its_server_has() {
         (format!("{advance}; cd ../..; echo y >> README.md"), false),
         (format!("{advance}; git push -q origin HEAD:more; cd ../.."), true),
     ] {
-        let world = with_submodule().await;
-        let report = run(&world, &format!("{SUBMODULE}\n{script}")).await;
+        let environment = with_submodule().await;
+        let report = run(&environment, &format!("{SUBMODULE}\n{script}")).await;
         assert_eq!(report.status, Outcome::Success, "{script}: {:?}", report.error);
-        let same = world.on_server(&["rev-parse", &format!("{BRANCH}:libs/sub")])
-            == world.on_server(&["rev-parse", "main:libs/sub"]);
+        let same = environment.on_server(&["rev-parse", &format!("{BRANCH}:libs/sub")])
+            == environment.on_server(&["rev-parse", "main:libs/sub"]);
         assert_eq!(same, !moves, "{script}");
         if !moves {
             assert!(remark(&report, "submodule_commit").starts_with("libs/sub stays at its commit"));
@@ -333,19 +340,19 @@ async fn an_unfinished_operation_is_no_success_and_names_its_files() {
         ("echo a > README.md; git stash -q; echo b > README.md; git commit -qam b; git stash pop; git add -A; git commit -qm x; git stash drop -q".to_owned(), "merge", named),
         ("echo y >> README.md; git commit -qam y; git bisect start -q".to_owned(), "bisect", ""),
     ] {
-        let world = World::new().await;
-        let report = run(&world, &format!("{script} > $OPEN/log 2>&1")).await;
+        let environment = Environment::new().await;
+        let report = run(&environment, &format!("{script} > $OPEN/log 2>&1")).await;
         assert_eq!(
             (report.status, report.failure_stage, report.failure_reason.as_deref()),
             (Outcome::Failed, Some(FailureStage::Agent), Some("unfinished_merge")),
             "{script}: {:?}\n{:#?}",
             report.error,
-            world.lines()
+            environment.lines()
         );
         let error = report.error.unwrap();
         assert!(error.contains(&format!("unfinished {operation}")) && error.contains(files), "{script}: {error}");
-        assert_eq!(report.commit_hash.unwrap_or_default(), world.on_server(&["rev-parse", BRANCH]), "{script}");
-        assert!(!world.on_server(&["rev-parse", "--verify", "--quiet", BRANCH]).is_empty(), "{script}");
+        assert_eq!(report.commit_hash.unwrap_or_default(), environment.on_server(&["rev-parse", BRANCH]), "{script}");
+        assert!(!environment.on_server(&["rev-parse", "--verify", "--quiet", BRANCH]).is_empty(), "{script}");
     }
 }
 
@@ -369,13 +376,13 @@ async fn installed_dependencies_are_left_out_and_named() {
         (format!("{venv}; git add -A; git commit -qm x"), "venv"),
         (format!("{modules}; git add -A"), "web/node_modules"),
     ] {
-        let (world, report) = expect(":", &script, "M README.md").await;
+        let (environment, report) = expect(":", &script, "M README.md").await;
         assert!(
             remark(&report, "dependencies").starts_with(&format!("{folder} was left out")),
             "{:?}",
             report.remarks
         );
-        let log = world.on_server(&["log", "--format=%H", &format!("main..{BRANCH}"), "--", folder]);
+        let log = environment.on_server(&["log", "--format=%H", &format!("main..{BRANCH}"), "--", folder]);
         assert_eq!(log, "", "{folder} is in the history");
     }
     // Those of the repository itself are part of it, as is one that is added in spite of the ignore rules.
@@ -403,9 +410,10 @@ async fn a_large_file_is_left_out_wherever_it_is() {
         "truncate -s 105M data.bin; echo two >> README.md",
         "truncate -s 105M data.bin; echo two >> README.md; git add -A; git commit -qm wip",
     ] {
-        let (world, report) = expect(":", script, "M README.md").await;
+        let (environment, report) = expect(":", script, "M README.md").await;
         assert_eq!(remark(&report, "too_large"), "data.bin was left out: GitHub takes no file over 100 MiB.");
-        let log = world.on_server(&["log", "--format=%H", &format!("main..{BRANCH}"), "--", "data.bin"]);
+        let log =
+            environment.on_server(&["log", "--format=%H", &format!("main..{BRANCH}"), "--", "data.bin"]);
         assert_eq!(log, "");
     }
 }
@@ -413,13 +421,13 @@ async fn a_large_file_is_left_out_wherever_it_is() {
 #[tokio::test]
 async fn nothing_of_this_depends_on_whose_process_the_agent_is() {
     for mode in Mode::available() {
-        let world = seeded(&format!("mkdir a b; echo 1 > a/f; echo 1 > b/f; {COMMIT_ALL}")).await;
-        world.claude(&format!(
+        let environment = seeded(&format!("mkdir a b; echo 1 > a/f; echo 1 > b/f; {COMMIT_ALL}")).await;
+        environment.claude(&format!(
             "git sparse-checkout set a; echo 2 > a/f; git init -q inner; cd inner; echo i > i; git add i; git {AS_SOMEBODY} commit -qm I; cd ..; touch README.md\n{GOOD_END}"
         ));
-        let (report, _) = world.run(&mut world.worker(mode, "claude", "x")).await;
+        let (report, _) = environment.run(&mut environment.worker(mode, "claude", "x")).await;
         assert_eq!(report.status, Outcome::Success, "{mode:?}: {:?}", report.error);
-        assert_eq!(changed(&world), "M a/f", "{mode:?}: {:#?}", world.lines());
+        assert_eq!(changed(&environment), "M a/f", "{mode:?}: {:#?}", environment.lines());
         assert!(remark(&report, "nested_repository").starts_with("inner"), "{mode:?}");
     }
 }

@@ -1,5 +1,5 @@
 //! What the agent's own repository says about itself: asked under the agent's own configuration, as the
-//! agent's user, and taken as data. When it does not answer, it is as if it said nothing.
+//! agent's user, and taken as data. When it does not answer, its files alone count.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub struct Reference {
 }
 
 impl AgentsGit {
-    /// Asks the repository whose files are in `tree`; nothing when it does not answer.
+    /// Asks the repository whose files are in `tree`; None when it does not answer.
     pub async fn ask(scope: &Scope<'_>, tree: &Path) -> Option<Self> {
         let home = &scope.checkout.home;
         let git = Git::of_agent(scope.settings, &tree.join(".git"), tree).with_limit(ANSWER_TIMEOUT);

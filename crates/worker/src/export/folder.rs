@@ -90,10 +90,9 @@ pub async fn survey(scope: &Scope<'_>, tree: &Path) -> Result<Survey, Error> {
 /// # Errors
 /// [`Error`] when `find` cannot be run or takes too long.
 pub async fn remove_special_files(scope: &Scope<'_>, tree: &Path) -> Result<(), Error> {
-    let special = ["!", "(", "-type", "f", "-o", "-type", "d", "-o", "-type", "l", ")", "-delete"];
-    find(scope, tree, &special).await?;
-    let links = ["-path", "./.git/objects/*", "-type", "l", "-delete"];
-    find(scope, tree, &links).await?;
+    let special = ["(", "!", "(", "-type", "f", "-o", "-type", "d", "-o", "-type", "l", ")"];
+    let links = ["-o", "-path", "./.git/objects/*", "-type", "l", ")", "-delete"];
+    find(scope, tree, &[&special[..], &links].concat()).await?;
     Ok(())
 }
 

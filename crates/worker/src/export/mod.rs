@@ -42,7 +42,7 @@ pub struct Work {
 /// What was found.
 #[derive(Default)]
 pub struct Collected {
-    /// Nothing when there is no change.
+    /// None when there is no change.
     pub work: Option<Work>,
     /// What the agent left half done, in a sentence: then the work is no success.
     pub unfinished: Option<String>,
@@ -199,7 +199,7 @@ fn object(text: String) -> Result<String, Error> {
 }
 
 /// The command that writes the pack of everything from `base` to the work's tip. Reads its standard input:
-/// what [`pack_input`] gives.
+/// what [`pack_input`] returns.
 pub fn pack_command(work: &Work) -> Command {
     work.git.command(&["pack-objects", "--stdout", "--revs", "--quiet"])
 }

@@ -140,7 +140,7 @@ async fn submodule_paths(git: &Git, staged: &Entries) -> BTreeSet<Vec<u8>> {
 }
 
 /// The new entry of a submodule in whose folder something else is checked out: a commit that its own server
-/// has. Nothing when it stays where it is.
+/// has. None when it stays where it is.
 pub async fn moved_submodule(
     git: &Git,
     tree: &Path,

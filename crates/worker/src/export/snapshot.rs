@@ -167,7 +167,7 @@ async fn fresh_index(git: &Git, commit: &str) -> Result<Index, Error> {
     index::read(git).await
 }
 
-/// Settles what lies in the folder besides plain files, and gives the paths that are not to be added.
+/// Settles what lies in the folder besides plain files, and returns the paths that are not to be added.
 async fn prepare(
     scope: &Scope<'_>,
     tree: &Path,

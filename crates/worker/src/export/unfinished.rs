@@ -29,7 +29,7 @@ const CONFLICTING_COMMANDS: [&str; 6] = ["merge", "rebase", "cherry-pick", "reve
 /// The longest file that is looked through for conflict markers, in bytes.
 const MAX_SEARCHED_FILE: usize = 4 * 1024 * 1024;
 
-/// What is unfinished, in a sentence that names the files; nothing when all is done.
+/// What is unfinished, in a sentence that names the files; None when all is done.
 ///
 /// # Errors
 /// [`Error`] when git cannot read what it has staged.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Transcript, claude};
 
-/// Takes in one event; nothing when it is of a kind this does not know.
+/// Reads one event; None when it is of a kind this does not know.
 pub fn read(transcript: &mut Transcript, event: &Value) -> Option<Vec<String>> {
     if event["type"] == "result" && event["is_error"] == true && event["result"].as_str().is_none() {
         transcript.finished = true;

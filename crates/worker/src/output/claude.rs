@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{EXIT_TIMEOUT, Transcript, anthropic_usage, tool_line};
 
-/// Takes in one event; nothing when it is of a kind this does not know.
+/// Reads one event; None when it is of a kind this does not know.
 pub fn read(transcript: &mut Transcript, event: &Value) -> Option<Vec<String>> {
     match event["type"].as_str()? {
         "system" => Some(system(event)),

@@ -37,9 +37,9 @@ pub struct Transcript {
     pub usage: Usage,
     /// Its latest words; at the end, its closing ones.
     pub summary: Option<String>,
-    /// The agent said that it failed, and why.
+    /// Why the agent failed, when it printed that.
     pub failure: Option<String>,
-    /// The agent said that it is done.
+    /// The agent has printed its result.
     pub finished: bool,
     /// Set while nothing more is to be expected: how long its process may take to exit.
     pub exit_timeout: Option<Duration>,
@@ -69,7 +69,7 @@ impl Transcript {
         self.format
     }
 
-    /// Takes in one line of standard output; gives what a person should see of it.
+    /// Reads one line of standard output; returns what a person should see of it.
     pub fn read(&mut self, line: &str) -> Vec<String> {
         let event = serde_json::from_str(line).ok().filter(Value::is_object);
         let shown = event.and_then(|event: Value| match self.format {
@@ -95,7 +95,7 @@ impl Transcript {
         Ok(())
     }
 
-    /// Why the agent failed, as a word for programs; none when it did not, or said nothing that is known.
+    /// Why the agent failed, as a word for programs; None when it did not, or for no known cause.
     pub fn cause(&self) -> Option<Cause> {
         self.failure.as_deref().and_then(Cause::of)
     }

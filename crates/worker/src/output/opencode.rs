@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{QUIET_EXIT_TIMEOUT, Transcript, tool_line};
 
-/// Takes in one event; nothing when it is of a kind this does not know.
+/// Reads one event; None when it is of a kind this does not know.
 pub fn read(transcript: &mut Transcript, event: &Value) -> Option<Vec<String>> {
     let part = &event["part"];
     match event["type"].as_str()? {

@@ -45,7 +45,10 @@ pub enum Error {
     /// The server refuses the branch as it is.
     #[error("the branch could not be pushed: {}", git::tail(.0.as_bytes()))]
     Refused(String),
-    /// The server could not be reached, failed, or did not accept the token.
+    /// The server does not accept the token.
+    #[error("the branch could not be pushed: {}", git::tail(.0.as_bytes()))]
+    NotAccepted(String),
+    /// The server could not be reached, or failed.
     #[error("the branch could not be pushed: {}", git::tail(.0.as_bytes()))]
     Failed(String),
     /// Something in this machine went wrong.
@@ -97,7 +100,8 @@ pub async fn take_over(work: &Work, checkout: &Checkout, settings: &Settings) ->
 /// earlier attempt left there. Tries again while the server fails; `log` gets everything it writes.
 ///
 /// # Errors
-/// [`Error::Moved`], [`Error::Refused`] or [`Error::Failed`], with git's and the server's text.
+/// [`Error::Moved`], [`Error::Refused`], [`Error::NotAccepted`] or [`Error::Failed`], with git's and the server's
+/// text.
 pub async fn push(
     git: &Git,
     checkout: &Checkout,
@@ -131,10 +135,9 @@ pub async fn push(
         let delay = match refusal::verdict(&text) {
             Verdict::Moved => return Err(Error::Moved(branch.to_owned())),
             Verdict::Refused => return Err(Error::Refused(text)),
-            Verdict::NotAccepted => token_delays.next(),
-            Verdict::Failed => delays.next(),
+            Verdict::NotAccepted => token_delays.next().ok_or(Error::NotAccepted(text))?,
+            Verdict::Failed => delays.next().ok_or(Error::Failed(text))?,
         };
-        let Some(delay) = delay else { return Err(Error::Failed(text)) };
         log("The push failed; it is tried again.");
         tokio::time::sleep(delay).await;
     }

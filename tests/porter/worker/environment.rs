@@ -1,4 +1,4 @@
-//! The world around a worker: repository, callback server, agents.
+//! What surrounds a worker in a test: a repository, a callback server, agents.
 
 use std::collections::VecDeque;
 use std::os::unix::fs::PermissionsExt as _;
@@ -27,7 +27,7 @@ pub const BRANCH: &str = "porter/task_1";
 /// What the claude command prints at the end of a good run.
 pub const GOOD_END: &str = r#"echo '{"type":"result","subtype":"success","is_error":false,"num_turns":1,"result":"All done.","total_cost_usd":0.5,"usage":{"input_tokens":10,"output_tokens":4}}'"#;
 
-pub struct World {
+pub struct Environment {
     pub folder: tempfile::TempDir,
     pub server: Arc<Server>,
     url: String,
@@ -43,6 +43,8 @@ pub struct Server {
     pub answers: Mutex<VecDeque<u16>>,
     /// What git's next requests are answered with, and how many of them.
     pub git_answer: Mutex<Option<(u16, usize)>>,
+    /// The token that git accepts in place of the first.
+    pub fresh_token: Mutex<Option<String>>,
     /// The bundles that came: the query and the content.
     pub bundles: Mutex<Vec<(String, Vec<u8>)>>,
 }
@@ -65,7 +67,7 @@ impl Mode {
     }
 }
 
-impl World {
+impl Environment {
     /// A repository `octo/hello` with a README on `main`.
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -84,30 +86,37 @@ impl World {
         let router = Router::new()
             .route("/progress", post(progress))
             .route("/complete", post(complete))
+            .route("/token", post(token))
             .route("/bundle", put(bundle))
             .layer(axum::extract::DefaultBodyLimit::disable())
             .fallback(git_http_backend)
             .with_state(server.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let world = Self { folder, server, url };
-        let bare = world.bare();
-        world.git(&seed, &["init", "--quiet", "--bare", "--initial-branch=main", bare.to_str().unwrap()]);
-        world.git(&bare, &["config", "http.receivepack", "true"]);
-        world.git(&seed, &["init", "--quiet", "--initial-branch=main"]);
+        let environment = Self { folder, server, url };
+        let bare = environment.bare();
+        environment
+            .git(&seed, &["init", "--quiet", "--bare", "--initial-branch=main", bare.to_str().unwrap()]);
+        environment.git(&bare, &["config", "http.receivepack", "true"]);
+        environment.git(&seed, &["init", "--quiet", "--initial-branch=main"]);
         for (name, text) in [("README.md", "# Hello\n"), (".gitignore", "*.log\n"), ("src/lib.txt", "code\n")]
         {
             std::fs::create_dir_all(seed.join(name).parent().unwrap()).unwrap();
             std::fs::write(seed.join(name), text).unwrap();
         }
-        world.git(&seed, &["add", "-A"]);
-        world.git(&seed, &["commit", "--quiet", "-m", "First"]);
-        world.git(&seed, &["commit", "--quiet", "--allow-empty", "-m", "Second"]);
-        world.git(&seed, &["push", "--quiet", bare.to_str().unwrap(), "main"]);
-        world
+        environment.git(&seed, &["add", "-A"]);
+        environment.git(&seed, &["commit", "--quiet", "-m", "First"]);
+        environment.git(&seed, &["commit", "--quiet", "--allow-empty", "-m", "Second"]);
+        environment.git(&seed, &["push", "--quiet", bare.to_str().unwrap(), "main"]);
+        environment
     }
 
     pub fn bare(&self) -> PathBuf {
         self.folder.path().join("repositories/octo/hello.git")
+    }
+
+    /// Where a worker can have a fresh token.
+    pub fn token_url(&self) -> String {
+        format!("{}/token", self.url)
     }
 
     /// Where a worker can leave a bundle.
@@ -274,6 +283,16 @@ async fn complete(State(server): State<Arc<Server>>, headers: HeaderMap, body: B
     StatusCode::from_u16(answer).unwrap()
 }
 
+async fn token(State(server): State<Arc<Server>>, headers: HeaderMap, body: Bytes) -> Response {
+    assert_eq!(
+        headers.get("x-porter-callback-token").map(axum::http::HeaderValue::as_bytes),
+        Some(CALLBACK_TOKEN.as_bytes())
+    );
+    let asked: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(asked, serde_json::json!({ "task_id": "task_1", "attempt": 1 }));
+    axum::Json(serde_json::json!({ "token": *server.fresh_token.lock().unwrap() })).into_response()
+}
+
 async fn bundle(
     State(server): State<Arc<Server>>,
     RawQuery(query): RawQuery,
@@ -290,7 +309,8 @@ async fn bundle(
 
 /// Git's own server side, for those who know the token (as GitHub wants it: user `x-access-token`).
 async fn git_http_backend(State(server): State<Arc<Server>>, request: Request) -> Response {
-    let basic = base64::engine::general_purpose::STANDARD.encode(format!("x-access-token:{GITHUB_TOKEN}"));
+    let token = server.fresh_token.lock().unwrap().clone().unwrap_or_else(|| GITHUB_TOKEN.to_owned());
+    let basic = base64::engine::general_purpose::STANDARD.encode(format!("x-access-token:{token}"));
     let (request, body) = request.into_parts();
     let header = |name: &str| {
         let value = request.headers.get(name).and_then(|value| value.to_str().ok());
