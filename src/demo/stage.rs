@@ -16,6 +16,7 @@ use crypto::tokens::new_session_id;
 use crypto::vault::Vault;
 use domain::agent::Specification;
 use domain::clock::Clock;
+use domain::ids::UserId;
 use standin::sample;
 use standin::{File, Permission, StandIn};
 
@@ -72,7 +73,7 @@ impl Stage {
         let porter = app.context().context("the demo's Porter has its GitHub App")?.clone();
         let token = github.sign_in(PERSON)?.access;
         let now = porter.now();
-        sign_in::record(app.db(), &vault, PERSON_ID.into(), PERSON, &token, now).await?;
+        sign_in::record(app.db(), &vault, UserId::new(PERSON_ID.into()), PERSON, &token, now).await?;
         github.set_webhook_url(format!("{porter_url}/api/webhooks/github"));
         let running = tokio::spawn(app.run());
         Ok(Self { github, porter, porter_url, running, stop })

@@ -107,7 +107,8 @@ impl Narrator {
 
     async fn show_work(&self, stage: &Stage, task: &Task, issue: u64) -> anyhow::Result<()> {
         let url = task.pr_url.as_deref().context("a successful task has a pull request")?;
-        let number = task.pr_number.and_then(|number| u64::try_from(number).ok()).context("its number")?;
+        let number =
+            task.pr_number.and_then(|number| u64::try_from(number.get()).ok()).context("its number")?;
         let took = task.attempt.completed_at.context("it has ended")? - task.created_at;
         let seconds = took.as_seconds_f64();
         println!("\nFrom the comment to the open pull request in {seconds:.2} s:\n  {url}\n");
@@ -125,7 +126,7 @@ impl Narrator {
 
 /// Whether the issue shows how the task ended: its status comment and its label.
 fn told_on_issue(stage: &Stage, task: &Task) -> bool {
-    let Ok(number) = u64::try_from(task.issue.number) else { return true };
+    let Ok(number) = u64::try_from(task.issue.number.get()) else { return true };
     let label = format!("porter:{}", task.status.as_str());
     stage.github.labels(REPOSITORY, number).contains(&label)
 }

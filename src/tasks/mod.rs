@@ -4,6 +4,7 @@
 //! `web` calls [`intake`], [`create`], [`control`] and [`reports`]; `jobs` calls the rest. Nothing here knows
 //! HTTP servers or pages.
 
+use domain::ids::{InstallationId, UserId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -185,7 +186,7 @@ impl Context {
     ///
     /// # Errors
     /// [`Error::Db`].
-    pub async fn place_of_person(&self, github_user_id: i64) -> Result<Option<fleet::Place>, Error> {
+    pub async fn place_of_person(&self, github_user_id: UserId) -> Result<Option<fleet::Place>, Error> {
         let person = self.credentials.load(github_user_id).await?;
         Ok(self.fleet.place(&person, None))
     }
@@ -202,7 +203,7 @@ impl Context {
     }
 
     /// How many calls GitHub has served for an installation: more than before means that GitHub is there.
-    pub fn calls_served(&self, installation: i64) -> u64 {
+    pub fn calls_served(&self, installation: InstallationId) -> u64 {
         self.github.installation(installation).calls_served()
     }
 
