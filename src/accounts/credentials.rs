@@ -13,7 +13,7 @@ use db::Db;
 use db::users::Person;
 use domain::settings::Settings;
 
-/// The provider under which a person's Fly token is stored (contract §8).
+/// The provider under which a person's Fly token is stored (main-spec §8).
 pub const FLY_PROVIDER: &str = "fly";
 /// The name of a person's Fly token.
 pub const FLY_TOKEN_KEY: &str = "FLY_API_TOKEN";

@@ -19,7 +19,7 @@ use domain::errors::error_chain;
 const WATCH: Duration = Duration::from_secs(5);
 /// How often machines without an owner are looked for.
 const REAP: Duration = Duration::from_secs(60);
-/// How often GitHub is asked for deliveries that failed (contract §5).
+/// How often GitHub is asked for deliveries that failed (main-spec §5).
 const REDELIVER: Duration = Duration::from_secs(600);
 /// The first pauses between two such questions: what was on its way while Porter was away is in GitHub's list
 /// only when GitHub has given it up, after ten seconds.

@@ -237,7 +237,7 @@ impl Context {
     /// # Errors
     /// [`Error::Db`].
     pub async fn end_attempt(&self, task: &Task, event: Event) -> Result<(), Error> {
-        let same = |now: &Task| now.status == Status::Running && now.attempt == task.attempt;
+        let same = |now: &Task| now.status == Status::Running && now.attempt.number == task.attempt.number;
         self.change(&task.id, |now| same(now).then_some(event)).await?;
         Ok(())
     }

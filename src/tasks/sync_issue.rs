@@ -86,6 +86,7 @@ pub async fn render(context: &Context, task: &Task, proof: &str) -> Result<Strin
     let base = task.base_branch.as_deref().unwrap_or(&task.repository.default_branch);
     let web = context.policy.github_web_url.as_str().trim_end_matches('/');
     let compare_url = task
+        .attempt
         .branch
         .as_ref()
         .map(|branch| format!("{web}/{}/compare/{base}...{branch}", task.repository.full_name()));

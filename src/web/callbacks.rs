@@ -1,4 +1,4 @@
-//! `POST /api/callbacks/complete` and `…/progress`: the workers' reports (contract §7). The token is checked
+//! `POST /api/callbacks/complete` and `…/progress`: the workers' reports (main-spec §7). The token is checked
 //! before the task is looked up, and no handler waits for GitHub.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A request that changes state and carries the session cookie must come from Porter's own pages (contract §8).
+//! A request that changes state and carries the session cookie must come from Porter's own pages (main-spec §8).
 //! Webhooks and callbacks have no cookie and are authenticated separately.
 
 use axum::extract::{Request, State};

@@ -86,7 +86,7 @@ pub(super) async fn ready(
     Ok(Json(json!({ "ok": true, "configured": service.get().is_some() })))
 }
 
-/// `GET /api/startup/check` (contract §8).
+/// `GET /api/startup/check` (main-spec §8).
 pub(super) async fn startup(
     State(health): State<Arc<Health>>,
     State(service): State<ServiceSlot>,

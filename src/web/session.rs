@@ -1,4 +1,4 @@
-//! The signed-in person: the session cookie (contract §8) as an extractor.
+//! The signed-in person: the session cookie (main-spec §8) as an extractor.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `POST /api/webhooks/github` (contract §5). The signature is checked before the payload is parsed.
+//! `POST /api/webhooks/github` (main-spec §5). The signature is checked before the payload is parsed.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! What happened to a task: the one definition of the events that `db` stores and
-//! `GET /api/tasks/:id/events` streams (contract §6). Nothing else writes or reads their JSON.
+//! `GET /api/tasks/:id/events` streams (main-spec §6). Nothing else writes or reads their JSON.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -140,7 +140,7 @@ impl TaskEvent {
     pub fn status_of(task: &Task) -> Self {
         Self::Status {
             status: task.status,
-            error_message: task.error_message.clone(),
+            error_message: task.attempt.error_message.clone(),
             pr_url: task.pr_url.clone(),
         }
     }
@@ -182,7 +182,7 @@ impl TaskEvent {
 mod tests {
     use super::*;
 
-    /// Every kind of event, with its name and its data as contract §6 has them.
+    /// Every kind of event, with its name and its data as main-spec §6 has them.
     fn events() -> Vec<(TaskEvent, &'static str, Value)> {
         let text = |text: &str| text.to_owned();
         let usage = Usage { input_tokens: Some(7), cache_read_tokens: Some(5), ..Usage::default() };

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::comment::{Answer, Refusal};
 use super::task::{Effect, Task, TaskId};
 
-/// What a control word asks (contract §4).
+/// What a control word asks (main-spec §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Control {
@@ -104,7 +104,8 @@ pub struct CommentReference {
 impl Job {
     /// The job that carries out an effect of `task`.
     pub fn of(task: &Task, effect: Effect) -> Self {
-        let (id, attempt, installation) = (task.id.clone(), task.attempt, task.repository.installation_id);
+        let (id, attempt, installation) =
+            (task.id.clone(), task.attempt.number, task.repository.installation_id);
         match effect {
             Effect::SyncIssue => Self::SyncIssue { task: id, installation },
             Effect::Launch => Self::Launch { task: id, attempt },

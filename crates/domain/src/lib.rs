@@ -16,6 +16,7 @@ pub mod command;
 pub mod comment;
 pub mod errors;
 pub mod event;
+pub mod ids;
 pub mod job;
 mod markdown;
 pub mod priority;

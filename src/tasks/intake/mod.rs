@@ -1,5 +1,5 @@
 //! Webhooks become durable: each is read (`reading`), decided (`tasks::decision`) and recorded with everything
-//! that must follow (`record`), in one transaction and without a network call; only then it is answered (contract §5).
+//! that must follow (`record`), in one transaction and without a network call; only then it is answered (main-spec §5).
 //!
 //! Deliveries that arrive while a commit is under way share the next one: a commit costs a disk flush, and
 //! under load that flush is most of the work.
@@ -36,7 +36,7 @@ pub enum Answer {
     },
     /// For Porter, but it cannot be done; the person is told on the issue.
     Rejected {
-        /// Why, in one word of contract §5.
+        /// Why, in one word of main-spec §5.
         reason: &'static str,
     },
 }

@@ -1,4 +1,4 @@
-//! `POST /api/tasks` (contract §6). An `Idempotency-Key` is kept for one day.
+//! `POST /api/tasks` (main-spec §6). An `Idempotency-Key` is kept for one day.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `GET /api/tasks` and `GET /api/tasks/history`: a person's tasks by page (contract §6).
+//! `GET /api/tasks` and `GET /api/tasks/history`: a person's tasks by page (main-spec §6).
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Whether Porter lives and is ready (contract §8), and what every answer has.
+//! Whether Porter lives and is ready (main-spec §8), and what every answer has.
 
 use domain::task::{Status, Task};
 use reqwest::Method;

@@ -2,6 +2,7 @@
 
 mod api_actions;
 mod api_lists;
+mod attempts;
 mod callbacks;
 mod control_words;
 mod events;
@@ -20,5 +21,6 @@ mod retention;
 mod secrets;
 mod stopping;
 mod success;
+mod upgrade;
 mod watchdog;
 mod webhooks;

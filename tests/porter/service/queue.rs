@@ -1,4 +1,4 @@
-//! Whose turn it is (contract §6): caps under a burst, priority, age, and the place in the line.
+//! Whose turn it is (main-spec §6): caps under a burst, priority, age, and the place in the line.
 
 use std::time::{Duration, Instant};
 

@@ -1,19 +1,16 @@
-//! What people do: they open issues and comment, and GitHub tells the App with a signed webhook.
+//! Actions of people: they open issues and write comments, and GitHub sends the App a signed webhook.
 //!
-//! Repositories are named `owner/name`. A verb that sends a webhook waits for the receiver's answer.
+//! Repositories are named `owner/name`. An action that sends a webhook waits for the receiver's response.
 
 use serde_json::json;
 
 use super::payloads;
+use super::state::{GithubState, Repository, RepositoryId};
 use super::webhook::{Delivery, Outgoing, Signature};
-use super::world::{Repository, RepositoryId, World};
 use super::{Error, StandIn};
 
 impl StandIn {
-    /// Opens an issue and gives its number. Sends `issues.opened`.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when there is no such repository.
+    /// Opens an issue, sends `issues.opened` and returns the issue's number.
     pub async fn open_issue(
         &self,
         repository: &str,
@@ -22,19 +19,16 @@ impl StandIn {
         body: &str,
     ) -> Result<u64, Error> {
         let now = self.shared.clock.now();
-        let number = self.with(repository, |world, found| {
-            world
+        let number = self.with(repository, |state, found| {
+            state
                 .add_issue(found.id, author, (title, Some(body.to_owned())), None, now)
                 .ok_or_else(|| Error::Unknown(repository.to_owned()))
         })?;
-        self.tell(self.issue_event(repository, number, "opened", author)?).await?;
+        self.send_event(self.issue_event(repository, number, "opened", author)?).await?;
         Ok(number)
     }
 
-    /// Changes an issue's text, with `issues.edited`: what Porter was asked to do must not change with it.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when there is no such issue.
+    /// Changes an issue's title and text, and sends `issues.edited`.
     pub async fn edit_issue(
         &self,
         repository: &str,
@@ -47,14 +41,11 @@ impl StandIn {
             title.clone_into(&mut issue.title);
             issue.body = Some(body.to_owned());
         })?;
-        self.tell(self.issue_event(repository, number, "edited", by)?).await
+        self.send_event(self.issue_event(repository, number, "edited", by)?).await
     }
 
-    /// Closes an issue and sends `issues.closed`; a pull request is closed in silence, the App hears only of
-    /// issues.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when there is no such issue.
+    /// Closes an issue and sends `issues.closed`. A pull request is closed without a webhook, because the App
+    /// is subscribed to issues only.
     pub async fn close_issue(
         &self,
         repository: &str,
@@ -74,22 +65,16 @@ impl StandIn {
         self.shared.send(outgoing, Signature::Valid).await.map(Some)
     }
 
-    /// Puts a label of someone's own on an issue, without telling the App.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when there is no such issue.
+    /// Adds a label to an issue, without a webhook.
     pub fn add_label(&self, repository: &str, number: u64, label: &str) -> Result<(), Error> {
-        self.with(repository, |world, found| {
-            world
+        self.with(repository, |state, found| {
+            state
                 .add_labels(found.id, number, &[label.to_owned()])
                 .ok_or_else(|| Error::Unknown(format!("{repository}#{number}")))
         })
     }
 
     /// Comments on an issue or pull request and sends `issue_comment.created`.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when there is no such issue.
     pub async fn comment(
         &self,
         repository: &str,
@@ -101,10 +86,7 @@ impl StandIn {
         self.shared.send(outgoing, Signature::Valid).await
     }
 
-    /// Like [`StandIn::comment`], several at once: all are written first, then sent at the same time.
-    ///
-    /// # Errors
-    /// As [`StandIn::comment`].
+    /// Writes several comments, then sends their webhooks concurrently.
     pub async fn comment_at_once(
         &self,
         repository: &str,
@@ -119,9 +101,6 @@ impl StandIn {
     }
 
     /// Changes a comment and sends `issue_comment.edited`.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when there is no such comment.
     pub async fn edit_comment(
         &self,
         repository: &str,
@@ -130,22 +109,19 @@ impl StandIn {
         body: &str,
     ) -> Result<Delivery, Error> {
         let now = self.shared.clock.now();
-        let outgoing = self.with(repository, |world, found| {
-            let held =
-                world.repository_mut(found.id).and_then(|repository| repository.find_comment_mut(comment));
-            held.ok_or_else(|| Error::Unknown(format!("comment {comment}")))?.edit(body, now);
-            comment_event(world, &found.full_name(), comment, "edited", by)
+        let outgoing = self.with(repository, |state, found| {
+            let found_comment =
+                state.repository_mut(found.id).and_then(|repository| repository.find_comment_mut(comment));
+            found_comment.ok_or_else(|| Error::Unknown(format!("comment {comment}")))?.edit(body, now);
+            comment_event(state, &found.full_name(), comment, "edited", by)
         })?;
         self.shared.send(outgoing, Signature::Valid).await
     }
 
-    /// Deletes a comment without a trace and without telling the App.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when there is no such repository.
+    /// Deletes a comment, without a webhook.
     pub fn delete_comment(&self, repository: &str, comment: u64) -> Result<(), Error> {
-        self.with(repository, |world, found| {
-            for issue in world.repository_mut(found.id).into_iter().flat_map(|r| r.issues.values_mut()) {
+        self.with(repository, |state, found| {
+            for issue in state.repository_mut(found.id).into_iter().flat_map(|r| r.issues.values_mut()) {
                 issue.comments.retain(|held| held.id != comment);
             }
             Ok(())
@@ -160,11 +136,11 @@ impl StandIn {
         body: &str,
     ) -> Result<Outgoing, Error> {
         let now = self.shared.clock.now();
-        self.with(repository, |world, found| {
-            let id = world
+        self.with(repository, |state, found| {
+            let id = state
                 .add_comment((found.id, number), author, body, now)
                 .ok_or_else(|| Error::Unknown(format!("{repository}#{number}")))?;
-            comment_event(world, &found.full_name(), id, "created", author)
+            comment_event(state, &found.full_name(), id, "created", author)
         })
     }
 
@@ -172,11 +148,11 @@ impl StandIn {
         &self,
         repository: &str,
         number: u64,
-        change: impl FnOnce(&mut super::world::Issue) -> T,
+        change: impl FnOnce(&mut super::state::Issue) -> T,
     ) -> Result<T, Error> {
         let now = self.shared.clock.now();
-        self.with(repository, |world, found| {
-            let issue = world.repository_mut(found.id).and_then(|held| held.issues.get_mut(&number));
+        self.with(repository, |state, found| {
+            let issue = state.repository_mut(found.id).and_then(|held| held.issues.get_mut(&number));
             let issue = issue.ok_or_else(|| Error::Unknown(format!("{repository}#{number}")))?;
             issue.updated_at = now;
             Ok(change(issue))
@@ -184,26 +160,26 @@ impl StandIn {
     }
 
     fn issue_event(&self, repository: &str, number: u64, action: &str, by: &str) -> Result<Outgoing, Error> {
-        self.with(repository, |world, found| {
-            issue_event(world, found.id, number, action, by)
+        self.with(repository, |state, found| {
+            issue_event(state, found.id, number, action, by)
                 .ok_or_else(|| Error::Unknown(format!("{repository}#{number}")))
         })
     }
 
-    pub(super) async fn tell(&self, outgoing: Outgoing) -> Result<(), Error> {
+    pub(super) async fn send_event(&self, outgoing: Outgoing) -> Result<(), Error> {
         self.shared.send(outgoing, Signature::Valid).await.map(drop)
     }
 
-    /// Runs `act` on the world and a copy of the repository of this name, then tells those who wait.
+    /// Runs `act` on the state and a copy of the repository of this name, then wakes waiting tasks.
     pub(super) fn with<T>(
         &self,
         repository: &str,
-        act: impl FnOnce(&mut World, &Repository) -> Result<T, Error>,
+        act: impl FnOnce(&mut GithubState, &Repository) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let result = {
-            let mut world = self.shared.world();
-            let found = find(&world, repository)?.clone();
-            act(&mut world, &found)
+            let mut state = self.shared.state();
+            let found = find(&state, repository)?.clone();
+            act(&mut state, &found)
         };
         self.shared.changed();
         result
@@ -211,43 +187,43 @@ impl StandIn {
 }
 
 /// The repository `owner/name`.
-pub(super) fn find<'w>(world: &'w World, full_name: &str) -> Result<&'w Repository, Error> {
+pub(super) fn find<'w>(state: &'w GithubState, full_name: &str) -> Result<&'w Repository, Error> {
     full_name
         .split_once('/')
-        .and_then(|(owner, name)| world.find_repository(owner, name))
+        .and_then(|(owner, name)| state.find_repository(owner, name))
         .ok_or_else(|| Error::Unknown(full_name.to_owned()))
 }
 
 /// The webhook about a comment.
 pub(super) fn comment_event(
-    world: &World,
+    state: &GithubState,
     repository: &str,
     comment: u64,
     action: &str,
     sender: &str,
 ) -> Result<Outgoing, Error> {
-    let repository = find(world, repository)?;
+    let repository = find(state, repository)?;
     let (issue, comment) =
         repository.find_comment(comment).ok_or_else(|| Error::Unknown(format!("comment {comment}")))?;
     let mut subject = json!({
-        "issue": payloads::issue(world, repository, issue),
-        "comment": payloads::comment(world, repository, issue, comment),
+        "issue": payloads::issue(state, repository, issue),
+        "comment": payloads::comment(state, repository, issue, comment),
     });
     if action == "edited" {
         subject["changes"] = json!({ "body": { "from": comment.edits.last() } });
     }
-    Ok(Outgoing::about(world, repository, ("issue_comment", action), sender, subject))
+    Ok(Outgoing::about(state, repository, ("issue_comment", action), sender, subject))
 }
 
 /// The webhook about an issue.
 pub(super) fn issue_event(
-    world: &World,
+    state: &GithubState,
     repository: RepositoryId,
     number: u64,
     action: &str,
     sender: &str,
 ) -> Option<Outgoing> {
-    let repository = world.repository(repository)?;
-    let subject = json!({ "issue": payloads::issue(world, repository, repository.issues.get(&number)?) });
-    Some(Outgoing::about(world, repository, ("issues", action), sender, subject))
+    let repository = state.repository(repository)?;
+    let subject = json!({ "issue": payloads::issue(state, repository, repository.issues.get(&number)?) });
+    Some(Outgoing::about(state, repository, ("issues", action), sender, subject))
 }

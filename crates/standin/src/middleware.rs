@@ -1,4 +1,4 @@
-//! What every request passes: the log, the faults, GitHub's headers, the rate limit, ETags.
+//! Middleware for all requests: request log, faults, GitHub's headers, rate limit, ETags.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,43 +15,43 @@ use sha2::{Digest, Sha256};
 
 use super::Shared;
 use super::faults::{Effect, Stage};
+use super::listener::ConnectionCloser;
 use super::strict::Reject;
-use super::wire::Cut;
 
-/// The REST versions that GitHub serves.
+/// The REST API versions that GitHub supports.
 const VERSIONS: [&str; 2] = ["2022-11-28", "2026-03-10"];
 
-/// One request that came in over the wire.
+/// A received request.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// GET, POST, …
+    /// Such as GET or POST.
     pub method: String,
     /// The path, without the query.
     pub path: String,
-    /// The query, without `?`; empty when there is none.
+    /// The query without `?`; empty if there is none.
     pub query: String,
-    /// The JSON body, for the calls that have one.
+    /// The JSON body, for calls that have one.
     pub body: Option<Value>,
-    /// The answer's status; nothing while there is none, or when the connection was dropped.
+    /// The status of the response; `None` before the response, or if the connection was dropped.
     pub status: Option<u16>,
-    /// When it came, by the stand-in's clock.
+    /// Time of arrival, by the stand-in's clock.
     pub at: DateTime<Utc>,
-    /// When it came, in real time since the start: for the distance between two calls.
+    /// Time of arrival as real time since the start, to measure the interval between two calls.
     pub elapsed: Duration,
 }
 
 impl Request {
-    /// Whether the call may change something through the REST API (a push does not count).
+    /// Whether the request can change something through the REST API. A push does not count.
     pub fn is_mutation(&self) -> bool {
         !matches!(self.method.as_str(), "GET" | "HEAD") && !self.path.contains(".git/")
     }
 }
 
-/// The place of a request in the log.
+/// Index of a request in the log.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen(usize);
+pub(super) struct RequestIndex(usize);
 
-/// The primary rate limit. One for all callers, which is stricter than GitHub's one per installation.
+/// The primary rate limit, shared by all callers. GitHub has one per installation.
 #[derive(Clone, Debug)]
 pub(super) struct RateLimit {
     pub(super) limit: u64,
@@ -68,7 +68,7 @@ impl RateLimit {
         self.limit.saturating_sub(self.used)
     }
 
-    /// Counts a call; false when there was none left.
+    /// Counts a call. Returns false if the limit is reached.
     fn take(&mut self, now: DateTime<Utc>) -> bool {
         if now >= self.reset {
             *self = Self { used: 0, reset: now + TimeDelta::hours(1), ..*self };
@@ -88,25 +88,25 @@ impl RateLimit {
 }
 
 impl Shared {
-    pub(super) fn note_body(&self, seen: Option<Seen>, body: &Value) {
-        if let Some(Seen(index)) = seen {
-            self.world().requests[index].body = Some(body.clone());
+    pub(super) fn record_body(&self, seen: Option<RequestIndex>, body: &Value) {
+        if let Some(RequestIndex(index)) = seen {
+            self.state().requests[index].body = Some(body.clone());
         }
     }
 }
 
-/// Outermost, around API, git and pages alike: writes the log and lets faults strike.
-pub(super) async fn watch(
+/// The outermost middleware, for API, git and pages: records the request and applies faults.
+pub(super) async fn record_request(
     State(shared): State<Arc<Shared>>,
-    ConnectInfo(cut): ConnectInfo<Cut>,
+    ConnectInfo(closer): ConnectInfo<ConnectionCloser>,
     mut request: axum::extract::Request,
     next: Next,
 ) -> Response {
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let (seen, strike) = {
-        let mut world = shared.world();
-        world.requests.push(Request {
+    let (seen, fault) = {
+        let mut state = shared.state();
+        state.requests.push(Request {
             method: method.to_string(),
             path: path.clone(),
             query: request.uri().query().unwrap_or_default().to_owned(),
@@ -115,33 +115,34 @@ pub(super) async fn watch(
             at: shared.clock.now(),
             elapsed: shared.started.elapsed(),
         });
-        (Seen(world.requests.len() - 1), world.faults.strike(&method, &path))
+        (RequestIndex(state.requests.len() - 1), state.faults.match_fault(&method, &path))
     };
     shared.changed();
     request.extensions_mut().insert(seen);
-    let mut response = match strike {
+    let mut response = match fault {
         None => next.run(request).await,
-        Some((Stage::Before, effect)) => suffer(&shared, effect, &cut).await,
+        Some((Stage::Before, effect)) => apply_fault(&shared, effect, &closer).await,
         Some((Stage::After, effect)) => {
-            // The effect is complete only when the whole answer is there (git streams its own).
+            // git streams its response: its effect is complete at the end of the body.
             to_bytes(next.run(request).await.into_body(), usize::MAX).await.ok();
             shared.changed();
-            suffer(&shared, effect, &cut).await
+            apply_fault(&shared, effect, &closer).await
         }
     };
-    // The server below would put the system's time there: GitHub has one clock, and limits are read by it.
+    // The HTTP server would set `Date` from the system's clock, but clients compute rate limits from this
+    // header.
     let date = shared.clock.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
     if let Ok(date) = HeaderValue::from_str(&date) {
         response.headers_mut().insert(DATE, date);
     }
-    if !matches!(strike, Some((_, Effect::Drop))) {
-        shared.world().requests[seen.0].status = Some(response.status().as_u16());
+    if !matches!(fault, Some((_, Effect::Drop))) {
+        shared.state().requests[seen.0].status = Some(response.status().as_u16());
     }
     shared.changed();
     response
 }
 
-async fn suffer(shared: &Shared, effect: Effect, cut: &Cut) -> Response {
+async fn apply_fault(shared: &Shared, effect: Effect, closer: &ConnectionCloser) -> Response {
     let limited = |status, message: &str| Reject::new(status, message).into_response();
     match effect {
         Effect::PrimaryLimit(resets_in) => {
@@ -169,14 +170,14 @@ async fn suffer(shared: &Shared, effect: Effect, cut: &Cut) -> Response {
             (status, status.canonical_reason().unwrap_or_default()).into_response()
         }
         Effect::Drop => {
-            cut.now();
+            closer.close();
             StatusCode::BAD_GATEWAY.into_response()
         }
         Effect::Hang => std::future::pending().await,
     }
 }
 
-/// Around the REST API: what GitHub demands of every call, and the headers it puts on every answer.
+/// Middleware of the REST API: the headers that GitHub requires, and those of every response.
 pub(super) async fn api(
     State(shared): State<Arc<Shared>>,
     request: axum::extract::Request,
@@ -184,7 +185,7 @@ pub(super) async fn api(
 ) -> Response {
     let headers = request.headers();
     let get = request.method() == Method::GET;
-    let held = headers.get(IF_NONE_MATCH).cloned();
+    let if_none_match = headers.get(IF_NONE_MATCH).cloned();
     let version = headers.get("x-github-api-version").cloned();
     let place = format!("{} {}", request.method(), request.uri().path());
     let unmetered = request.uri().path().ends_with("/rate_limit");
@@ -196,15 +197,15 @@ pub(super) async fn api(
     } else if version.as_ref().is_some_and(|v| !v.to_str().is_ok_and(|v| VERSIONS.contains(&v))) {
         shared.violation(format!("{place}: unknown X-GitHub-Api-Version {version:?}"));
         Reject::new(StatusCode::BAD_REQUEST, "X-GitHub-Api-Version is not supported").into_response()
-    } else if !unmetered && !shared.world().rate.take(shared.clock.now()) {
+    } else if !unmetered && !shared.state().rate.take(shared.clock.now()) {
         Reject::forbidden("API rate limit exceeded for installation ID 1.").into_response()
     } else {
         next.run(request).await
     };
 
-    let mut response = if get { tag(&shared, response, held.as_ref()).await } else { response };
+    let mut response = if get { add_etag(&shared, response, if_none_match.as_ref()).await } else { response };
     let headers = response.headers_mut();
-    shared.world().rate.write(headers);
+    shared.state().rate.write(headers);
     headers.insert("x-github-media-type", HeaderValue::from_static("github.v3; format=json"));
     let selected = version.unwrap_or(HeaderValue::from_static(VERSIONS[0]));
     headers.insert("x-github-api-version-selected", selected);
@@ -214,8 +215,9 @@ pub(super) async fn api(
     response
 }
 
-/// Gives a successful JSON answer its ETag, or 304 to a caller that holds the same; a 304 costs nothing.
-async fn tag(shared: &Shared, response: Response, held: Option<&HeaderValue>) -> Response {
+/// Adds an ETag to a successful response; answers 304 if the caller has the same one. A 304 does not count
+/// against the rate limit.
+async fn add_etag(shared: &Shared, response: Response, if_none_match: Option<&HeaderValue>) -> Response {
     if response.status() != StatusCode::OK {
         return response;
     }
@@ -227,9 +229,9 @@ async fn tag(shared: &Shared, response: Response, held: Option<&HeaderValue>) ->
     if let Ok(value) = HeaderValue::from_str(&tag) {
         parts.headers.insert(ETAG, value);
     }
-    if held.is_some_and(|held| held.as_bytes() == tag.as_bytes()) {
-        let mut world = shared.world();
-        world.rate.used = world.rate.used.saturating_sub(1);
+    if if_none_match.is_some_and(|value| value.as_bytes() == tag.as_bytes()) {
+        let mut state = shared.state();
+        state.rate.used = state.rate.used.saturating_sub(1);
         parts.status = StatusCode::NOT_MODIFIED;
         parts.headers.remove(CONTENT_TYPE);
         return Response::from_parts(parts, Body::empty());
@@ -237,8 +239,8 @@ async fn tag(shared: &Shared, response: Response, held: Option<&HeaderValue>) ->
     Response::from_parts(parts, Body::from(bytes))
 }
 
-/// A path, or a method of a path, that Porter has no business calling.
+/// The fallback for unknown paths and methods.
 pub(super) async fn unknown(State(shared): State<Arc<Shared>>, request: axum::extract::Request) -> Reject {
-    shared.violation(format!("{} {} is no route of the stand-in", request.method(), request.uri().path()));
+    shared.violation(format!("{} {} is not a route of the stand-in", request.method(), request.uri().path()));
     Reject::not_found()
 }

@@ -1,7 +1,7 @@
-//! The listener: plain TCP whose connections can be cut in the middle of a request, without an answer.
+//! A TCP listener whose connections can be closed in the middle of a request, without a response.
 //!
-//! A fault that drops the connection sets the connection's [`Cut`]; the next read or write then fails, and
-//! the HTTP server gives the connection up. Nothing of GitHub lives here.
+//! `middleware.rs` sets the connection's [`ConnectionCloser`] for a fault that drops the connection. The next
+//! read or write then fails, and the HTTP server closes the connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,13 +15,13 @@ use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Ends one connection without another byte. Cheap to clone.
+/// Closes one connection without further output. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Cut(Arc<AtomicBool>);
+pub(super) struct ConnectionCloser(Arc<AtomicBool>);
 
-impl Cut {
+impl ConnectionCloser {
     /// From now on every read and write of the connection fails.
-    pub(super) fn now(&self) {
+    pub(super) fn close(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
@@ -30,24 +30,24 @@ impl Cut {
     }
 }
 
-impl Connected<IncomingStream<'_, Wire>> for Cut {
-    fn connect_info(stream: IncomingStream<'_, Wire>) -> Self {
-        stream.io().cut.clone()
+impl Connected<IncomingStream<'_, ClosableListener>> for ConnectionCloser {
+    fn connect_info(stream: IncomingStream<'_, ClosableListener>) -> Self {
+        stream.io().closer.clone()
     }
 }
 
-/// A TCP listener whose connections carry a [`Cut`].
-pub(super) struct Wire(pub(super) TcpListener);
+/// A TCP listener whose connections carry a [`ConnectionCloser`].
+pub(super) struct ClosableListener(pub(super) TcpListener);
 
-impl Listener for Wire {
+impl Listener for ClosableListener {
     type Io = Connection;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         let (stream, address) = Listener::accept(&mut self.0).await;
-        // Answers are small and awaited; Nagle's algorithm would only delay them.
+        // Responses are small and the client waits for them; Nagle's algorithm would delay them.
         stream.set_nodelay(true).ok();
-        (Connection { stream, cut: Cut::default() }, address)
+        (Connection { stream, closer: ConnectionCloser::default() }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -58,7 +58,7 @@ impl Listener for Wire {
 /// One accepted connection.
 pub(super) struct Connection {
     stream: TcpStream,
-    cut: Cut,
+    closer: ConnectionCloser,
 }
 
 impl AsyncRead for Connection {
@@ -67,7 +67,7 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.cut.check()?;
+        self.closer.check()?;
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
@@ -78,12 +78,12 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.cut.check()?;
+        self.closer.check()?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.cut.check()?;
+        self.closer.check()?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

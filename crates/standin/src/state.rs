@@ -1,7 +1,7 @@
-//! What the stand-in's GitHub knows: people, repositories, issues, comments, tokens, deliveries.
+//! The state of the stand-in: accounts, repositories, issues, comments, tokens, deliveries.
 //!
-//! Plain values and look-ups only. People's deeds are in `verbs.rs`, the App's come through `routes/`; what a
-//! test reads is in `reads.rs`. The repositories' commits are not here but in git.
+//! Plain values and look-ups only. Actions of people are in `actions.rs`, those of the App in `routes/`, the
+//! reads of tests in `reads.rs`. Commits are stored in git repositories (`git.rs`).
 
 use std::collections::BTreeMap;
 
@@ -9,27 +9,27 @@ use chrono::{DateTime, Utc};
 
 use super::auth::{Access, Tokens};
 use super::faults::Faults;
-use super::front::{RateLimit, Request};
 use super::git::Git;
+use super::middleware::{RateLimit, Request};
 use super::sign_in::SignIns;
 use super::webhook::{Delivery, WebhookUrl};
 
-/// GitHub's number for a repository.
+/// GitHub's id of a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepositoryId(pub u64);
 
-/// What a person may do in a repository, as GitHub's five roles; the order is that of their power.
+/// A person's role in a repository: GitHub's five roles, from the weakest to the strongest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Permission {
-    /// May look at a private repository.
+    /// Can read a private repository.
     Read,
-    /// May also sort issues.
+    /// Can also manage issues.
     Triage,
-    /// May also push.
+    /// Can also push.
     Write,
-    /// May also change some settings.
+    /// Can also change some settings.
     Maintain,
-    /// May do everything.
+    /// Can do everything.
     Admin,
 }
 
@@ -45,7 +45,7 @@ impl Permission {
         }
     }
 
-    /// The older, coarser name (`permission`): maintain shows as write, triage as read.
+    /// GitHub's legacy name (`permission`): maintain is shown as write, triage as read.
     pub fn legacy_name(self) -> &'static str {
         match self {
             Self::Read | Self::Triage => "read",
@@ -60,7 +60,7 @@ impl Permission {
 pub enum AccountKind {
     /// A person.
     User,
-    /// An App's own account, `<slug>[bot]`, or a machine's.
+    /// The account of an App, `<slug>[bot]`, or of a machine.
     Bot,
     /// An organization.
     Organization,
@@ -74,55 +74,55 @@ pub(super) struct Account {
     pub(super) kind: AccountKind,
 }
 
-/// A reaction under a comment.
+/// A reaction to a comment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reaction {
-    /// GitHub's number.
+    /// GitHub's id.
     pub id: u64,
-    /// `eyes`, `rocket`, and so on.
+    /// Such as `eyes` or `rocket`.
     pub content: String,
-    /// Who reacted.
+    /// Login of the author.
     pub login: String,
     pub(super) at: DateTime<Utc>,
 }
 
-/// A comment as a person sees it, with what it said before.
+/// A comment with its edit history.
 #[derive(Clone, Debug)]
 pub struct Comment {
-    /// GitHub's number.
+    /// GitHub's id.
     pub id: u64,
     /// Login of the author.
     pub author: String,
-    /// The text now.
+    /// The current text.
     pub body: String,
-    /// Earlier texts, oldest first; empty when it was never edited.
+    /// Earlier texts, oldest first.
     pub edits: Vec<String>,
-    /// Its reactions, oldest first.
+    /// The reactions, oldest first.
     pub reactions: Vec<Reaction>,
-    /// When it was written.
+    /// Time of creation.
     pub created_at: DateTime<Utc>,
-    /// When it was last edited.
+    /// Time of the last edit.
     pub updated_at: DateTime<Utc>,
 }
 
 impl Comment {
-    /// Gives it a new text; the old one is kept.
+    /// Replaces the text and keeps the old one in `edits`.
     pub(super) fn edit(&mut self, body: &str, now: DateTime<Utc>) {
         self.edits.push(std::mem::replace(&mut self.body, body.to_owned()));
         self.updated_at = now;
     }
 }
 
-/// The part of a pull request that an issue does not have.
+/// The fields that a pull request has in addition to those of an issue.
 #[derive(Clone, Debug)]
-pub(super) struct PullPart {
+pub(super) struct PullDetails {
     pub(super) head: String,
     pub(super) base: String,
     pub(super) draft: bool,
     pub(super) reviewers: Vec<String>,
 }
 
-/// An issue or a pull request; they share their numbers.
+/// An issue or a pull request. GitHub numbers both in one sequence.
 #[derive(Clone, Debug)]
 pub(super) struct Issue {
     pub(super) id: u64,
@@ -134,37 +134,38 @@ pub(super) struct Issue {
     pub(super) labels: Vec<String>,
     pub(super) assignees: Vec<String>,
     pub(super) comments: Vec<Comment>,
-    pub(super) pull: Option<PullPart>,
+    pub(super) pull: Option<PullDetails>,
     pub(super) created_at: DateTime<Utc>,
     pub(super) updated_at: DateTime<Utc>,
     pub(super) closed_at: Option<DateTime<Utc>>,
 }
 
-/// A repository; its commits are in `git`.
+/// A repository. Its commits are in `git`.
 #[derive(Clone, Debug)]
 pub(super) struct Repository {
     pub(super) id: RepositoryId,
     pub(super) owner: String,
     pub(super) name: String,
     pub(super) default_branch: String,
-    /// Drafts need a paid plan in private repositories; a test can take them away.
+    /// Whether the plan supports draft pull requests. On GitHub, private repositories need a paid plan for
+    /// them.
     pub(super) drafts: bool,
     pub(super) git: Git,
     pub(super) permissions: BTreeMap<String, Permission>,
     pub(super) issues: BTreeMap<u64, Issue>,
-    /// The repository's labels with their numbers.
+    /// The repository's labels by name, with their ids.
     pub(super) labels: BTreeMap<String, u64>,
     pub(super) created_at: DateTime<Utc>,
 }
 
-/// Which of an account's repositories an installation covers.
+/// The repositories of an account that an installation covers.
 #[derive(Clone, Debug)]
 pub(super) enum Selection {
     All,
     Selected(Vec<RepositoryId>),
 }
 
-/// The App installed on an account.
+/// An installation of the App on an account.
 #[derive(Clone, Debug)]
 pub(super) struct Installation {
     pub(super) id: u64,
@@ -175,7 +176,7 @@ pub(super) struct Installation {
     pub(super) created_at: DateTime<Utc>,
 }
 
-/// The public facts of the App.
+/// The public registration of the App.
 #[derive(Clone, Debug)]
 pub(super) struct AppFacts {
     pub(super) id: u64,
@@ -187,15 +188,15 @@ pub(super) struct AppFacts {
 }
 
 impl AppFacts {
-    /// Login of the App's own account.
+    /// Login of the App's account.
     pub(super) fn bot(&self) -> String {
         format!("{}[bot]", self.slug)
     }
 }
 
-/// Everything. Tests see it through [`StandIn::wait_until`](super::StandIn::wait_until) and the reads.
+/// The whole state. Tests read it through [`StandIn::wait_until`](super::StandIn::wait_until) and `reads.rs`.
 #[derive(Debug)]
-pub struct World {
+pub struct GithubState {
     pub(super) base_url: String,
     pub(super) app: AppFacts,
     pub(super) accounts: BTreeMap<String, Account>,
@@ -203,7 +204,7 @@ pub struct World {
     pub(super) installations: Vec<Installation>,
     pub(super) tokens: Tokens,
     pub(super) sign_ins: SignIns,
-    /// Codes that the guided registration brings back, each good for one conversion.
+    /// Codes of the App manifest flow; each can be converted once.
     pub(super) manifest_codes: Vec<String>,
     pub(super) webhook_url: Option<WebhookUrl>,
     pub(super) deliveries: Vec<Delivery>,
@@ -214,14 +215,14 @@ pub struct World {
     pub(super) last_id: u64,
 }
 
-impl World {
-    /// A number that nothing else has.
-    pub(super) fn fresh_id(&mut self) -> u64 {
+impl GithubState {
+    /// A new id, unique among all kinds of objects.
+    pub(super) fn next_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
     }
 
-    /// The repository of this name; GitHub ignores the case of names.
+    /// The repository of this name. Names are case-insensitive on GitHub.
     pub(super) fn find_repository(&self, owner: &str, name: &str) -> Option<&Repository> {
         self.repositories
             .iter()
@@ -249,7 +250,7 @@ impl World {
         self.installations.iter().find(|installation| installation.covers(repository))
     }
 
-    /// What a person may do in a repository; nothing when they are no collaborator.
+    /// A person's role in a repository; `None` if the person is not a collaborator.
     pub(super) fn find_permission(&self, repository: &Repository, login: &str) -> Option<Permission> {
         if repository.owner.eq_ignore_ascii_case(login) {
             return Some(Permission::Admin);
@@ -258,7 +259,7 @@ impl World {
         held.map(|(_, permission)| *permission)
     }
 
-    /// Puts a comment under an issue and gives its number.
+    /// Adds a comment to an issue and returns its id.
     pub(super) fn add_comment(
         &mut self,
         (repository, number): (RepositoryId, u64),
@@ -266,7 +267,7 @@ impl World {
         body: &str,
         now: DateTime<Utc>,
     ) -> Option<u64> {
-        let id = self.fresh_id();
+        let id = self.next_id();
         let issue = self.repository_mut(repository)?.issues.get_mut(&number)?;
         issue.updated_at = now;
         issue.comments.push(Comment {
@@ -281,16 +282,16 @@ impl World {
         Some(id)
     }
 
-    /// Opens an issue or, with `pull`, a pull request, and gives its number.
+    /// Opens an issue or, with `pull`, a pull request, and returns its number.
     pub(super) fn add_issue(
         &mut self,
         repository: RepositoryId,
         author: &str,
         (title, body): (&str, Option<String>),
-        pull: Option<PullPart>,
+        pull: Option<PullDetails>,
         now: DateTime<Utc>,
     ) -> Option<u64> {
-        let id = self.fresh_id();
+        let id = self.next_id();
         let repository = self.repository_mut(repository)?;
         let number = repository.issues.keys().next_back().map_or(1, |last| last + 1);
         let issue = Issue {
@@ -312,7 +313,7 @@ impl World {
         Some(number)
     }
 
-    /// Puts labels on an issue; those that the repository does not know yet are made, as GitHub does.
+    /// Adds labels to an issue. Labels that the repository lacks are created, as on GitHub.
     pub(super) fn add_labels(
         &mut self,
         repository: RepositoryId,
@@ -320,7 +321,7 @@ impl World {
         labels: &[String],
     ) -> Option<()> {
         for label in labels {
-            let id = self.fresh_id();
+            let id = self.next_id();
             let repository = self.repository_mut(repository)?;
             let known = repository.labels.keys().find(|known| known.eq_ignore_ascii_case(label)).cloned();
             let name = known.unwrap_or_else(|| {
@@ -342,7 +343,7 @@ impl Repository {
         format!("{}/{}", self.owner, self.name)
     }
 
-    /// The comment of this number with the issue it is under.
+    /// The comment with this id, and its issue.
     pub(super) fn find_comment(&self, id: u64) -> Option<(&Issue, &Comment)> {
         self.issues.values().find_map(|issue| {
             issue.comments.iter().find(|comment| comment.id == id).map(|comment| (issue, comment))

@@ -2,7 +2,11 @@
 //!
 //! The repository it is pushed from is made after the agent is dead, so not even an agent that ran as the
 //! worker's own user could have prepared it; it borrows the base's objects and gets the rest as a pack,
-//! which git checks object by object.
+//! which git checks object by object. `refusal` reads the server's answer, `reduced` makes what it may accept.
+
+pub mod bundle;
+pub mod reduced;
+pub mod refusal;
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,12 +17,21 @@ use super::checkout::{self, Checkout};
 use super::export::{self, Work};
 use super::git::{self, Git};
 use super::settings::Settings;
+use refusal::Verdict;
 
 /// A pack above this is no change to a repository. Bytes.
-const LARGEST_PACK: &str = "2147483648";
+const MAX_PACK_BYTES: &str = "2147483648";
 
-/// How long the push rests before each further try.
-const RESTS: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15)];
+/// What git checks in every object of the pack. A `.gitmodules` that the base has, or the server accepts, is
+/// not refused here: the worker never reads one.
+const CHECKS: &str = "--strict=gitmodulesUrl=warn,gitmodulesPath=warn,gitmodulesName=warn,gitmodulesUpdate=warn,\
+    gitmodulesParse=warn,gitmodulesMissing=warn,gitmodulesBlob=warn,gitmodulesLarge=warn,gitmodulesSymlink=warn";
+
+/// Pauses before the further tries of a push when the server or the connection failed.
+const RETRY_DELAYS: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15)];
+
+/// Pauses before the further tries when the server did not accept the token: it may not know it yet.
+const TOKEN_RETRY_DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
 
 /// Why the work is not on the server.
 #[derive(Debug, thiserror::Error)]
@@ -26,9 +39,15 @@ pub enum Error {
     /// The agent's objects are broken or missing: its history cannot be taken over.
     #[error("the agent's commits could not be taken over: {0}")]
     Objects(String),
-    /// The server did not take the branch.
-    #[error("the branch could not be pushed: {0}")]
-    Push(String),
+    /// Somebody else pushed to the branch.
+    #[error("the branch could not be pushed: somebody else changed {0} while the agent worked")]
+    Moved(String),
+    /// The server refuses the branch as it is.
+    #[error("the branch could not be pushed: {}", git::tail(.0.as_bytes()))]
+    Refused(String),
+    /// The server could not be reached, failed, or did not accept the token.
+    #[error("the branch could not be pushed: {}", git::tail(.0.as_bytes()))]
+    Failed(String),
     /// Something in this machine went wrong.
     #[error("the branch could not be prepared")]
     Machine(#[from] std::io::Error),
@@ -52,8 +71,8 @@ pub async fn take_over(work: &Work, checkout: &Checkout, settings: &Settings) ->
         return Err(Error::Objects("no pack came".to_owned()));
     };
     let pack: Stdio = pack.try_into()?;
-    let limit = format!("--max-input-size={LARGEST_PACK}");
-    let indexing = git.command(&["index-pack", "--stdin", "--strict", &limit]).stdin(pack).spawn()?;
+    let limit = format!("--max-input-size={MAX_PACK_BYTES}");
+    let indexing = git.command(&["index-pack", "--stdin", CHECKS, &limit]).stdin(pack).spawn()?;
     let both = async {
         input.write_all(export::pack_input(work, &checkout.base).as_bytes()).await.ok();
         drop(input);
@@ -75,37 +94,48 @@ pub async fn take_over(work: &Work, checkout: &Checkout, settings: &Settings) ->
 }
 
 /// Pushes `tip` from the repository `git` as `branch`, and nothing else: in the place of exactly what an
-/// earlier attempt left there.
+/// earlier attempt left there. Tries again while the server fails; `log` gets everything it writes.
 ///
 /// # Errors
-/// [`Error::Push`] with the server's words.
-pub async fn push(git: &Git, checkout: &Checkout, token: &str, branch: &str, tip: &str) -> Result<(), Error> {
+/// [`Error::Moved`], [`Error::Refused`] or [`Error::Failed`], with git's and the server's text.
+pub async fn push(
+    git: &Git,
+    checkout: &Checkout,
+    token: &str,
+    branch: &str,
+    tip: &str,
+    log: impl Fn(&str),
+) -> Result<(), Error> {
     let remote = git.clone().with_token(&checkout.url, token);
     let before = checkout.branch_before.as_deref().unwrap_or_default();
     let lease = format!("--force-with-lease=refs/heads/{branch}:{before}");
     let refspec = format!("{tip}:refs/heads/{branch}");
     let arguments =
         ["push", "--quiet", "--no-verify", "--no-follow-tags", &lease, "--", checkout.url.as_str(), &refspec];
-    let mut rests = RESTS.into_iter();
+    let (mut delays, mut token_delays) = (RETRY_DELAYS.into_iter(), TOKEN_RETRY_DELAYS.into_iter());
     loop {
-        let message = match remote.run(&arguments).await {
-            Ok(_) => return Ok(()),
-            Err(git::Error::Failed { message, .. }) => message,
-            Err(other) => other.to_string(),
+        let text = match remote.output(&arguments, &[]).await {
+            Ok(output) if output.status.success() => return Ok(()),
+            Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+            Err(error) => error.to_string(),
         };
-        // The line may have been lost after the server had taken it.
+        for line in refusal::remote_lines(&text) {
+            log(&format!("remote: {line}"));
+        }
+        // The connection may have broken after the server had taken it.
         if let Ok(Some(there)) = checkout::remote_branch(&remote, &checkout.url, branch).await
             && there == tip
         {
             return Ok(());
         }
-        match rests.next().filter(|_| checkout::may_pass(&message)) {
-            Some(rest) => tokio::time::sleep(rest).await,
-            None if message.contains("stale info") => {
-                let message = format!("somebody else changed {branch} while the agent worked");
-                return Err(Error::Push(message));
-            }
-            None => return Err(Error::Push(message)),
-        }
+        let delay = match refusal::verdict(&text) {
+            Verdict::Moved => return Err(Error::Moved(branch.to_owned())),
+            Verdict::Refused => return Err(Error::Refused(text)),
+            Verdict::NotAccepted => token_delays.next(),
+            Verdict::Failed => delays.next(),
+        };
+        let Some(delay) = delay else { return Err(Error::Failed(text)) };
+        log("The push failed; it is tried again.");
+        tokio::time::sleep(delay).await;
     }
 }

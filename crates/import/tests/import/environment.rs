@@ -1,4 +1,4 @@
-//! A Porter with a database in a temporary folder, and the fixture: an export and its plaintexts.
+//! A database in a temporary folder, and the fixture: an export and its plaintexts.
 
 use crypto::vault::{Identity, Sealed, Vault};
 use db::Db;
@@ -15,15 +15,15 @@ pub const FLY_TOKEN: &str = "fo1_fixture_fly_token";
 pub const OCTOCAT: &str = "d109ef5b1f141c22d53339ba346ddc5b53d1425871fd39fa2953fd03fa9d0c17";
 pub const LATER: &str = "2026-02-20T10:00:00.001Z";
 
-/// A Porter with an empty database, and the root secret of the export.
-pub struct World {
+/// An empty database of Porter, and the vault with the root secret of the export.
+pub struct Environment {
     pub folder: TempDir,
     pub db: Db,
     pub connection: PoolConnection<Sqlite>,
     pub vault: Vault,
 }
 
-impl World {
+impl Environment {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self::open(folder).await
@@ -36,21 +36,21 @@ impl World {
         Self { folder, db, connection, vault: vault(&[root()]) }
     }
 
-    /// One in which the export already is.
+    /// An environment into which the export is imported.
     pub async fn imported() -> Self {
-        let mut world = Self::new().await;
-        world.import(EXPORT).await.unwrap();
-        world
+        let mut environment = Self::new().await;
+        environment.import(EXPORT).await.unwrap();
+        environment
     }
 
     pub async fn import(&mut self, sql: &str) -> Result<Report, ImportError> {
         import(&mut self.connection, &self.vault, sql).await
     }
 
-    /// Imports what must be refused, sees that nothing was written, and gives the message.
+    /// Asserts that an import fails and writes nothing, and returns its message.
     pub async fn refusal(&mut self, sql: &str) -> String {
         let before = self.dump().await;
-        let error = anyhow::Error::from(self.import(sql).await.expect_err("this must be refused"));
+        let error = anyhow::Error::from(self.import(sql).await.expect_err("the import must fail"));
         assert_eq!(self.dump().await, before, "a refused import wrote something");
         format!("{error:#}")
     }
@@ -85,7 +85,7 @@ impl World {
         rows
     }
 
-    /// A user's secret, opened.
+    /// The plaintext of a user's secret.
     pub async fn secret(&mut self, user_key: &str, provider_id: &str, env_key: &str) -> String {
         let sql = "SELECT encrypted_value, iv, tag, alg, key_version FROM user_secrets
             WHERE user_key = ? AND provider_id = ? AND env_key = ?";
@@ -103,7 +103,7 @@ impl World {
         self.vault.open(&identity, &sealed).unwrap().expose_secret().to_owned()
     }
 
-    /// The same after a restart.
+    /// The same environment with a newly opened database.
     pub async fn reopened(self) -> Self {
         let folder = self.close().await;
         Self::open(folder).await
@@ -139,7 +139,7 @@ pub fn vault(roots: &[String]) -> Vault {
     Vault::new(roots.next().unwrap(), roots.collect())
 }
 
-/// The export with one piece of it replaced.
+/// The export with `from` replaced by `to`.
 pub fn altered(from: &str, to: &str) -> String {
     assert!(EXPORT.contains(from), "the export does not contain {from}");
     EXPORT.replace(from, to)
