@@ -255,7 +255,7 @@ async fn base_branch(github: &github::Installation, task: &Task) -> Result<Strin
     Ok(repository.default_branch.clone())
 }
 
-/// Records the machine. When the attempt was ended meanwhile, the machine is owed its end.
+/// Records the machine. If the attempt has ended meanwhile, a clean-up of the machine is enqueued.
 async fn record(
     context: &Context,
     task: &Task,

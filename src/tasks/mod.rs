@@ -57,25 +57,25 @@ pub struct Context {
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// Where people and workers reach this Porter.
-    pub public_url: Url,
+    pub(crate) public_url: Url,
     /// Where GitHub's pages and repositories are.
-    pub github_web_url: Url,
+    pub(crate) github_web_url: Url,
     /// The App's number.
-    pub app_id: u64,
+    pub(crate) app_id: u64,
     /// Lower-case logins that may ask; empty means everyone who may push.
-    pub allowlist: Vec<String>,
+    pub(crate) allowlist: Vec<String>,
     /// How many tasks run at once.
-    pub caps: db::queue::Caps,
+    pub(crate) caps: db::queue::Caps,
     /// How many tasks of one person may wait.
-    pub queued_per_user: Option<u32>,
+    pub(crate) queued_per_user: Option<u32>,
     /// Every agent there is, and the providers whose keys they use.
-    pub agents: Registry,
+    pub(crate) agents: Registry,
     /// How long an agent may run.
-    pub task_timeout: Duration,
+    pub(crate) task_timeout: Duration,
     /// The mock agent may be asked for.
-    pub mock_agent: bool,
+    pub(crate) mock_agent: bool,
     /// The machine a task gets.
-    pub machine: crate::config::MachineSettings,
+    pub(crate) machine: crate::config::MachineSettings,
 }
 
 impl Policy {

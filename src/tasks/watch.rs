@@ -221,7 +221,7 @@ async fn reap_fleet(context: &Context, runner: &dyn crate::runner::Runner) -> Re
             let running = task.status == Status::Running && task.attempt.number == machine.attempt;
             running && task.attempt.machine_id.is_none_or(|id| id == machine.id)
         });
-        // A clean-up that is still owed gives the worker time to push; it will destroy the machine itself.
+        // A pending clean-up gives the worker time to push, and destroys the machine itself.
         if owned || clean_up_is_pending(context, &machine).await? {
             continue;
         }

@@ -80,7 +80,7 @@ impl Line {
     }
 }
 
-/// What came of a mention: the answer, and whether somebody is still owed a comment.
+/// The decision about a mention, and whether its author is answered with a comment.
 enum Verdict {
     Task(Box<Task>),
     Control(Control),
