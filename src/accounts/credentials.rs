@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
+use super::Error;
 use crate::config::SharedCredentials;
-pub use crypto::vault::OpenError;
-use crypto::vault::{Identity, SealError, Vault};
+use crypto::vault::{Identity, Vault};
 use db::Db;
 use db::users::Person;
 use domain::settings::Settings;
@@ -17,20 +17,6 @@ use domain::settings::Settings;
 pub const FLY_PROVIDER: &str = "fly";
 /// The name of a person's Fly token.
 pub const FLY_TOKEN_KEY: &str = "FLY_API_TOKEN";
-
-/// The reason keys could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A database error.
-    #[error("the database failed")]
-    Db(#[from] db::Error),
-    /// A stored value cannot be decrypted.
-    #[error("a stored value cannot be decrypted")]
-    Open(#[from] OpenError),
-    /// A value could not be encrypted.
-    #[error("a value could not be encrypted")]
-    Seal(#[from] SealError),
-}
 
 /// Loads people's keys. Cheap to clone.
 #[derive(Clone)]

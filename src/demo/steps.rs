@@ -36,7 +36,7 @@ pub async fn run(demo: &Environment, agent: &str, timeout: Duration) -> anyhow::
         _ => println!(
             "\nThe task ended as {}: {}",
             task.status.as_str(),
-            task.error_message.as_deref().unwrap_or("no reason was recorded")
+            task.attempt.error_message.as_deref().unwrap_or("no reason was recorded")
         ),
     }
     Ok(task.status)
@@ -62,10 +62,10 @@ impl Printer {
     /// Prints the events of the task until it has ended and its issue shows the end.
     async fn follow(&self, demo: &Environment, id: &TaskId) -> anyhow::Result<Task> {
         let porter = &demo.porter;
-        let mut changes = porter.store.follow();
+        let mut changes = porter.store().follow();
         let (mut last_event, mut phase) = (0, None);
         loop {
-            let mut connection = porter.store.read().await?;
+            let mut connection = porter.store().read().await?;
             let task = db::tasks::find(&mut connection, id).await?.context("the task was deleted")?;
             for event in db::events::list_after(&mut connection, id, last_event, 1000).await? {
                 last_event = event.seq;
@@ -93,11 +93,11 @@ impl Printer {
         match task.phase {
             Some(Phase::Launching) => self.print("checking permission, keys and branch; starting a machine"),
             Some(Phase::Working) => {
-                let machine = task.machine_id.as_deref().unwrap_or("?");
+                let machine = task.attempt.machine_id.as_deref().unwrap_or("?");
                 self.print(&format!("machine {machine} runs `porter worker`"));
             }
             Some(Phase::Publishing) => {
-                let branch = task.branch.as_deref().unwrap_or("?");
+                let branch = task.attempt.branch.as_deref().unwrap_or("?");
                 self.print(&format!("branch {branch} is pushed; opening the pull request"));
             }
             None => {}
@@ -110,7 +110,7 @@ impl Printer {
             .pr_number
             .and_then(|number| u64::try_from(number).ok())
             .context("the task has no pull request number")?;
-        let took = task.completed_at.context("the task has no end time")? - task.created_at;
+        let took = task.attempt.completed_at.context("the task has no end time")? - task.created_at;
         let seconds = took.as_seconds_f64();
         println!("\nFrom the comment to the open pull request in {seconds:.2} s:\n  {url}\n");
         println!("{}", demo.github.diff(REPOSITORY, number).await?);

@@ -1,11 +1,11 @@
 //! Checks the database: whether it exists and is up to date, and whether its secrets can be decrypted.
 
 use super::Finding;
-use crate::accounts::stored_secrets;
+use crate::accounts::{self, stored_secrets};
 use crate::config::Config;
-use crate::tasks::error_chain;
 use crypto::vault::Vault;
 use db::Db;
+use domain::errors::error_chain;
 
 pub(super) async fn check(config: &Config) -> Vec<Finding> {
     let path = &config.database.path;
@@ -30,7 +30,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
     }
 }
 
-async fn inspect(config: &Config) -> Result<Vec<Finding>, db::Error> {
+async fn inspect(config: &Config) -> Result<Vec<Finding>, accounts::Error> {
     let db = Db::open(&config.database.path).await?;
     let (tables, migrations) = db::health::check(&db).await?;
     let mut findings = Vec::new();

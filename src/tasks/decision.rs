@@ -1,14 +1,39 @@
 //! May this person have this task? Answers from what the database knows about them; no network.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
-use super::Policy;
+use super::fleet::Fleet;
+use super::{Context, Policy};
 use crate::accounts::credentials::Credentials;
 use db::users::Person;
 use domain::command::Run;
 use domain::comment::Refusal;
 use domain::settings::Settings;
 use domain::task::{Request, Task};
+
+/// What is decided with, whoever asks. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Rules {
+    /// The operator's rules.
+    pub policy: Arc<Policy>,
+    credentials: Credentials,
+    fleet: Fleet,
+}
+
+impl Rules {
+    pub(super) fn of(context: &Context) -> Self {
+        let Context { policy, credentials, fleet, .. } = context.clone();
+        Self { policy, credentials, fleet }
+    }
+
+    /// The same with what is known about one person.
+    pub(super) fn about<'a>(&'a self, person: &'a Person, settings: &'a Settings) -> Facts<'a> {
+        let (policy, credentials, fly) = (&self.policy, &self.credentials, self.fleet.is_fly());
+        Facts { policy, credentials, fly, person, settings }
+    }
+}
 
 /// What the decision rests on.
 pub(super) struct Facts<'a> {
@@ -33,17 +58,17 @@ pub(super) fn may_ask(policy: &Policy, login: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether the operator lets this person have one more task waiting, beside those the database knows and
-/// `unwritten` ones. Nothing is counted unless there is a limit.
-pub(super) async fn may_wait(
+/// The refusal of one more task of a person who has as many tasks waiting as the operator allows, those that the
+/// database knows and `unwritten` ones. Nothing is counted unless there is a limit.
+pub(super) async fn too_many_waiting(
     policy: &Policy,
     connection: &mut db::Connection,
     requester_id: i64,
     unwritten: usize,
-) -> Result<Result<(), Refusal>, db::Error> {
-    let Some(limit) = policy.queued_per_user else { return Ok(Ok(())) };
+) -> Result<Option<Refusal>, db::Error> {
+    let Some(limit) = policy.queued_per_user else { return Ok(None) };
     let waiting = db::queue::count_waiting(connection, requester_id).await? as usize + unwritten;
-    Ok(if waiting >= limit as usize { Err(Refusal::TooManyTasks { limit }) } else { Ok(()) })
+    Ok((waiting >= limit as usize).then_some(Refusal::TooManyTasks { limit }))
 }
 
 /// The task the person asked for, or why they cannot have it.

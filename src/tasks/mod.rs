@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::SecretString;
 use url::Url;
 
 use crate::accounts;
@@ -37,25 +38,18 @@ pub mod watch;
 
 pub use unit_of_work::{Store, UnitOfWork};
 
-/// What every use case stands on. Cheap to clone.
+/// What the use cases stand on. Cheap to clone. Whoever needs less takes less: [`Store`], [`intake::Intake`],
+/// [`reports::Callbacks`], [`create::Creation`].
 #[derive(Clone)]
 pub struct Context {
-    /// The database, the time, and who is notified of changes.
-    pub store: Store,
-    /// GitHub.
-    pub github: github::Client,
-    /// Where machines are.
-    pub fleet: fleet::Fleet,
-    /// Who has which keys.
-    pub credentials: accounts::credentials::Credentials,
-    /// Callback tokens and comment proofs.
-    pub keys: Arc<Keys>,
-    /// The operator's rules.
-    pub policy: Arc<Policy>,
-    /// Requests of the API that must not be carried out twice at once.
-    pub turns: create::IdempotencyLocks,
-    /// Since when this process is there: before, nobody could be heard and nothing was tried.
-    pub began: DateTime<Utc>,
+    store: Store,
+    github: github::Client,
+    fleet: fleet::Fleet,
+    credentials: accounts::credentials::Credentials,
+    keys: Arc<Keys>,
+    policy: Arc<Policy>,
+    /// Since when this process runs: before that nobody could report to it, and it tried nothing.
+    began: DateTime<Utc>,
 }
 
 /// The operator's rules, as the configuration gives them.
@@ -124,7 +118,7 @@ pub enum Error {
     Runner(#[from] runner::Error),
     /// Stored keys.
     #[error("a stored key could not be used")]
-    Credentials(#[from] accounts::credentials::Error),
+    Credentials(#[from] accounts::Error),
     /// There is no such task, or not for this person.
     #[error("there is no such task")]
     NotFound,
@@ -149,18 +143,6 @@ impl Error {
     }
 }
 
-/// An error and what is behind it, in one line for the log: `Display` alone never names its source.
-pub fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
 /// How a job ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -171,6 +153,43 @@ pub enum Step {
 }
 
 impl Context {
+    /// The use cases over these parts, from now on.
+    pub fn new(
+        store: Store,
+        github: github::Client,
+        fleet: fleet::Fleet,
+        credentials: accounts::credentials::Credentials,
+        keys: Keys,
+        policy: Policy,
+    ) -> Self {
+        let began = store.now();
+        Self { store, github, fleet, credentials, keys: Arc::new(keys), policy: Arc::new(policy), began }
+    }
+
+    /// The database, the time, and who is notified of changes.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The operator's rules.
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// The token that the worker of this attempt presents.
+    pub fn callback_token(&self, id: &TaskId, attempt: u32) -> SecretString {
+        self.keys.callback_token(id, attempt)
+    }
+
+    /// Where this person's machines are now; `None` when they lack what that takes.
+    ///
+    /// # Errors
+    /// [`Error::Db`].
+    pub async fn place_of_person(&self, github_user_id: i64) -> Result<Option<fleet::Place>, Error> {
+        let person = self.credentials.load(github_user_id).await?;
+        Ok(self.fleet.place(&person, None))
+    }
+
     /// The current instant.
     pub fn now(&self) -> DateTime<Utc> {
         self.store.now()
@@ -218,7 +237,7 @@ impl Context {
     /// # Errors
     /// [`Error::Db`].
     pub async fn end_attempt(&self, task: &Task, event: Event) -> Result<(), Error> {
-        let same = |now: &Task| now.status == Status::Running && now.attempt == task.attempt;
+        let same = |now: &Task| now.status == Status::Running && now.attempt.number == task.attempt.number;
         self.change(&task.id, |now| same(now).then_some(event)).await?;
         Ok(())
     }

@@ -3,7 +3,7 @@
 //!
 //! `tasks::reports` cleans what it stores, `tasks::sync_issue` and `tasks::publish` what they publish.
 
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 
 use super::{Context, Error, attempt_token};
 use domain::redact::Redactor;
@@ -16,10 +16,10 @@ use domain::task::Task;
 /// [`Error::Credentials`], [`Error::Db`]: nothing may be published then.
 pub(super) async fn redactor(context: &Context, task: &Task) -> Result<Redactor, Error> {
     let keyring = context.credentials.load(task.requester.id).await?;
-    let callback_token = context.keys.callback_token(&task.id, task.attempt);
-    let token = attempt_token::open(context, &task.id, task.attempt).await?;
+    let callback_token = context.callback_token(&task.id, task.attempt.number);
+    let token = attempt_token::open(context, &task.id, task.attempt.number).await?;
     // Addresses that go with a key are no secrets.
     let keys = keyring.keys.iter().filter(|(name, _)| !name.ends_with("_URL")).map(|(_, value)| value);
     let secrets = keys.chain(&keyring.fly_token).chain([&callback_token]).chain(&token);
-    Ok(Redactor::new(secrets.map(|secret| secret.expose_secret())))
+    Ok(Redactor::new(secrets.map(ExposeSecret::expose_secret)))
 }

@@ -1,21 +1,29 @@
 //! `POST /api/tasks` (main-spec §6). An `Idempotency-Key` is kept for one day.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::described;
+use super::Tasks;
 use super::json::TaskJson;
-use crate::tasks::create::{self, Failure, Wanted};
+use crate::tasks::Policy;
+use crate::tasks::create::{Creation, Failure, Wanted};
+use crate::web::body_limit::BodyLimit;
 use crate::web::session::SignedInUser;
-use crate::web::{Error, Service};
+use crate::web::{Configured, Error};
 use domain::agent::is_model_name;
 use domain::branch::is_branch_name;
 use domain::command::Run;
 use domain::comment::Refusal;
 use domain::task::Priority;
+
+/// The limit of a task's description.
+pub(in crate::web) const BODY: BodyLimit =
+    BodyLimit { bytes: 2 * 1024 * 1024, time: Duration::from_secs(30) };
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -41,7 +49,8 @@ enum WirePriority {
 
 /// Creates a task for the caller.
 pub(in crate::web) async fn create(
-    service: Service,
+    Configured(creation): Configured<Creation>,
+    Configured(tasks): Configured<Tasks>,
     SignedInUser(user): SignedInUser,
     headers: HeaderMap,
     body: Bytes,
@@ -56,10 +65,9 @@ pub(in crate::web) async fn create(
     };
     let digest = hex::encode(Sha256::digest(&body));
     let key = key.map(|key| (key, digest.as_str()));
-    let task = create::create(&service.context, &user, &wanted, key)
-        .await
-        .map_err(|failure| answer(&service, failure))?;
-    Ok((StatusCode::CREATED, Json(described(&service, task).await?)))
+    let created = creation.create(&user, &wanted, key).await;
+    let task = created.map_err(|failure| answer(&tasks.policy, failure))?;
+    Ok((StatusCode::CREATED, Json(tasks.describe(task).await?)))
 }
 
 fn read(new: NewTask) -> Result<Wanted, Error> {
@@ -112,8 +120,8 @@ fn is_github_name(name: &str) -> bool {
     (1..=100).contains(&name.len()) && name.chars().all(plain) && !matches!(name, "." | "..")
 }
 
-fn answer(service: &Service, failure: Failure) -> Error {
-    let settings = || service.context.policy.link("settings");
+fn answer(policy: &Policy, failure: Failure) -> Error {
+    let settings = || policy.link("settings");
     let refused = |refusal: &Refusal, status, message: String| Error::new(status, refusal.reason(), message);
     match failure {
         Failure::KeyReused => Error::new(StatusCode::CONFLICT, "idempotency_key_reused", failure.to_string()),

@@ -303,7 +303,7 @@ async fn who_may_only_read_is_refused_before_anything_is_launched() {
     let issue = kit.issue().await;
     let id = kit.ask(issue, EVE, "@porter mock").await;
     let task = kit.ended(&id).await;
-    assert_eq!((task.status, task.machine_id.as_deref()), (Status::Failed, None));
+    assert_eq!((task.status, task.attempt.machine_id.as_deref()), (Status::Failed, None));
     let comment = kit.status_comment(issue, &id);
     assert!(comment.body.contains("Only people who may push"), "{}", comment.body);
     let narrowed =
@@ -322,7 +322,7 @@ async fn a_refusal_is_remembered_and_not_given_twice() {
     assert_eq!((again.status, again.answer), (Some(202), json!({ "status": "duplicate" })));
     kit.drained().await;
     kit.answer_to(issue, comment_of(&first)).await;
-    let mut connection = kit.porter().store.read().await.unwrap();
+    let mut connection = kit.porter().store().read().await.unwrap();
     let stored = db::deliveries::list_known(&mut connection, &[&first.guid, "another"], &[]).await.unwrap();
     let stored: Vec<_> = stored.into_iter().map(|delivery| delivery.guid).collect();
     assert_eq!(stored, [first.guid]);

@@ -2,9 +2,11 @@
 
 mod api_actions;
 mod api_lists;
+mod attempts;
 mod callbacks;
 mod control_words;
 mod events;
+mod failed_jobs;
 mod failures;
 mod fly;
 mod github_faults;
@@ -19,5 +21,6 @@ mod retention;
 mod secrets;
 mod stopping;
 mod success;
+mod upgrade;
 mod watchdog;
 mod webhooks;

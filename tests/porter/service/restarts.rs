@@ -14,12 +14,12 @@ async fn a_task_runs_on_while_porter_is_restarted() {
     let mut kit = Plan::real().start().await;
     let issue = kit.issue().await;
     let id = kit.ask(issue, ADA, "@porter mock\nmock: write a.txt x\nmock: sleep 2").await;
-    kit.task_when(&id, "the agent is at work", |task| task.progress >= 10).await;
+    kit.task_when(&id, "the agent is at work", |task| task.attempt.progress >= 10).await;
     let took = kit.stop_porter().await;
     assert!(took < Duration::from_secs(10), "it took {took:?}");
     kit.start_porter().await;
     let task = kit.ended(&id).await;
-    assert_eq!((task.status, task.attempt), (Status::Success, 1), "{task:#?}");
+    assert_eq!((task.status, task.attempt.number), (Status::Success, 1), "{task:#?}");
     kit.only_pull();
     kit.status_comment(issue, &id);
     kit.close().await;
@@ -84,7 +84,7 @@ async fn porter_may_be_killed_at_any_call_of_github_and_loses_and_doubles_nothin
         }
         kit.task_in_time(&id, "it has ended", |task| task.status.is_terminal()).await;
         task = kit.ended(&id).await;
-        assert_eq!((task.status, task.attempt), (Status::Success, 1), "{method} {rest}: {task:#?}");
+        assert_eq!((task.status, task.attempt.number), (Status::Success, 1), "{method} {rest}: {task:#?}");
         kit.only_pull();
         let comment = kit.status_comment(issue, &id);
         assert!(comment.body.contains("is done"), "{method} {rest}: {}", comment.body);

@@ -28,8 +28,8 @@ impl Testkit {
 
     async fn remove_machines(&self) {
         let context = self.porter();
-        let anybody = context.credentials.load(0).await.expect("a keyring");
-        let Some(Place { runner, .. }) = context.fleet.place(&anybody, None) else { return };
+        let place = context.place_of_person(0).await.expect("a keyring");
+        let Some(Place { runner, .. }) = place else { return };
         for machine in runner.list().await.expect("machines") {
             runner.destroy(&machine.id).await.expect("the machine goes");
         }

@@ -18,7 +18,7 @@ use super::{Answer, REPO, TEST_TIMEOUT, Testkit};
 impl Testkit {
     /// Returns the callback token of an attempt.
     pub fn token(&self, task: &TaskId, attempt: u32) -> String {
-        self.porter().keys.callback_token(task, attempt).expose_secret().to_owned()
+        self.porter().callback_token(task, attempt).expose_secret().to_owned()
     }
 
     /// Pushes one commit to the task's branch; returns its hash.
@@ -36,19 +36,19 @@ impl Testkit {
     /// Reports success with the pushed `commit`.
     pub async fn report_success(&self, task: &Task, commit: &str) -> Answer {
         let body = json!({
-            "task_id": task.id, "attempt": task.attempt, "status": "success", "summary": "It greets.",
+            "task_id": task.id, "attempt": task.attempt.number, "status": "success", "summary": "It greets.",
             "commit_hash": commit, "branch_name": task.id.branch(),
         });
-        self.call_back("complete", &self.token(&task.id, task.attempt), &body).await
+        self.call_back("complete", &self.token(&task.id, task.attempt.number), &body).await
     }
 
     /// Reports that the agent failed.
     pub async fn report_failure(&self, task: &Task) -> Answer {
         let body = json!({
-            "task_id": task.id, "attempt": task.attempt, "status": "failed", "error": "I give up.",
+            "task_id": task.id, "attempt": task.attempt.number, "status": "failed", "error": "I give up.",
             "failure_stage": "agent",
         });
-        self.call_back("complete", &self.token(&task.id, task.attempt), &body).await
+        self.call_back("complete", &self.token(&task.id, task.attempt.number), &body).await
     }
 
     /// Completes a task: waits for its machine, pushes and reports success.
@@ -61,12 +61,12 @@ impl Testkit {
 
     /// Sends a progress report for every working machine, so that the clock can be advanced.
     pub async fn let_machines_be_heard(&self) {
-        let mut connection = self.porter().store.read().await.expect("a connection");
+        let mut connection = self.porter().store().read().await.expect("a connection");
         let running = db::tasks::list_running(&mut connection).await.expect("tasks");
         drop(connection);
         for task in running.into_iter().filter(|task| task.phase == Some(Phase::Working)) {
-            let body = json!({ "task_id": task.id, "attempt": task.attempt });
-            self.call_back("progress", &self.token(&task.id, task.attempt), &body).await;
+            let body = json!({ "task_id": task.id, "attempt": task.attempt.number });
+            self.call_back("progress", &self.token(&task.id, task.attempt.number), &body).await;
         }
     }
 
@@ -127,13 +127,12 @@ impl Testkit {
     }
 
     async fn runner(&self) -> Arc<dyn Runner> {
-        let anybody = self.porter().credentials.load(0).await.expect("a keyring");
-        self.porter().fleet.place(&anybody, None).expect("a place").runner
+        self.porter().place_of_person(0).await.expect("a keyring").expect("a place").runner
     }
 
     /// Kills a machine's worker and its agent, as when the host fails.
     pub async fn kill_machine(&self, task: &TaskId) {
-        let machine = self.task(task).await.machine_id.expect("a machine");
+        let machine = self.task(task).await.attempt.machine_id.expect("a machine");
         let folder = self.folder.path().join("porter.db.machines").join(machine);
         let pid = std::fs::read_to_string(folder.join("pid")).expect("the worker runs");
         let pid = Pid::from_raw(pid.trim().parse().expect("a number"));
