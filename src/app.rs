@@ -16,10 +16,10 @@ use crate::accounts::credentials::Credentials;
 use crate::accounts::sessions::Sessions;
 use crate::accounts::stored_secrets;
 use crate::config::{self, Config, Environment, Need, RunnerKind};
-use crate::runner::Backend;
+use crate::runner::MachineProvider;
+use crate::runner::fly::FlyMachines;
 use crate::runner::local::LocalRunner;
 use crate::tasks::create::IdempotencyLocks;
-use crate::tasks::fleet::Fleet;
 use crate::tasks::intake::Intake;
 use crate::tasks::{Context, Notifier, Policy};
 use crate::web::{self, Service, Site};
@@ -42,11 +42,13 @@ pub struct App {
     _lock: Lock,
 }
 
-/// Where the local runner finds the worker, when it is not this very program.
-#[derive(Clone, Debug, Default)]
-pub struct LocalWorker {
-    /// The program to run as `PROGRAM worker`.
-    pub program: Option<PathBuf>,
+/// What about machines is not as the configuration says.
+#[derive(Clone, Default)]
+pub struct Machines {
+    /// The program that the local runner starts as `PROGRAM worker`, in place of this very one.
+    pub worker: Option<PathBuf>,
+    /// Machines of a kind that the configuration does not know.
+    pub provider: Option<Arc<dyn MachineProvider>>,
 }
 
 impl App {
@@ -59,7 +61,7 @@ impl App {
         config: Config,
         environment: &Environment,
         clock: Clock,
-        worker: LocalWorker,
+        machines: Machines,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
         let lock = lock(&config.database.path)?;
@@ -72,14 +74,10 @@ impl App {
         if !config.encryption_previous.is_empty() {
             rotate(&db, &vault).await?;
         }
-        let runner = match config.runner {
-            RunnerKind::Fly => "fly",
-            RunnerKind::Local => "local",
-        };
-        let startup = Arc::new(startup(environment, runner, config.github.is_some()));
+        let startup = Arc::new(startup(environment, config.runner.as_str(), config.github.is_some()));
         let (service, engine, recorder) = match (&config.github, &config.webhook_secret) {
             (Some(app), Some(webhook_secret)) => {
-                let context = context(&config, app, &db, &vault, clock.clone(), worker)?;
+                let context = context(&config, app, &db, &vault, clock.clone(), machines)?;
                 let (intake, recorder) = Intake::new(context.clone());
                 let sessions =
                     Sessions::open(db.clone(), clock, &vault, config.session_secret.clone()).await?;
@@ -179,7 +177,7 @@ pub async fn serve() -> anyhow::Result<ExitCode> {
     }
     let stop = CancellationToken::new();
     lifecycle::stop_on_signals(stop.clone())?;
-    let app = App::build(config, &environment, Clock::system(), LocalWorker::default(), stop).await?;
+    let app = App::build(config, &environment, Clock::system(), Machines::default(), stop).await?;
     tracing::info!(address = %app.address()?, version = env!("CARGO_PKG_VERSION"), "Porter listens");
     app.run().await?;
     tracing::info!("Porter has ended");
@@ -282,7 +280,7 @@ fn context(
     db: &Db,
     vault: &Arc<Vault>,
     clock: Clock,
-    worker: LocalWorker,
+    machines: Machines,
 ) -> anyhow::Result<Context> {
     let github = github::Client::new(
         github::Settings {
@@ -294,28 +292,20 @@ fn context(
         clock.clone(),
     )
     .context("the GitHub client cannot be made")?;
-    let machines = match config.runner {
-        RunnerKind::Fly => Backend::Fly(fly::Api::new(&config.fly.base_url).context("FLY_API_BASE_URL")?),
-        RunnerKind::Local => {
-            let program = match worker.program {
-                Some(program) => program,
-                None => std::env::current_exe().context("the path of this program is unknown")?,
-            };
-            let search_path = config::variable("PATH").unwrap_or_default();
-            let folder = beside(&config.database.path, "machines");
-            let runner = LocalRunner::new(&folder, &program, &search_path)
-                .with_context(|| format!("{} cannot be written", folder.display()))?;
-            Backend::Local(runner)
-        }
+    let machines = match machines.provider {
+        Some(provider) => provider,
+        None => provider(config, machines.worker)?,
     };
+    let kinds = RunnerKind::ALL.iter().map(|kind| kind.as_str()).chain([machines.kind()]);
+    let kinds = kinds.map(str::to_owned).collect();
     let limits = &config.limits;
     let began = clock.now();
     Ok(Context {
         db: db.clone(),
         clock,
         github,
-        fleet: Fleet(machines),
-        credentials: Credentials::new(db.clone(), vault.clone(), config.shared.clone()),
+        machines,
+        credentials: Credentials::new(db.clone(), vault.clone(), config.shared_keys.clone(), kinds),
         keys: Arc::new(Keys::new(
             &config.encryption_root,
             &config.encryption_previous,
@@ -336,6 +326,28 @@ fn context(
         notifier: Notifier::default(),
         turns: IdempotencyLocks::default(),
         began,
+    })
+}
+
+/// The machines that `PORTER_RUNNER` names. A new kind has its line here.
+fn provider(config: &Config, worker: Option<PathBuf>) -> anyhow::Result<Arc<dyn MachineProvider>> {
+    Ok(match config.runner {
+        RunnerKind::Fly => {
+            let config::Fly { base_url, shared_token, shared_app } = &config.fly;
+            let api = fly::Api::new(base_url).context("FLY_API_BASE_URL")?;
+            Arc::new(FlyMachines::new(api, shared_token.clone(), shared_app.clone()))
+        }
+        RunnerKind::Local => {
+            let program = match worker {
+                Some(program) => program,
+                None => std::env::current_exe().context("the path of this program is unknown")?,
+            };
+            let search_path = config::variable("PATH").unwrap_or_default();
+            let folder = beside(&config.database.path, "machines");
+            let runner = LocalRunner::new(&folder, &program, &search_path)
+                .with_context(|| format!("{} cannot be written", folder.display()))?;
+            Arc::new(runner)
+        }
     })
 }
 

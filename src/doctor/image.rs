@@ -48,7 +48,7 @@ pub(super) async fn check(config: &Config) -> Finding {
     };
     match ask(config, &reference).await {
         Ok(200..=299) => Finding::ok(format!("{image} is in its registry")),
-        Ok(401 | 403) if config.shared.fly_token.is_none() => {
+        Ok(401 | 403) if config.fly.shared_token.is_none() => {
             Finding::ok(format!("{image} is private; without PORTER_SHARED_FLY_TOKEN it cannot be looked up"))
         }
         Ok(status) => Finding::wrong(
@@ -69,7 +69,7 @@ async fn ask(config: &Config, reference: &Reference<'_>) -> Result<u16, reqwest:
     let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build()?;
     let mut request =
         http.head(format!("{scheme}://{registry}/v2/{name}/manifests/{version}")).header("accept", MANIFESTS);
-    if let (true, Some(token)) = (*registry == FLY_REGISTRY, &config.shared.fly_token) {
+    if let (true, Some(token)) = (*registry == FLY_REGISTRY, &config.fly.shared_token) {
         request = request.basic_auth("x", Some(token.expose_secret()));
     }
     Ok(request.send().await?.status().as_u16())

@@ -109,7 +109,7 @@ pub async fn create(
     let facts = Facts {
         policy: &context.policy,
         credentials: &context.credentials,
-        fly: context.fleet.is_fly(),
+        machines: context.machines.as_ref(),
         person: &person,
         settings: &settings,
     };

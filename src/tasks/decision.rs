@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
-use super::Policy;
+use super::{Policy, machines};
 use crate::accounts::credentials::Credentials;
+use crate::runner::MachineProvider;
 use db::users::Person;
 use domain::command::Run;
 use domain::comment::Refusal;
@@ -16,8 +17,8 @@ pub(super) struct Facts<'a> {
     pub policy: &'a Policy,
     /// Who has which keys.
     pub credentials: &'a Credentials,
-    /// Machines need a Fly token and app.
-    pub fly: bool,
+    /// Where machines are.
+    pub machines: &'a dyn MachineProvider,
     /// The person.
     pub person: &'a Person,
     /// What they have set.
@@ -73,9 +74,7 @@ pub(super) fn decide(
         let missing = agent.missing_keys(|key| facts.credentials.has_key(facts.person, key));
         missing.iter().map(ToString::to_string).collect()
     });
-    if facts.fly {
-        missing.extend(facts.credentials.missing_for_fly(facts.person, facts.settings));
-    }
+    missing.extend(facts.machines.missing(&machines::stored(facts.machines, facts.person, facts.settings)));
     if !missing.is_empty() {
         return Err(Refusal::MissingCredentials { missing, settings_url: settings_url() });
     }

@@ -7,11 +7,9 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 
-use super::fleet::Place;
-use super::{Context, Error, LAUNCH_TIMEOUT, Step, attempt_token, enqueue, error_chain};
+use super::{Context, Error, LAUNCH_TIMEOUT, Step, attempt_token, enqueue, error_chain, machines};
 use crate::accounts::credentials::Keyring;
-use crate::runner;
-use crate::runner::{LaunchSpec, Machine};
+use crate::runner::{self, LaunchSpec, Machine, Scope};
 use db::secrets::AttemptToken;
 use domain::agent::Specification;
 use domain::assignment::Assignment;
@@ -106,7 +104,7 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
     may_push(&github, task).await?;
     let person = context.credentials.load(task.requester.id).await?;
     let kept = attempt_token::find(context, &task.id, task.attempt).await?;
-    let Place { runner, app, .. } = contract(context, &agent, &person, kept.as_ref())?;
+    let Scope { runner, place, .. } = contract(context, &agent, &person, kept.as_ref())?;
     let base_branch = base_branch(&github, task).await?;
     let time_limit = time_limit(context.policy.task_timeout, person.settings.settings.task_timeout);
     if kept.is_some() {
@@ -122,7 +120,7 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
         .or_else(not_there)
         .map_err(refusal_or_later)?;
 
-    let token = match attempt_token::obtain(context, &github, task, kept, app).await {
+    let token = match attempt_token::obtain(context, &github, task, kept, place).await {
         Err(Error::Github(error)) => return Err(token_refused(error)),
         token => token?,
     };
@@ -199,29 +197,23 @@ fn contract(
     agent: &Specification,
     person: &Keyring,
     kept: Option<&AttemptToken>,
-) -> Result<Place, Stop> {
+) -> Result<Scope, Stop> {
+    let machines = context.machines.as_ref();
+    let holdings = machines::holdings(machines, person);
     let missing = agent.missing_keys(|key| person.keys.contains_key(key));
     let mut missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
-    if context.fleet.is_fly() {
-        if person.fly_token.is_none() {
-            missing.push("Fly token".to_owned());
-        }
-        if person.fly_app.is_none() {
-            missing.push("Fly app name".to_owned());
-        }
+    missing.extend(machines.missing(&holdings));
+    if !missing.is_empty() {
+        let message = format!(
+            "Missing: {}. Add what is missing at {}, then `@porter retry`.",
+            missing.join(", "),
+            context.policy.link("settings")
+        );
+        return Err(Stop::Refused(FailureStage::Preflight, message));
     }
-    // One attempt stays in one app, whatever the person chooses while it is launched.
-    match context.fleet.place(person, kept.and_then(|kept| kept.fly_app.as_deref())) {
-        Some(place) if missing.is_empty() => Ok(place),
-        _ => {
-            let message = format!(
-                "Missing: {}. Add what is missing at {}, then `@porter retry`.",
-                missing.join(", "),
-                context.policy.link("settings")
-            );
-            Err(Stop::Refused(FailureStage::Preflight, message))
-        }
-    }
+    // One attempt stays in one place, whatever the person chooses while it is launched.
+    let place = kept.and_then(|kept| kept.place.as_deref());
+    machines.scope(&holdings, place).map_err(machine_refused)
 }
 
 /// The branch to start from: the one that was asked for, the pull request's own when the comment stands on

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, broadcast};
 use url::Url;
 
 use crate::accounts;
-use crate::runner;
+use crate::runner::{self, MachineProvider};
 use crypto::tokens::Keys;
 use db::Db;
 use domain::agent::{Agent, Registry};
@@ -27,9 +27,9 @@ pub mod clean_up;
 pub mod control;
 pub mod create;
 mod decision;
-pub mod fleet;
 pub mod intake;
 pub mod launch;
+pub mod machines;
 pub mod publish;
 mod redaction;
 pub mod redelivery;
@@ -48,7 +48,7 @@ pub struct Context {
     /// GitHub.
     pub github: github::Client,
     /// Where machines are.
-    pub fleet: fleet::Fleet,
+    pub machines: Arc<dyn MachineProvider>,
     /// Who has which keys.
     pub credentials: accounts::credentials::Credentials,
     /// Callback tokens and comment proofs.
@@ -183,7 +183,7 @@ impl Error {
     pub fn retry_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
             Self::Github(error) => error.retry_at(now),
-            Self::Runner(runner::Error::RateLimited { after }) => {
+            Self::Runner(runner::Error::RateLimited { after, .. }) => {
                 Some(now + TimeDelta::from_std(*after).unwrap_or(TimeDelta::minutes(1)))
             }
             _ => None,

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 
-use super::fleet::{Place, place_of};
+use super::machines::{holdings, scope_of};
 use super::{Context, Error, LAUNCH_TIMEOUT, error_chain, publish};
-use crate::runner::MachineState;
+use crate::runner::{MachineState, Scope};
 use domain::report::FailureStage;
 use domain::task::{Event, Phase, Status, Task};
 
@@ -110,25 +110,25 @@ fn heard_at(task: &Task) -> DateTime<Utc> {
 }
 
 /// The machines of these attempts that have been silent for a while and that a list does not show as alive: one
-/// question for each place where machines are.
+/// question for each scope.
 async fn missing_machines(context: &Context, running: &[Task]) -> Result<BTreeSet<String>, Error> {
     let working = running.iter().filter(|task| task.phase == Some(Phase::Working));
     let quiet = working.filter(|task| context.now() - heard_at(task) >= LISTEN_TIME);
     // Which machines should be where.
-    let mut places: Vec<(Place, BTreeSet<String>)> = Vec::new();
+    let mut scopes: Vec<(Scope, BTreeSet<String>)> = Vec::new();
     for task in quiet {
-        let (Some(id), Some(place)) = (&task.machine_id, place_of(context, task, task.attempt).await?) else {
+        let (Some(id), Some(scope)) = (&task.machine_id, scope_of(context, task, task.attempt).await?) else {
             continue;
         };
-        match places.iter_mut().find(|(known, _)| known.is_same(&place)) {
+        match scopes.iter_mut().find(|(known, _)| known.is_same(&scope)) {
             Some((_, expected)) => {
                 expected.insert(id.clone());
             }
-            None => places.push((place, BTreeSet::from([id.clone()]))),
+            None => scopes.push((scope, BTreeSet::from([id.clone()]))),
         }
     }
     let mut missing = BTreeSet::new();
-    for (Place { runner, app, .. }, mut expected) in places {
+    for (Scope { runner, place, .. }, mut expected) in scopes {
         match runner.list().await {
             Ok(machines) => {
                 for machine in machines.iter().filter(|machine| machine.state != MachineState::Gone) {
@@ -137,7 +137,11 @@ async fn missing_machines(context: &Context, running: &[Task]) -> Result<BTreeSe
                 missing.append(&mut expected);
             }
             Err(error) => {
-                tracing::warn!(fly.app = app, error = error_chain(&error), "machines could not be listed");
+                tracing::warn!(
+                    machine.place = place,
+                    error = error_chain(&error),
+                    "machines could not be listed"
+                );
             }
         }
     }
@@ -146,10 +150,10 @@ async fn missing_machines(context: &Context, running: &[Task]) -> Result<BTreeSe
 
 /// Whether the machine itself is gone: a list may lag behind.
 async fn machine_is_gone(context: &Context, task: &Task) -> Result<bool, Error> {
-    let (Some(id), Some(place)) = (&task.machine_id, place_of(context, task, task.attempt).await?) else {
+    let (Some(id), Some(scope)) = (&task.machine_id, scope_of(context, task, task.attempt).await?) else {
         return Ok(false);
     };
-    let machine = place.runner.find_by_id(id).await?;
+    let machine = scope.runner.find_by_id(id).await?;
     Ok(machine.is_none_or(|machine| machine.state == MachineState::Gone))
 }
 
@@ -193,22 +197,23 @@ async fn pushed_head(context: &Context, task: &Task) -> Result<Option<String>, g
 pub async fn reap(context: &Context) -> Result<(), Error> {
     let since = context.now() - TimeDelta::days(1);
     let people = db::tasks::list_requesters_since(&mut *context.db.read().await?, since).await?;
-    let mut seen: Vec<Place> = Vec::new();
+    let machines = context.machines.as_ref();
+    let mut seen: Vec<Scope> = Vec::new();
     for person in people {
         let person = context.credentials.load(person).await?;
-        let Some(place) = context.fleet.place(&person, None) else { continue };
-        if seen.iter().any(|known| known.is_same(&place)) {
+        let Ok(scope) = machines.scope(&holdings(machines, &person), None) else { continue };
+        if seen.iter().any(|known| known.is_same(&scope)) {
             continue;
         }
-        if let Err(error) = reap_fleet(context, place.runner.as_ref()).await {
-            tracing::warn!(fly.app = place.app, error = %error, "machines could not be looked at");
+        if let Err(error) = reap_scope(context, scope.runner.as_ref()).await {
+            tracing::warn!(machine.place = scope.place, error = %error, "machines could not be looked at");
         }
-        seen.push(place);
+        seen.push(scope);
     }
     Ok(())
 }
 
-async fn reap_fleet(context: &Context, runner: &dyn crate::runner::Runner) -> Result<(), Error> {
+async fn reap_scope(context: &Context, runner: &dyn crate::runner::Runner) -> Result<(), Error> {
     for machine in runner.list().await? {
         // Read after the list, so that a machine made meanwhile is not taken for an orphan.
         let task = db::tasks::find(&mut *context.db.read().await?, &machine.task).await?;

@@ -24,7 +24,7 @@ pub struct Startup {
     pub environment: BTreeMap<String, bool>,
     /// Those that are required and not set.
     pub missing: Vec<String>,
-    /// `fly` or `local`.
+    /// The kind of machines, as `PORTER_RUNNER` names it.
     pub runner: &'static str,
     /// What was found when the database was last looked at, and when that was.
     pub database: Mutex<Option<(Instant, Database)>>,

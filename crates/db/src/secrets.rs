@@ -124,8 +124,8 @@ pub async fn store_oauth_token(
 pub struct AttemptToken {
     /// The token, sealed.
     pub sealed: Sealed,
-    /// The Fly app of the attempt's machine; nothing where machines are not Fly's.
-    pub fly_app: Option<String>,
+    /// Where the attempt's machine is, in words that only its runner reads.
+    pub place: Option<String>,
     /// When the token was minted.
     pub made_at: DateTime<Utc>,
 }
@@ -143,17 +143,17 @@ pub async fn store_attempt_token(
     let (id, at) = (task.as_str(), millis(token.made_at));
     sqlx::query!(
         "INSERT INTO attempt_tokens
-           (task_id, attempt, encrypted_value, iv, tag, key_version, fly_app, created_at)
+           (task_id, attempt, encrypted_value, iv, tag, key_version, place, created_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT(task_id, attempt) DO UPDATE SET
-           encrypted_value = ?3, iv = ?4, tag = ?5, key_version = ?6, fly_app = ?7, created_at = ?8",
+           encrypted_value = ?3, iv = ?4, tag = ?5, key_version = ?6, place = ?7, created_at = ?8",
         id,
         attempt,
         token.sealed.encrypted_value,
         token.sealed.iv,
         token.sealed.tag,
         token.sealed.key_version,
-        token.fly_app,
+        token.place,
         at
     )
     .execute(connection)
@@ -172,7 +172,7 @@ pub async fn find_attempt_token(
 ) -> Result<Option<AttemptToken>, Error> {
     let id = task.as_str();
     let row = sqlx::query!(
-        "SELECT encrypted_value, iv, tag, key_version, fly_app, created_at FROM attempt_tokens
+        "SELECT encrypted_value, iv, tag, key_version, place, created_at FROM attempt_tokens
          WHERE task_id = ? AND attempt = ?",
         id,
         attempt
@@ -187,7 +187,7 @@ pub async fn find_attempt_token(
             alg: ALG.to_owned(),
             key_version: row.key_version,
         };
-        Ok(AttemptToken { sealed, fly_app: row.fly_app, made_at: instant(row.created_at)? })
+        Ok(AttemptToken { sealed, place: row.place, made_at: instant(row.created_at)? })
     })
     .transpose()
 }

@@ -214,7 +214,7 @@ impl Batch<'_> {
         let facts = Facts {
             policy: &self.context.policy,
             credentials: &self.context.credentials,
-            fly: self.context.fleet.is_fly(),
+            machines: self.context.machines.as_ref(),
             person,
             settings,
         };

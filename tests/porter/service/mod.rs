@@ -11,6 +11,7 @@ mod github_faults;
 mod health;
 mod installations;
 mod mentions;
+mod other_machines;
 mod processes;
 mod queue;
 mod redelivery;

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use domain::clock::Clock;
 use domain::task::{Phase, Task, TaskId};
 use porter::accounts::sessions::Sessions;
-use porter::app::{App, LocalWorker};
+use porter::app::{App, Machines};
 use porter::config::{Config, Environment};
 use porter::tasks::Context;
 use standin::{Comment, Pull, StandIn};
@@ -44,7 +44,7 @@ pub struct Testkit {
     pub folder: TempDir,
     pub url: String,
     pub environment: Environment,
-    worker: LocalWorker,
+    machines: Machines,
     http: reqwest::Client,
     porter: Option<Porter>,
     seen: Mutex<Seen>,
@@ -95,7 +95,7 @@ impl Testkit {
         let config = Config::load(&self.environment).expect("a good configuration");
         let stop = CancellationToken::new();
         let app =
-            App::build(config, &self.environment, self.clock.clone(), self.worker.clone(), stop.clone());
+            App::build(config, &self.environment, self.clock.clone(), self.machines.clone(), stop.clone());
         let app = app.await.expect("Porter starts");
         let context = app.context().expect("the App is known").clone();
         let sessions = app.sessions().expect("the App is known").clone();
@@ -108,7 +108,7 @@ impl Testkit {
         let config = Config::load(&self.environment).expect("a good configuration");
         let stop = CancellationToken::new();
         let app =
-            App::build(config, &self.environment, self.clock.clone(), self.worker.clone(), stop.clone());
+            App::build(config, &self.environment, self.clock.clone(), self.machines.clone(), stop.clone());
         let app = app.await.expect("Porter starts");
         assert!(app.context().is_none(), "nobody told Porter of an App");
         let running = tokio::spawn(app.run());
@@ -123,7 +123,7 @@ impl Testkit {
         assert!(self.porter.is_none(), "Porter runs");
         let config = Config::load(&self.environment).expect("a good configuration");
         let stop = CancellationToken::new();
-        let app = App::build(config, &self.environment, self.clock.clone(), self.worker.clone(), stop);
+        let app = App::build(config, &self.environment, self.clock.clone(), self.machines.clone(), stop);
         app.await.expect("Porter can be put together").context().expect("the App is known").clone()
     }
 

@@ -8,6 +8,7 @@ use domain::task::{Phase, Task, TaskId};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use porter::runner::{LaunchSpec, Machine, MachineState, Runner};
+use porter::tasks::machines::holdings;
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -128,7 +129,8 @@ impl Testkit {
 
     async fn runner(&self) -> Arc<dyn Runner> {
         let anybody = self.porter().credentials.load(0).await.expect("a keyring");
-        self.porter().fleet.place(&anybody, None).expect("a place").runner
+        let machines = self.porter().machines.as_ref();
+        machines.scope(&holdings(machines, &anybody), None).expect("a scope").runner
     }
 
     /// Ends a machine's worker and its agent in the middle of their work, as when the host dies.
