@@ -21,7 +21,7 @@ use crate::runner::fly::FlyMachines;
 use crate::runner::local::LocalRunner;
 use crate::tasks::create::IdempotencyLocks;
 use crate::tasks::intake::Intake;
-use crate::tasks::{Context, Notifier, Policy};
+use crate::tasks::{Context, Policy, Store};
 use crate::web::{self, Service, Site};
 use crate::{jobs, lifecycle};
 use crypto::tokens::Keys;
@@ -104,6 +104,11 @@ impl App {
     /// When the operating system does not say.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// The database, for what accounts write.
+    pub fn db(&self) -> &Db {
+        &self.site.db
     }
 
     /// What the use cases stand on, once the GitHub App is known.
@@ -301,8 +306,7 @@ fn context(
     let limits = &config.limits;
     let began = clock.now();
     Ok(Context {
-        db: db.clone(),
-        clock,
+        store: Store::new(db.clone(), clock),
         github,
         machines,
         credentials: Credentials::new(db.clone(), vault.clone(), config.shared_keys.clone(), kinds),
@@ -323,7 +327,6 @@ fn context(
             mock_agent: config.mock_agent,
             machine: config.machine.clone(),
         }),
-        notifier: Notifier::default(),
         turns: IdempotencyLocks::default(),
         began,
     })

@@ -1,4 +1,4 @@
-//! The command line of the binary: subcommands and their help. Read by `main`, no part of the library.
+//! The command line of the binary: subcommands and their help. Used only by `main`, not part of the library.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use porter::{config, demo};
 #[derive(Parser)]
 #[command(name = "porter", version, after_help = config::help())]
 pub struct Arguments {
-    /// What to run; `serve` when left out.
+    /// The subcommand; `serve` if omitted.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -17,29 +17,29 @@ pub struct Arguments {
 /// The subcommands, in the order of contract §2.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Run the service: webhooks, API, pages and the engine (what happens without a subcommand).
+    /// Run the service: webhooks, API, pages and background jobs (the default).
     #[command(after_help = config::help())]
     Serve,
-    /// Show the whole product on this machine, without any account.
+    /// Run a guided demo on this machine, without any account.
     Demo(demo::Options),
     /// Run one attempt inside a machine: check out, run the agent, push, report.
     #[command(after_help = worker::HELP)]
     Worker,
-    /// Bring the database's tables up to date.
+    /// Apply the database migrations.
     #[command(after_help = config::database_help())]
     Migrate,
-    /// Check the configuration and everything it points to; a line each.
+    /// Check the configuration and the services it refers to; prints one line for each check.
     #[command(after_help = config::help())]
     Doctor,
-    /// Load FILE, what `wrangler d1 export` wrote of the earlier Porter's Cloudflare D1 database.
+    /// Import FILE, an export of the earlier Porter's Cloudflare D1 database by `wrangler d1 export`.
     #[command(name = "import-d1", after_help = config::import_help())]
     ImportD1 {
-        /// The export.
+        /// The file that `wrangler d1 export` wrote.
         file: PathBuf,
     },
-    /// A tiny coding agent that obeys `mock:` lines of its prompt; for the demo and for tests.
+    /// Run a small coding agent that executes the `mock:` lines of its prompt; for the demo and tests.
     MockAgent {
-        /// What it is asked to do.
+        /// The prompt.
         prompt: String,
     },
 }

@@ -1,15 +1,15 @@
-//! Porter: a person comments `@porter claude …` on a GitHub issue, and a pull request comes back.
+//! Porter turns a comment `@porter claude …` on a GitHub issue into a pull request.
 //!
-//! The modules stand in reading order; each may use only those that `docs/ARCHITECTURE.md` allows
-//! (`tests/architecture` checks it). What depends on little is in crates of its own, under `crates/`.
+//! The modules are listed in reading order. Each may use only those that `docs/ARCHITECTURE.md` allows
+//! (checked by `tests/architecture`). Code with few dependencies is in separate crates under `crates/`.
 //!
-//! 1. [`config`] reads the environment; [`app`] puts the parts together, [`lifecycle`] ends them.
+//! 1. [`config`] reads the environment; [`app`] connects the parts, [`lifecycle`] shuts them down.
 //! 2. [`web`] receives the webhook and hands it to [`tasks`], which decides with [`domain`] and writes
 //!    with [`db`].
-//! 3. [`jobs`] carries out what was written: it asks [`github`], starts a machine through [`runner`]
-//!    (on [`fly`], or a local process) and publishes the result.
-//! 4. [`worker`] is what runs inside that machine.
-//! 5. [`demo`] is the guided run, with [`standin`] in GitHub's part; the tests use it too.
+//! 3. [`jobs`] executes what was written: it calls [`github`], starts a machine through [`runner`]
+//!    (on [`fly`], or as a local process) and publishes the result.
+//! 4. [`worker`] runs inside that machine.
+//! 5. [`demo`] is the guided run, with [`standin`] as a fake GitHub; the tests use it too.
 
 pub mod config;
 

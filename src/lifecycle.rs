@@ -1,19 +1,19 @@
-//! The end of Porter: which signals begin it, and how long each part may take. Contract: within 10 seconds of
-//! SIGTERM the process is gone, and nothing is lost that was accepted.
+//! Shutdown: which signals start it, and how long it may take. The contract requires that the process exits within
+//! 10 seconds of SIGTERM and loses nothing it has accepted.
 
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// How long the process may take from the signal to its exit.
+/// The maximum time from the signal to the exit of the process.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(9);
 
-/// Cancels `stop` at the first SIGTERM or SIGINT. At the second, the process ends at once: everything that was
-/// accepted is on disk.
+/// Cancels `stop` at the first SIGTERM or SIGINT. At the second one the process exits immediately, which loses
+/// nothing: everything that was accepted is on disk.
 ///
 /// # Errors
-/// When the operating system refuses the signal handlers.
+/// The operating system rejects the signal handlers.
 pub fn stop_on_signals(stop: CancellationToken) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

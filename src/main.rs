@@ -1,4 +1,4 @@
-//! The binary: reads the arguments, starts the logs, runs one subcommand.
+//! The binary: parses the arguments, starts logging and runs one subcommand.
 
 mod arguments;
 
@@ -17,7 +17,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
-    // The worker and the mock agent stand in folders that are not the operator's.
+    // The working directory of the worker and the mock agent does not belong to the operator.
     if !matches!(command, Command::Worker | Command::MockAgent { .. }) {
         config::load_dotenv()?;
     }

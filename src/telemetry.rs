@@ -1,5 +1,5 @@
-//! The logs: to stderr, filtered by `RUST_LOG`, readable or JSON by `LOG_FORMAT`. Started once by `main`;
-//! what is logged, and where, is decided by each module with `tracing`.
+//! Log output: to stderr, filtered by `RUST_LOG`, in the format of `LOG_FORMAT`. Started once by `main`. Each
+//! module logs with `tracing`.
 
 use std::io::IsTerminal;
 
@@ -7,33 +7,33 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config;
 
-/// The filter of `porter serve`: what Porter does, and warnings of its libraries.
+/// The default filter of `porter serve`: Porter's own events, and warnings of its libraries.
 pub const SERVICE: &str = "porter=info,warn";
 
-/// The filter of the other commands, which print their own lines.
+/// The default filter of the other commands, which print their own output.
 pub const COMMAND: &str = "warn";
 
-/// Why the logs cannot start.
+/// The reason logging cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// `RUST_LOG` is no tracing filter.
+    /// `RUST_LOG` is not a valid tracing filter.
     #[error("RUST_LOG is {0:?}; it must be a filter such as info or porter=debug,warn")]
     Filter(String),
-    /// `LOG_FORMAT` is neither of the two.
+    /// `LOG_FORMAT` is neither `pretty` nor `json`.
     #[error("LOG_FORMAT is {0:?}; valid are: pretty, json")]
     Format(String),
 }
 
-/// Starts the logs with `default_filter`, unless `RUST_LOG` is set. A second call changes nothing.
+/// Starts logging with `default_filter`, unless `RUST_LOG` is set. A second call has no effect.
 ///
 /// # Errors
-/// When `RUST_LOG` or `LOG_FORMAT` cannot be understood.
+/// `RUST_LOG` or `LOG_FORMAT` is invalid.
 pub fn start(default_filter: &str) -> Result<(), Error> {
     let filter = filter(config::variable("RUST_LOG"), default_filter)?;
     let on_terminal = std::io::stderr().is_terminal();
     let json = wants_json(config::variable("LOG_FORMAT"), on_terminal)?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // Already started (several tests in one process): the first one stays.
+    // Already started (several tests in one process): the first subscriber stays.
     let _ = if json {
         tracing::subscriber::set_global_default(
             logs.json().flatten_event(true).with_span_list(false).finish(),
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unusable_filter_is_named_instead_of_a_panic() {
+    fn an_invalid_filter_is_an_error_and_not_a_panic() {
         let error = filter(Some("porter=loud".to_owned()), SERVICE).map(drop).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_filters_are_valid_and_rust_log_wins() {
+    fn the_default_filters_are_valid_and_rust_log_takes_precedence() {
         for (rust_log, default, seen) in
             [(None, SERVICE, "porter=info,warn"), (None, COMMAND, "warn"), (Some("trace"), COMMAND, "trace")]
         {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn logs_are_json_unless_someone_watches_or_asks_otherwise() {
+    fn logs_are_json_unless_on_a_terminal_or_configured_otherwise() {
         let text = |value: &str| Some(value.to_owned());
         assert!(wants_json(None, false).unwrap());
         assert!(!wants_json(None, true).unwrap());

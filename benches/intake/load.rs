@@ -1,4 +1,4 @@
-//! The sender: keep-alive connections on one thread, lean enough to leave the cores to the server.
+//! The load generator: keep-alive connections on one thread, so that the server has the remaining cores.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -11,25 +11,25 @@ use tokio::net::TcpStream;
 
 use super::payload::Payload;
 
-/// Where deliveries go.
+/// The target of the deliveries.
 pub struct Load {
     pub address: SocketAddr,
     pub connections: usize,
 }
 
-/// When deliveries are sent.
+/// The schedule of the deliveries.
 #[derive(Clone, Copy)]
 pub enum Pace {
-    /// As fast as they are answered, for so long.
+    /// Each connection sends as soon as it has a response, for this time.
     Closed(Duration),
-    /// As fast as they are answered, so many.
+    /// Each connection sends as soon as it has a response, until this number of deliveries.
     Count(u64),
-    /// At fixed times, so many a second, for so long.
+    /// At fixed times, `rate` per second, for `span`.
     Open { rate: u32, span: Duration },
 }
 
 impl Pace {
-    /// When the `n`-th delivery is due, counted from the start; nothing when there is no such delivery.
+    /// Returns when the `n`-th delivery is due, relative to the start; `None` after the last one.
     fn due(self, n: u64, elapsed: Duration) -> Option<Duration> {
         match self {
             Self::Closed(span) => (elapsed < span).then_some(elapsed),
@@ -42,7 +42,7 @@ impl Pace {
     }
 }
 
-/// What came of it. Every delivery was answered 202.
+/// The result of a run. Every delivery was answered with 202.
 pub struct Result {
     pub answered: u64,
     took: Duration,
@@ -55,7 +55,7 @@ impl Result {
         self.answered as f64 / self.took.as_secs_f64()
     }
 
-    /// The latency that this share of the deliveries did not exceed.
+    /// Returns the latency that this share of the deliveries did not exceed.
     pub fn latency(&self, share: f64) -> Duration {
         let rank = (self.latencies.len() as f64 * share).ceil() as usize;
         self.latencies.get(rank.saturating_sub(1)).copied().unwrap_or_default()
@@ -63,7 +63,7 @@ impl Result {
 }
 
 impl Load {
-    /// Sends deliveries at this pace over all connections.
+    /// Sends deliveries over all connections according to the schedule.
     pub async fn run(&self, payload: &Payload, pace: Pace) -> anyhow::Result<Result> {
         let (sent, latencies) = (Cell::new(0), RefCell::new(Vec::new()));
         let began = Instant::now();
@@ -90,11 +90,11 @@ impl Load {
     }
 }
 
-/// Reads one answer, which must be 202 and for this profile's reason: a repeat or a refusal measures nothing.
+/// Reads one response. It must be 202 with the profile's result: a duplicate or a rejection would not measure it.
 async fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> anyhow::Result<()> {
     answer.clear();
     loop {
-        ensure!(stream.read_buf(answer).await? > 0, "the server hung up");
+        ensure!(stream.read_buf(answer).await? > 0, "the server closed the connection");
         let text = std::str::from_utf8(answer)?;
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));

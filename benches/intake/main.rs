@@ -1,20 +1,20 @@
-//! How many signed webhooks a second Porter answers durably, how quickly, and in how much memory.
+//! Measures the throughput, latency and memory of durable webhook intake.
 //!
-//! `cargo bench --bench intake` starts the real binary as `porter serve` on a new database and plays GitHub:
-//! full-size `issue_comment` payloads, each signed, each with numbers of its own. Server and load share this
-//! machine. Two profiles: comments that ask for a task, and comments that are not for Porter, which are most
-//! of what GitHub sends.
+//! `cargo bench --bench intake` starts the real binary as `porter serve` on a new database and sends it full-size,
+//! signed `issue_comment` payloads with distinct ids, as GitHub does. Server and load generator share this machine.
+//! There are two profiles: comments that create a task, and comments without a mention, which are the majority of
+//! GitHub's deliveries.
 //!
-//! - *Closed loop*: every connection sends as soon as it was answered; that gives the throughput.
-//! - *Open loop*: deliveries are due at fixed times; the latency counts from the time a delivery was due,
-//!   not from when it could be sent, so a stall shows in every delivery it held up.
-//! - *Peers*: the same bodies to a server that only checks the signature, and single-row commits to SQLite
-//!   under the same durability. Figures of other machines compare as ratios to these.
+//! - *Closed loop*: every connection sends as soon as it has a response; this measures the throughput.
+//! - *Open loop*: deliveries are due at fixed times; the latency is measured from the time a delivery was due,
+//!   not from when it was sent, so a stall counts for every delivery it delayed.
+//! - *Peers*: the same bodies sent to a server that only checks the signature, and single-row commits to SQLite
+//!   with the same durability. Results of different machines can be compared as ratios to these.
 //!
-//! GitHub's API is a closed port. That is the harder case for the engine, which shares the cores and the
-//! one writer: every effect fails at once and is owed again, and nothing ever leaves the backlog.
+//! GitHub's API is a closed port. This is the harder case for the job engine, which shares the cores and the
+//! single writer: every job fails at once and is retried, and the backlog never shrinks.
 //!
-//! At the end the server is killed (`kill -9`) right after its last answer, and the database must hold
+//! At the end the server is killed with SIGKILL directly after its last response, and the database must contain
 //! every task and every delivery that was answered.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench")]
@@ -35,22 +35,22 @@ use server::{Server, Usage};
 
 #[derive(Parser)]
 struct Options {
-    /// How many tasks are stored before memory is measured.
+    /// The number of stored tasks before memory is measured.
     #[arg(long, default_value_t = 100_000)]
     tasks: u64,
-    /// How many connections GitHub holds open.
+    /// The number of concurrent connections.
     #[arg(long, default_value_t = 64)]
     connections: usize,
-    /// How long each measurement takes.
+    /// The duration of each measurement in seconds.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
     /// Deliveries per second in the open loop.
     #[arg(long, default_value_t = 2_500)]
     rate: u32,
-    /// What cargo passes.
+    /// Passed by cargo.
     #[arg(long, hide = true)]
     bench: bool,
-    /// Be the peer that only checks signatures.
+    /// Run as the peer that only checks signatures.
     #[arg(long, hide = true)]
     peer: bool,
 }
@@ -120,7 +120,7 @@ async fn measure(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A measurement of Porter itself, with what it cost the server.
+/// Measures Porter itself, including the CPU time and disk writes of the server.
 async fn measured(
     server: &Server,
     name: &str,

@@ -1,5 +1,5 @@
-//! The deliveries: one recorded `issue_comment` payload, its numbers replaced in place for every delivery, and
-//! signed anew.
+//! The deliveries: one recorded `issue_comment` payload whose ids are replaced in place for every delivery, with a
+//! new signature.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -10,29 +10,29 @@ use secrecy::SecretString;
 use serde_json::Value;
 use uuid::Uuid;
 
-/// What GitHub signs with.
+/// The webhook secret.
 pub const SECRET: &str = "the bench's webhook secret";
-/// How many people ask, each signed in, and the number of the first.
+/// The number of people, all signed in, and the id of the first.
 pub const PEOPLE: u64 = 100;
 pub const FIRST_PERSON: u64 = 8_200_000;
 const REPOSITORIES: u64 = 200;
 const INSTALLATIONS: u64 = 20;
 
-/// The name of a person's account.
+/// Returns the login of a person.
 pub fn login(person: u64) -> String {
     format!("person-{person}")
 }
 
-/// Which comments are sent.
+/// The kind of comments that are sent.
 #[derive(Clone, Copy)]
 pub enum Profile {
-    /// They ask for a task.
+    /// Comments that create a task.
     Mention,
-    /// They are not for Porter.
+    /// Comments without a mention.
     Chatter,
 }
 
-/// The numbers of the recorded payload that every delivery replaces: as wide as what replaces them.
+/// The ids in the recorded payload that every delivery replaces; they have as many digits as their replacements.
 const COMMENT: &str = "8100000000";
 const PERSON: &str = "8200000";
 const OWNER: &str = "8300000";
@@ -42,7 +42,7 @@ const ISSUE: &str = "810001";
 
 /// One profile's deliveries.
 pub struct Payload {
-    /// Head and body of the request, with the numbers of the last delivery.
+    /// Head and body of the recorded request, from which every delivery is copied.
     request: Vec<u8>,
     guid: Range<usize>,
     signature: Range<usize>,
@@ -96,12 +96,12 @@ impl Payload {
         })
     }
 
-    /// How many bytes the body has.
+    /// Returns the size of the body in bytes.
     pub fn size(&self) -> usize {
         self.request.len() - self.body
     }
 
-    /// Writes the next delivery into `request`, as it goes over the wire.
+    /// Writes the next delivery into `request` as an HTTP request.
     pub fn next(&self, request: &mut Vec<u8>) {
         let n = self.sent.replace(self.sent.get() + 1);
         let repository = n % REPOSITORIES;
@@ -127,12 +127,12 @@ impl Payload {
     }
 }
 
-/// GitHub numbers deliveries with time-based UUIDs (version 1), as the examples in its documentation show
-/// (<https://docs.github.com/en/webhooks/webhook-events-and-payloads#delivery-headers>): those of one minute
-/// are neighbours in an index.
+/// Creates a time-based UUID (version 1), which GitHub uses for deliveries according to the examples in its
+/// documentation (<https://docs.github.com/en/webhooks/webhook-events-and-payloads#delivery-headers>). Ids of the
+/// same minute are close together in an index.
 fn time_based_guid(n: u64) -> Uuid {
     let since_1970 = Clock::system().now().timestamp_micros() as u64 * 10;
-    // Counted from 1582, in units of 100 ns; two of one unit differ in their clock sequence.
+    // Counted from 1582 in units of 100 ns; ids within one unit differ in their clock sequence.
     let ticks = since_1970 + 0x01B2_1DD2_1381_4000;
     let sequence = (n as u16).to_be_bytes();
     Uuid::from_fields(

@@ -1,4 +1,4 @@
-//! What the figures are compared with on the same machine, in the same minute.
+//! Reference measurements on the same machine directly before Porter's.
 
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,7 +17,7 @@ use sqlx::{ConnectOptions, Connection};
 
 use super::payload::SECRET;
 
-/// How many single-row commits SQLite makes a second, as durable as Porter's.
+/// Returns the number of single-row commits per second to SQLite with Porter's durability settings.
 pub async fn sqlite_commits(path: &Path, span: Duration) -> anyhow::Result<f64> {
     let mut connection = SqliteConnectOptions::new()
         .filename(path)
@@ -42,7 +42,7 @@ pub async fn sqlite_commits(path: &Path, span: Duration) -> anyhow::Result<f64> 
     Ok(per_second)
 }
 
-/// A server that checks the signature and answers, in a process of its own.
+/// A server in its own process that checks the signature and answers.
 pub struct SignatureCheck {
     child: Child,
     pub address: SocketAddr,
@@ -60,13 +60,13 @@ impl SignatureCheck {
 
 impl Drop for SignatureCheck {
     fn drop(&mut self) {
-        // Its end is all that is wanted; when it ended by itself, the measurement has failed already.
+        // Errors are ignored: if the process has already exited, the measurement has failed before.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The peer's own process.
+/// Runs the peer in its own process.
 #[tokio::main]
 pub async fn serve_signature_check() -> anyhow::Result<()> {
     let secret = SecretString::from(SECRET);

@@ -1,4 +1,4 @@
-//! The real binary on a database where people have signed in, and what the kernel says about it.
+//! The real binary on a database with signed-in people, and its resource usage according to the kernel.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -22,7 +22,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use super::payload::{FIRST_PERSON, PEOPLE, SECRET, login};
 
 const ROOT: &str = "the bench's root of encryption at rest";
-/// Nothing listens here.
+/// A URL at which no server listens.
 const NOWHERE: &str = "http://127.0.0.1:1";
 
 /// A running `porter serve`.
@@ -32,18 +32,18 @@ pub struct Server {
     pub address: SocketAddr,
 }
 
-/// What the server has used so far.
+/// The resource usage of the server since its start.
 pub struct Usage {
     pub cpu: Duration,
-    /// Bytes handed to the disk.
+    /// Bytes written to disk.
     pub written: u64,
-    /// Bytes of memory.
+    /// Resident memory in bytes.
     pub resident: u64,
     pub highest: u64,
 }
 
 impl Server {
-    /// Signs people in and starts the binary in `folder`; its log goes to a file there.
+    /// Signs people in and starts the binary in `folder`; its log is written to a file there.
     pub async fn start(folder: &Path) -> anyhow::Result<Self> {
         let database = folder.join("porter.db");
         sign_in_everyone(&database).await?;
@@ -83,7 +83,7 @@ impl Server {
     pub fn usage(&self) -> anyhow::Result<Usage> {
         let read = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", self.child.id()));
         let (status, io, stat) = (read("status")?, read("io")?, read("stat")?);
-        // Behind the name in parentheses, the 12th and 13th fields are clock ticks: user and system.
+        // After the name in parentheses, the 12th and 13th fields are user and system time in clock ticks.
         let ticks = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
         let ticks: u64 = ticks.map(|ticks| ticks.parse::<u64>().unwrap_or(0)).sum();
         Ok(Usage {
@@ -94,19 +94,19 @@ impl Server {
         })
     }
 
-    /// The bytes of the database, or of the file beside it with this ending.
+    /// Returns the size in bytes of the database, or of the file next to it with this suffix.
     pub fn file_size(&self, ending: &str) -> anyhow::Result<u64> {
         Ok(fs::metadata(format!("{}{ending}", self.database.display()))?.len())
     }
 
-    /// Ends the server without a chance to tidy up.
+    /// Kills the server with SIGKILL.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// How many tasks and deliveries the database holds, once the server is gone.
+    /// Returns the numbers of tasks and deliveries in the database; called after the server has exited.
     pub async fn count(&self) -> anyhow::Result<(u64, u64)> {
         let mut connection = SqliteConnectOptions::new().filename(&self.database).connect().await?;
         let sound: String = sqlx::query_scalar("PRAGMA quick_check").fetch_one(&mut connection).await?;
@@ -119,17 +119,17 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Gone already, unless a measurement failed.
+        // The server has already exited, unless a measurement failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The number behind `name` in a file of `/proc`.
+/// Returns the number after `name` in a file of `/proc`.
 fn number(text: &str, name: &str) -> anyhow::Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|rest| rest.split_whitespace().next());
-    Ok(number.with_context(|| format!("/proc tells no {name}"))?.parse()?)
+    Ok(number.with_context(|| format!("/proc has no {name}"))?.parse()?)
 }
 
 async fn sign_in_everyone(database: &Path) -> anyhow::Result<()> {
@@ -145,7 +145,7 @@ async fn sign_in_everyone(database: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A GitHub App's private key; nobody will check what it signs.
+/// Creates a GitHub App's private key; its signatures are never checked.
 fn private_key() -> anyhow::Result<String> {
     let key = KeyPair::generate(KeySize::Rsa2048)?;
     let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&key)?;

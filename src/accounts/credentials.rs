@@ -1,5 +1,5 @@
-//! The keys a person's tasks may use: what they stored, and what the operator shares with everyone. Used by
-//! the preflight, the watcher and the clean-up.
+//! The keys that a person's tasks may use: the person's stored ones and the ones the operator shares with everyone.
+//! Used by the preflight, the watcher and the cleanup.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use db::Db;
 use db::users::Person;
 use domain::settings::Settings;
 
-/// Why keys could not be had.
+/// The reason keys could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The database.
+    /// A database error.
     #[error("the database failed")]
     Db(#[from] db::Error),
-    /// A stored value does not open.
-    #[error("a stored value does not open")]
+    /// A stored value cannot be decrypted.
+    #[error("a stored value cannot be decrypted")]
     Open(#[from] OpenError),
-    /// A value could not be sealed.
-    #[error("a value could not be sealed")]
+    /// A value could not be encrypted.
+    #[error("a value could not be encrypted")]
     Seal(#[from] SealError),
 }
 
-/// Finds people's keys. Cheap to clone.
+/// Loads people's keys. Cheap to clone.
 #[derive(Clone)]
 pub struct Credentials {
     db: Db,
@@ -35,34 +35,35 @@ pub struct Credentials {
     kinds: Arc<BTreeSet<String>>,
 }
 
-/// What one person's tasks may use.
+/// The keys and settings of one person's tasks.
 pub struct Keyring {
-    /// What they have set.
+    /// The person's settings.
     pub settings: Settings,
-    /// Provider keys by their names.
+    /// Provider keys by name.
     pub keys: BTreeMap<String, SecretString>,
-    /// What they have stored for machines, by kind and name. No agent is given it.
+    /// Secrets for machines by kind and name. They are never passed to an agent.
     machines: BTreeMap<String, BTreeMap<String, SecretString>>,
 }
 
 impl Keyring {
-    /// What they have stored for machines of this kind, by name.
+    /// Returns the stored secrets for machines of this kind, by name.
     pub fn machine_secrets(&self, kind: &str) -> &BTreeMap<String, SecretString> {
         static NONE: BTreeMap<String, SecretString> = BTreeMap::new();
         self.machines.get(kind).unwrap_or(&NONE)
     }
 
-    /// Everything secret that is in it.
+    /// Returns every secret value.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretString> {
-        // Addresses that go with a key are no secrets.
+        // URLs that accompany a key are not secret.
         let keys = self.keys.iter().filter(|(name, _)| !name.ends_with("_URL")).map(|(_, value)| value);
         keys.chain(self.machines.values().flat_map(BTreeMap::values))
     }
 }
 
 impl Credentials {
-    /// Keys from this database, opened with this vault; `shared` are everyone's, by name. What is stored under a
-    /// provider among `kinds`, the kinds of machines, is no agent's key.
+    /// Creates a source of keys that are stored in this database and encrypted with this vault. `shared` are the
+    /// keys that everyone may use, by name. A secret whose provider is in `kinds`, the kinds of machines, is never an
+    /// agent's key.
     pub fn new(
         db: Db,
         vault: Arc<Vault>,
@@ -72,16 +73,13 @@ impl Credentials {
         Self { db, vault, shared: Arc::new(shared), kinds: Arc::new(kinds) }
     }
 
-    /// What opens stored values.
+    /// Returns the vault that decrypts stored values.
     pub fn vault(&self) -> &Vault {
         &self.vault
     }
 
-    /// Opens what this person may use. A stored key that does not open counts as missing, so that the
-    /// person is told to store it anew.
-    ///
-    /// # Errors
-    /// [`Error::Db`].
+    /// Loads and decrypts the keys this person may use. A stored key that cannot be decrypted counts as missing, so
+    /// that the person is asked to store it again.
     pub async fn load(&self, github_user_id: i64) -> Result<Keyring, Error> {
         let mut connection = self.db.read().await?;
         let person = db::users::load_person(&mut connection, github_user_id).await?;
@@ -106,7 +104,7 @@ impl Credentials {
                         user.id = github_user_id,
                         secret.name = %secret.env_key,
                         error = %error,
-                        "a stored key does not open and counts as missing"
+                        "a stored key cannot be decrypted and counts as missing"
                     ),
                 }
             }
@@ -114,7 +112,7 @@ impl Credentials {
         Ok(Keyring { settings, keys, machines })
     }
 
-    /// Whether this person has the key, or shares it, without opening anything.
+    /// Returns whether this person has the key or may use a shared one, without decrypting anything.
     pub fn has_key(&self, person: &Person, env_key: &str) -> bool {
         self.shared.contains_key(env_key)
             || person.secrets.iter().any(|name| {

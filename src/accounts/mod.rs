@@ -1,5 +1,5 @@
-//! People: what they have stored, who is signed in, and how an earlier Porter's database moves over.
-//! Writes go through here; `web` calls it for sessions, `tasks` for keys.
+//! People's accounts: stored keys, sessions, and the import of an earlier Porter's database. Writes go through this
+//! module; `web` calls it for sessions, `tasks` for keys.
 
 pub mod credentials;
 pub mod sessions;

@@ -1,5 +1,5 @@
-//! Sessions: seven days, sliding (contract §8). The cookie carries an opaque id; the database keeps a digest
-//! of it under the session secret, so a copy of the database signs nobody in.
+//! Sessions: seven days, sliding (contract §8). The cookie contains an opaque id. The database stores only a digest
+//! of it, keyed with the session secret, so a copy of the database does not allow anybody to sign in.
 
 use std::sync::Arc;
 
@@ -12,29 +12,31 @@ use db::Db;
 use db::users::User;
 use domain::clock::Clock;
 
-/// How long a session lasts without being used.
+/// The lifetime of a session after its last use.
 pub const LIFETIME: TimeDelta = TimeDelta::days(7);
-/// A session is extended when it was used this long after the last time, so that reads stay reads.
+/// A session is extended only if its last extension is at least this old, so that most requests only read.
 const EXTENDED_AFTER: TimeDelta = TimeDelta::hours(1);
 
-/// Why a session could not be made or looked up.
+/// The reason a session could not be created or looked up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The database.
+    /// A database error.
     #[error("the database failed")]
     Db(#[from] db::Error),
-    /// The operating system.
-    #[error("no random bytes could be had")]
+    /// The operating system's random number generator failed.
+    #[error("no random bytes are available")]
     NoRandomness(#[from] NoRandomness),
-    /// The kept session secret.
-    #[error("the session secret in the database does not open; was PORTER_SECRET_ENCRYPTION_KEY changed?")]
+    /// The stored session secret cannot be decrypted.
+    #[error(
+        "the session secret in the database cannot be decrypted; was PORTER_SECRET_ENCRYPTION_KEY changed?"
+    )]
     Open(#[from] OpenError),
-    /// The kept session secret.
-    #[error("the session secret could not be sealed")]
+    /// The new session secret could not be encrypted.
+    #[error("the session secret could not be encrypted")]
     Seal(#[from] SealError),
 }
 
-/// Begins, finds and ends sessions. Cheap to clone.
+/// Creates, finds and ends sessions. Cheap to clone.
 #[derive(Clone)]
 pub struct Sessions {
     db: Db,
@@ -43,10 +45,11 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Sessions under the configured secret, or under one that is made once and kept sealed in the database.
+    /// Opens the sessions under the configured secret, or under one that is generated once and stored encrypted in
+    /// the database.
     ///
     /// # Errors
-    /// [`Error`], when a secret has to be made or opened and cannot.
+    /// A secret that has to be generated or decrypted could not be.
     pub async fn open(
         db: Db,
         clock: Clock,
@@ -60,23 +63,17 @@ impl Sessions {
         Ok(Self { db, clock, secret: Arc::new(secret) })
     }
 
-    /// Begins a session. Gives the cookie's value; it is stored nowhere.
-    ///
-    /// # Errors
-    /// [`Error::Db`], [`Error::NoRandomness`].
+    /// Creates a session and returns the cookie's value, which is not stored.
     pub async fn begin(&self, user: &User) -> Result<SecretString, Error> {
         let id = tokens::new_session_id()?;
         let now = self.clock.now();
         let mut write = self.db.begin().await?;
         db::sessions::insert(&mut write, &self.digest(&id), &user.user_key, now, now + LIFETIME).await?;
-        db::commit(write).await?;
+        write.commit().await?;
         Ok(id)
     }
 
-    /// Whose session a cookie's value is; nothing when it is nobody's, or over.
-    ///
-    /// # Errors
-    /// [`Error::Db`].
+    /// Returns the user whose session a cookie's value identifies; `None` if it is unknown or expired.
     pub async fn find(&self, id: &SecretString) -> Result<Option<User>, Error> {
         let (digest, now) = (self.digest(id), self.clock.now());
         let found = db::sessions::find(&mut *self.db.read().await?, &digest, now).await?;
@@ -84,19 +81,16 @@ impl Sessions {
         if expires_at - now < LIFETIME - EXTENDED_AFTER {
             let mut write = self.db.begin().await?;
             db::sessions::extend(&mut write, &digest, now + LIFETIME).await?;
-            db::commit(write).await?;
+            write.commit().await?;
         }
         Ok(Some(user))
     }
 
     /// Ends a session.
-    ///
-    /// # Errors
-    /// [`Error::Db`].
     pub async fn end(&self, id: &SecretString) -> Result<(), Error> {
         let mut write = self.db.begin().await?;
         db::sessions::delete(&mut write, &self.digest(id)).await?;
-        db::commit(write).await?;
+        write.commit().await?;
         Ok(())
     }
 
@@ -115,6 +109,6 @@ async fn kept_secret(db: &Db, clock: &Clock, vault: &Vault) -> Result<SecretStri
     debug_assert!(made.expose_secret().len() >= 32, "256 bits in base64url");
     let sealed = vault.seal(&identity, &made)?;
     db::secrets::store_of_instance(&mut write, "SESSION_SECRET", &sealed, clock.now()).await?;
-    db::commit(write).await?;
+    write.commit().await?;
     Ok(made)
 }

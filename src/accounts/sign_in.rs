@@ -1,4 +1,4 @@
-//! A person has proved to GitHub who they are: remember it. From then on their mentions count (contract §5).
+//! Records a person who has signed in with GitHub. From then on their mentions are accepted (contract §5).
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
@@ -7,21 +7,18 @@ use crypto::vault::{Identity, SealError, Vault};
 use db::Db;
 use db::users::User;
 
-/// Why a sign-in was not remembered.
+/// The reason a sign-in was not recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The database.
+    /// A database error.
     #[error("the database failed")]
     Db(#[from] db::Error),
-    /// The token could not be sealed.
-    #[error("the token could not be sealed")]
+    /// The token could not be encrypted.
+    #[error("the token could not be encrypted")]
     Seal(#[from] SealError),
 }
 
-/// Writes the person's row and their OAuth token, sealed, in one transaction.
-///
-/// # Errors
-/// [`Error`]; then nothing was written.
+/// Writes the person's row and their encrypted OAuth token in one transaction.
 pub async fn record(
     db: &Db,
     vault: &Vault,
@@ -34,6 +31,6 @@ pub async fn record(
     let mut write = db.begin().await?;
     let user = db::users::upsert(&mut write, &vault.user_key(github_id), github_id, login, now).await?;
     db::secrets::store_oauth_token(&mut write, github_id, login, &sealed, now).await?;
-    db::commit(write).await?;
+    write.commit().await?;
     Ok(user)
 }

@@ -1,27 +1,24 @@
-//! What a change of the root secret asks for: whether the stored secrets still open (`porter doctor`), and their way
-//! under the new root (`porter serve`, at its start).
+//! Operations for a change of the root secret: counting the stored secrets that can still be decrypted
+//! (`porter doctor`), and encrypting them again under the new root (`porter serve`, at its start).
 //!
-//! The tokens of running attempts stay as they are: they end by themselves within the hour.
+//! The tokens of running attempts are not changed: they expire within the hour.
 
 use crypto::vault::{Identity, Vault};
 use db::Db;
 use db::secrets::{self, Place};
 
-/// How many stored secrets open, and how many do not.
-///
-/// # Errors
-/// [`db::Error`].
+/// Returns how many stored secrets can be decrypted, and how many cannot.
 pub async fn count(db: &Db, vault: &Vault) -> Result<(usize, usize), db::Error> {
     let stored = secrets::list_all(&mut *db.read().await?).await?;
     let opened = stored.iter().filter(|(place, sealed)| vault.open(&identity(place), sealed).is_ok()).count();
     Ok((opened, stored.len() - opened))
 }
 
-/// Seals anew, under the current root secret, whatever is stored under a previous one, in one write. Gives how many
-/// were, and how many could not be: they open with none of the root secrets.
+/// Encrypts every secret that is stored under a previous root secret again under the current one, in one
+/// transaction. Returns how many were changed, and how many could not be because no root secret decrypts them.
 ///
 /// # Errors
-/// [`db::Error`]; then nothing was changed.
+/// [`db::Error`]; no secret was changed.
 pub async fn reseal(db: &Db, vault: &Vault) -> Result<(usize, usize), db::Error> {
     let mut write = db.begin().await?;
     let (mut resealed, mut closed) = (0, 0);
@@ -35,7 +32,7 @@ pub async fn reseal(db: &Db, vault: &Vault) -> Result<(usize, usize), db::Error>
             Err(_) => closed += 1,
         }
     }
-    db::commit(write).await?;
+    write.commit().await?;
     Ok((resealed, closed))
 }
 

@@ -1,4 +1,4 @@
-//! Where the data is kept, and with which roots it is encrypted: all that `migrate` and `import-d1` need.
+//! The database file and the root secrets of encryption: all that `migrate` and `import-d1` need.
 
 use std::path::PathBuf;
 
@@ -10,15 +10,15 @@ use super::reader::{ConfigErrors, Reader};
 /// The database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
-    /// The SQLite file, from `DATABASE_URL`; relative to the working folder unless absolute.
+    /// The SQLite file, from `DATABASE_URL`; a relative path is relative to the working directory.
     pub path: PathBuf,
 }
 
 impl Database {
-    /// The database alone, for `porter migrate`.
+    /// Reads only the database settings, for `porter migrate`.
     ///
     /// # Errors
-    /// When `DATABASE_URL` does not name an SQLite file.
+    /// `DATABASE_URL` does not name an SQLite file.
     pub fn load(environment: &Environment) -> Result<Self, ConfigErrors> {
         let mut reader = Reader::new(environment);
         read(&mut reader).ok_or_else(|| reader.into_errors())
@@ -37,10 +37,10 @@ pub struct Import {
 }
 
 impl Import {
-    /// What `porter import-d1` reads.
+    /// Reads the settings of `porter import-d1`.
     ///
     /// # Errors
-    /// Every problem at once.
+    /// All problems at once.
     pub fn load(environment: &Environment) -> Result<Self, ConfigErrors> {
         let mut reader = Reader::new(environment);
         let database = read(&mut reader);
@@ -54,12 +54,12 @@ impl Import {
     }
 }
 
-/// Reads `DATABASE_URL`: `sqlite:file`, `sqlite://file`, `sqlite:///absolute/file`; a trailing
-/// `?mode=rwc`, as sqlx's tools write it, means nothing more than what Porter does anyway.
+/// Reads `DATABASE_URL`: `sqlite:file`, `sqlite://file` or `sqlite:///absolute/file`. A trailing `?mode=rwc`,
+/// which sqlx's tools write, is accepted and has no effect: Porter always opens the file this way.
 pub(super) fn read(reader: &mut Reader<'_>) -> Option<Database> {
     let text = reader.text("DATABASE_URL")?;
     let Some(rest) = text.strip_prefix("sqlite:") else {
-        // Another database's URL may hold a password: only its scheme is quoted.
+        // The URL of another database may contain a password, so only its scheme is quoted.
         let scheme = text.split_once(':').map_or("no scheme", |(scheme, _)| scheme);
         reader.problem(
             "DATABASE_URL",
@@ -85,7 +85,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Database> {
     Some(Database { path: PathBuf::from(path) })
 }
 
-/// Reads the encryption roots: the current one, by its name or its older name, and the previous ones.
+/// Reads the encryption roots: the current one, under its current or older name, and the previous ones.
 pub(super) fn encryption(reader: &mut Reader<'_>) -> (Option<SecretString>, Vec<SecretString>) {
     let root =
         reader.secret("PORTER_SECRET_ENCRYPTION_KEY").or_else(|| reader.secret("PORTER_OAUTH_TOKEN_SECRET"));

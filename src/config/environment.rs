@@ -1,5 +1,5 @@
-//! The environment as a snapshot, so that tests pass one instead of changing the process; and the `.env`
-//! file, whose values stay inside Porter: child processes never inherit them.
+//! A snapshot of the environment, so that tests pass their own instead of changing the process, and the `.env`
+//! file. Values from `.env` are not put into the process's environment, so child processes do not inherit them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,18 +7,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// What [`load_dotenv`] found; the process's own variables win over it.
+/// The values that [`load_dotenv`] read. The process's own variables take precedence.
 static DOTENV: OnceLock<BTreeMap<String, String>> = OnceLock::new();
 
-/// Names and values. Empty values count as unset and are left out. Prints names only.
+/// Names and values. Blank values count as unset and are omitted. `Debug` prints only the names.
 #[derive(Clone, Default)]
 pub struct Environment {
     values: BTreeMap<String, String>,
 }
 
 impl Environment {
-    /// What this process was given, on top of what [`load_dotenv`] read. Values that are not UTF-8 are
-    /// left out.
+    /// Returns the process's environment on top of the values that [`load_dotenv`] read. Values that are not UTF-8
+    /// are omitted.
     pub fn process() -> Self {
         let own = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -27,12 +27,12 @@ impl Environment {
         file.chain(own).collect()
     }
 
-    /// The value of a variable; nothing when unset or blank.
+    /// Returns the value of a variable; `None` if it is unset or blank.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
     }
 
-    /// Sets a variable; the later value wins, a blank one unsets.
+    /// Sets a variable and replaces an earlier value; a blank value unsets it.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         if value.trim().is_empty() {
@@ -43,7 +43,7 @@ impl Environment {
         self
     }
 
-    /// All names and values, by name.
+    /// Returns all names and values, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
@@ -62,22 +62,22 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// The value of an environment variable; nothing when it is unset, blank, or not UTF-8.
+/// Returns the value of an environment variable; `None` if it is unset, blank, or not UTF-8.
 pub fn variable(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     let own = std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     own.or_else(|| DOTENV.get()?.get(name).cloned())
 }
 
-/// Why a `.env` file was not read. Never carries a line's content: it may hold a secret.
+/// The reason a `.env` file was not read. Never contains a line's content, which may be a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum DotenvError {
-    /// The file is there, but cannot be opened or read.
+    /// The file exists, but cannot be opened or read.
     #[error("{} cannot be read", .path.display())]
     Unreadable {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// A line is not an assignment.
@@ -86,19 +86,19 @@ pub enum DotenvError {
         .path.display()
     )]
     Malformed {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Which line, from 1.
+        /// The line number, from 1.
         line: usize,
     },
 }
 
-/// Reads `.env` from this folder or the nearest one above it, where there is one; what the process was
-/// given wins. The service's commands call it once, at their start; `porter worker` and the agents do not,
-/// because the folder they work in is not the operator's.
+/// Reads `.env` from this directory or its nearest ancestor that has one. The process's own variables take
+/// precedence. The commands of the service call it once at their start; `porter worker` and the agents do not,
+/// because their working directory does not belong to the operator.
 ///
 /// # Errors
-/// When the file is there but cannot be read or understood.
+/// The file exists but cannot be read or parsed.
 pub fn load_dotenv() -> Result<(), DotenvError> {
     let here = std::env::current_dir().unwrap_or_default();
     let Some(path) = here.ancestors().map(|folder| folder.join(".env")).find(|path| path.is_file()) else {
@@ -109,7 +109,7 @@ pub fn load_dotenv() -> Result<(), DotenvError> {
     Ok(())
 }
 
-/// The assignments of one file; blank values count as unset.
+/// Reads the assignments of one file; blank values count as unset.
 pub(super) fn read_dotenv(path: &Path) -> Result<BTreeMap<String, String>, DotenvError> {
     let unreadable = |source| DotenvError::Unreadable { path: path.to_owned(), source };
     let text = fs::read_to_string(path).map_err(unreadable)?;

@@ -1,4 +1,4 @@
-//! GitHub: the App Porter acts as, and where GitHub is.
+//! GitHub: the App's credentials and GitHub's URLs.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use url::Url;
 
 use super::reader::Reader;
 
-/// The GitHub App, as the environment describes it.
+/// The GitHub App's settings.
 #[derive(Clone, Debug)]
 pub struct GithubApp {
     /// `GITHUB_APP_ID`.
     pub app_id: u64,
-    /// `GITHUB_APP_PRIVATE_KEY` or the content of `GITHUB_APP_PRIVATE_KEY_FILE`: PEM with real newlines,
-    /// known to sign.
+    /// `GITHUB_APP_PRIVATE_KEY` or the content of `GITHUB_APP_PRIVATE_KEY_FILE`: PEM with real newlines, checked
+    /// by signing.
     pub private_key: SecretString,
     /// `GITHUB_APP_SLUG`: the App's name in URLs.
     pub slug: String,
@@ -22,32 +22,32 @@ pub struct GithubApp {
     pub client_id: String,
     /// `GITHUB_CLIENT_SECRET`.
     pub client_secret: SecretString,
-    /// `GITHUB_APP_INSTALL_URL`: where a person installs the App. Does not end in `/`.
+    /// `GITHUB_APP_INSTALL_URL`: the page on which a person installs the App. Does not end in `/`.
     pub install_url: Url,
 }
 
-/// Where GitHub is.
+/// GitHub's URLs and the interval between mutations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GithubUrls {
     /// `GITHUB_API_URL`; ends in `/`.
     pub api: Url,
     /// `GITHUB_WEB_URL`; ends in `/`.
     pub web: Url,
-    /// `PORTER_GITHUB_MUTATION_INTERVAL_MS`: the least time between two writing calls of one installation.
+    /// `PORTER_GITHUB_MUTATION_INTERVAL_MS`: the minimum time between two mutations of one installation.
     pub mutation_interval: Duration,
 }
 
 impl GithubUrls {
-    /// Where a person installs the App `slug`, unless `GITHUB_APP_INSTALL_URL` says otherwise.
+    /// Returns the installation page of the App `slug`, which applies if `GITHUB_APP_INSTALL_URL` is unset.
     ///
     /// # Errors
-    /// When the slug makes no URL.
+    /// The slug does not form a valid URL.
     pub fn install_url(&self, slug: &str) -> Result<Url, url::ParseError> {
         self.web.join(&format!("apps/{slug}/installations/new"))
     }
 }
 
-/// The variables that describe the App; all of them, or none.
+/// The variables that describe the App; either all of them or none must be set.
 const GROUP: [&str; 6] = [
     "WEBHOOK_SECRET",
     "GITHUB_APP_ID",
@@ -76,7 +76,7 @@ pub(super) fn urls(reader: &mut Reader<'_>) -> Option<GithubUrls> {
     Some(GithubUrls { api: api?, web: web?, mutation_interval: Duration::from_millis(u64::from(interval?)) })
 }
 
-/// The App and the webhook secret. `None` when nothing of them is set, or a problem was recorded.
+/// Reads the App and the webhook secret. `None` if none of the variables is set, or a problem was recorded.
 pub(super) fn app(reader: &mut Reader<'_>, urls: Option<&GithubUrls>) -> Option<(GithubApp, SecretString)> {
     let install_url = reader.url("GITHUB_APP_INSTALL_URL").map(without_last_slash);
     let pem = private_key_text(reader);
@@ -138,7 +138,7 @@ fn slug(reader: &mut Reader<'_>) -> Option<String> {
     fits.then(|| text.to_owned())
 }
 
-/// The key's text from either variable; a sentence's end when its file cannot be read.
+/// Reads the key from either variable; the error is the rest of a sentence about a file that cannot be read.
 fn private_key_text(reader: &Reader<'_>) -> Result<Option<String>, String> {
     if let Some(pem) = reader.own_text("GITHUB_APP_PRIVATE_KEY") {
         return Ok(Some(pem.replace("\\n", "\n")));
@@ -150,7 +150,7 @@ fn private_key_text(reader: &Reader<'_>) -> Result<Option<String>, String> {
     text.map(Some).map_err(|error| format!("names {path:?}, which cannot be read: {error}"))
 }
 
-/// Checks the key the way it will be used: it signs a JWT.
+/// Checks that the key can sign a JWT.
 fn signing_key(reader: &mut Reader<'_>, pem: &str) -> Option<SecretString> {
     let pem = SecretString::from(format!("{}\n", pem.trim()));
     let signs = EncodingKey::from_rsa_pem(pem.expose_secret().as_bytes())

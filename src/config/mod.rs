@@ -1,9 +1,9 @@
-//! The configuration: what the operator says through the environment (contract §3), checked once at the
-//! start, then passed on as plain values. Nothing else in Porter reads the environment.
+//! The configuration: the environment variables (contract §3), checked once at the start and then passed on as
+//! plain values. Nothing else in Porter reads the environment.
 //!
 //! [`Config::load`] is called by `app`, `doctor` and `demo`; [`Database::load`] and [`Import::load`] by
-//! the commands that need no more than that. [`variables`] holds the one table behind `--help` and the
-//! README. What users save about themselves is not configuration: it lives in `accounts`.
+//! the commands that need only those settings. [`variables`] contains the table from which `--help` and the
+//! README are generated. Settings that users save are not part of the configuration; see `accounts`.
 
 mod database;
 mod environment;
@@ -29,44 +29,44 @@ pub use variables::{Need, VARIABLES, Variable, database_help, help, import_help,
 
 use reader::Reader;
 
-/// Everything `porter serve` is told. Secrets print as `[REDACTED]`.
+/// The configuration of `porter serve`. `Debug` prints secrets as `[REDACTED]`.
 ///
-/// Every base URL ends in `/`: build addresses with `url.join("relative/path")`, without a leading slash.
+/// Every base URL ends in `/`: build URLs with `url.join("relative/path")`, without a leading slash.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `PUBLIC_APP_URL`: an origin; callbacks and links are built from it.
+    /// `PUBLIC_APP_URL`: the public origin, from which callback URLs and links are built.
     pub public_url: Url,
     /// `DATABASE_URL`.
     pub database: Database,
     /// `BIND_ADDR`.
     pub bind: SocketAddr,
-    /// `WEBHOOK_SECRET`; present exactly when [`Config::github`] is.
+    /// `WEBHOOK_SECRET`; set if and only if [`Config::github`] is.
     pub webhook_secret: Option<SecretString>,
-    /// `PORTER_SECRET_ENCRYPTION_KEY`: the root of encryption at rest.
+    /// `PORTER_SECRET_ENCRYPTION_KEY`: the root secret of encryption at rest.
     pub encryption_root: SecretString,
-    /// `PORTER_SECRET_ENCRYPTION_KEY_PREVIOUS`: older roots, still accepted for reading.
+    /// `PORTER_SECRET_ENCRYPTION_KEY_PREVIOUS`: older root secrets, accepted for decryption.
     pub encryption_previous: Vec<SecretString>,
-    /// `SESSION_SECRET`; without it one is made and kept encrypted in the database.
+    /// `SESSION_SECRET`; if unset, a secret is generated and stored encrypted in the database.
     pub session_secret: Option<SecretString>,
-    /// `CALLBACK_SECRET`; without it the key is derived from the encryption root.
+    /// `CALLBACK_SECRET`; if unset, the key is derived from the encryption root.
     pub callback_secret: Option<SecretString>,
-    /// The GitHub App. `None` when the environment names nothing of it; a half-described App is an error.
+    /// The GitHub App. `None` if none of its variables is set; an incomplete set is an error.
     pub github: Option<GithubApp>,
-    /// Where GitHub is, and how fast we may write to it.
+    /// GitHub's URLs and the interval between mutations.
     pub github_urls: GithubUrls,
-    /// Machines at Fly.
+    /// The settings of machines at Fly.
     pub fly: Fly,
-    /// `ANTHROPIC_API_BASE_URL`, asked whether a key is valid.
+    /// `ANTHROPIC_API_BASE_URL`, used to check whether an Anthropic key is valid.
     pub anthropic_base_url: Url,
     /// `PORTER_RUNNER`: where agents run.
     pub runner: RunnerKind,
-    /// The machine a task gets.
+    /// The size and image of a task's machine.
     pub machine: MachineSettings,
-    /// The operator's caps.
+    /// The operator's limits.
     pub limits: Limits,
-    /// `PORTER_ALLOWLIST`, lower case; empty means anyone who may push.
+    /// `PORTER_ALLOWLIST` in lower case; if empty, anyone with push permission is allowed.
     pub allowlist: Vec<String>,
-    /// `PORTER_SHARED_<ENV_KEY>`, by `ENV_KEY`: what users without a key of their own fall back to.
+    /// `PORTER_SHARED_<ENV_KEY>`, by `ENV_KEY`: provider keys for users without their own.
     pub shared_keys: BTreeMap<String, SecretString>,
     /// `PORTER_ENABLE_MOCK_AGENT`.
     pub mock_agent: bool,
@@ -76,7 +76,7 @@ impl Config {
     /// Reads and checks the whole configuration.
     ///
     /// # Errors
-    /// Every problem at once, each with the variable's name and how to get a value. No secret is quoted.
+    /// All problems at once, each with the variable's name and how to obtain a value. No secret is quoted.
     pub fn load(environment: &Environment) -> Result<Self, ConfigErrors> {
         let mut reader = Reader::new(environment);
         let public_url = service::public_url(&mut reader);
@@ -133,7 +133,7 @@ impl Config {
         }
     }
 
-    /// What is legal but worth telling the operator at the start; one sentence each.
+    /// Returns settings that are valid but that the operator should know about, one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.github.is_none() {

@@ -1,5 +1,5 @@
-//! Reads single variables and collects everything that is wrong with them, so that one message can list
-//! every problem. Never puts a secret's value into a message.
+//! Reads single variables and collects their problems, so that one message lists all of them. Never puts a
+//! secret's value into a message.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -10,21 +10,21 @@ use url::Url;
 use super::environment::Environment;
 use super::variables;
 
-/// Why the configuration cannot be used: every problem at once.
+/// The reasons the configuration is not valid.
 #[derive(Debug)]
 pub struct ConfigErrors {
-    /// In the order of the contract's table.
+    /// All problems, in the order of the contract's table.
     pub problems: Vec<Problem>,
-    /// Names of the variables that are not required to start, but to accept webhooks.
+    /// Unset variables that are not required for the start, but for accepting webhooks.
     pub also_unset: Vec<&'static str>,
 }
 
-/// One thing that is wrong.
+/// A problem with one variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The variable's name.
     pub variable: String,
-    /// A sentence that begins with the name and ends with what to do.
+    /// A sentence that starts with the variable's name and states how to fix the problem.
     pub message: String,
 }
 
@@ -49,7 +49,7 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// Reads variables of one environment; remembers the problems.
+/// Reads variables of one environment and collects problems.
 pub(super) struct Reader<'a> {
     environment: &'a Environment,
     problems: Vec<Problem>,
@@ -61,22 +61,22 @@ impl<'a> Reader<'a> {
         Self { environment, problems: Vec::new(), also_unset: Vec::new() }
     }
 
-    /// Whether nothing was wrong so far.
+    /// Returns whether there is no problem so far.
     pub(super) fn is_content(&self) -> bool {
         self.problems.is_empty()
     }
 
-    /// What was wrong.
+    /// Returns the collected problems.
     pub(super) fn into_errors(self) -> ConfigErrors {
         ConfigErrors { problems: self.problems, also_unset: self.also_unset }
     }
 
-    /// Mentions names that may be unset at the start, in case there is an error to mention them in.
+    /// Adds names of unset variables that are listed if there is a problem.
     pub(super) fn mention_unset(&mut self, names: &[&'static str]) {
         self.also_unset.extend(names);
     }
 
-    /// Records that `name` … (`what` continues the sentence).
+    /// Records a problem of `name`; `what` is the rest of a sentence that starts with the name.
     pub(super) fn problem(&mut self, name: &str, what: impl fmt::Display) {
         self.problems.push(Problem { variable: name.to_owned(), message: format!("{name} {what}") });
     }
@@ -87,27 +87,27 @@ impl<'a> Reader<'a> {
         self.problem(name, format_args!("is not set. {advice}"));
     }
 
-    /// The names and values that begin with `prefix`, the prefix removed.
+    /// Returns the variables whose names start with `prefix`, with the prefix removed.
     pub(super) fn with_prefix(&self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         self.environment.iter().filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value)))
     }
 
-    /// A value that is no secret, without surrounding blanks; the table's default when unset.
+    /// Returns a value that is not secret, trimmed; the table's default if it is unset.
     pub(super) fn text(&self, name: &str) -> Option<&'a str> {
         self.own_text(name).or_else(|| variables::find(name).and_then(|variable| variable.default))
     }
 
-    /// The same without the default.
+    /// Returns a value that is not secret, trimmed, without a default.
     pub(super) fn own_text(&self, name: &str) -> Option<&'a str> {
         self.environment.get(name).map(str::trim)
     }
 
-    /// A secret, byte for byte.
+    /// Returns a secret unchanged.
     pub(super) fn secret(&self, name: &str) -> Option<SecretString> {
         self.environment.get(name).map(SecretString::from)
     }
 
-    /// A whole number within `bounds`; `None` when unset without a default, or wrong.
+    /// Returns an integer within `bounds`; `None` if it is unset without a default, or invalid.
     pub(super) fn number(&mut self, name: &str, bounds: RangeInclusive<u32>) -> Option<u32> {
         let text = self.text(name)?;
         match text.parse::<u32>() {
@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `true` or `false`; unset is false.
+    /// Returns `true` or `false`; unset is false.
     pub(super) fn flag(&mut self, name: &str) -> bool {
         match self.text(name) {
             None | Some("false" | "0") => false,
@@ -135,8 +135,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An absolute http(s) URL without query, fragment or credentials, ending in `/`.
-    /// `None` when unset without a default, or wrong.
+    /// Returns an absolute http(s) URL without query, fragment or credentials, ending in `/`.
+    /// `None` if it is unset without a default, or invalid.
     pub(super) fn url(&mut self, name: &str) -> Option<Url> {
         let text = self.text(name)?;
         match base_url(text) {
@@ -165,7 +165,7 @@ enum UrlFault {
 
 fn base_url(text: &str) -> Result<Url, UrlFault> {
     let mut url = Url::parse(text).map_err(|_| match text.contains('@') {
-        // What cannot be parsed may still hold a password; it is not quoted then.
+        // A URL that cannot be parsed may also contain a password, so it is not quoted.
         true => UrlFault::Credentials,
         false => UrlFault::Shape,
     })?;

@@ -1,4 +1,4 @@
-//! The service's own settings: where it listens, where agents run, how much they may.
+//! Settings of the service itself: address, runner, machines and limits.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,9 +13,9 @@ use super::reader::Reader;
 /// Where agents run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunnerKind {
-    /// A Fly Machine per attempt.
+    /// A Fly Machine for each attempt.
     Fly,
-    /// A child process of the service: development and demo.
+    /// A child process of the service, for development and the demo.
     Local,
 }
 
@@ -32,7 +32,7 @@ impl RunnerKind {
     }
 }
 
-/// The machine an attempt gets.
+/// The machine of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MachineSettings {
     /// `PORTER_WORKER_IMAGE`.
@@ -41,25 +41,25 @@ pub struct MachineSettings {
     pub cpus: u32,
     /// `PORTER_MACHINE_MEMORY_MB`: a multiple of 256.
     pub memory_mb: u32,
-    /// `PORTER_MACHINE_REGION`; without it Fly chooses.
+    /// `PORTER_MACHINE_REGION`; if `None`, Fly chooses.
     pub region: Option<String>,
 }
 
-/// The operator's caps.
+/// The operator's limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// `PORTER_TASK_TIMEOUT_MINUTES`: how long an agent may run; users can only lower it.
+    /// `PORTER_TASK_TIMEOUT_MINUTES`: the maximum run time of an agent; users can only lower it.
     pub task_timeout: Duration,
-    /// `PORTER_MAX_CONCURRENT_TASKS_PER_USER`: running at once, of one person.
+    /// `PORTER_MAX_CONCURRENT_TASKS_PER_USER`: running tasks of one person.
     pub per_user: u32,
-    /// `PORTER_MAX_CONCURRENT_TASKS`: running at once, of everyone.
+    /// `PORTER_MAX_CONCURRENT_TASKS`: running tasks of all people.
     pub overall: u32,
-    /// `PORTER_MAX_QUEUED_TASKS_PER_USER`: waiting, of one person; `None` is no limit.
+    /// `PORTER_MAX_QUEUED_TASKS_PER_USER`: queued tasks of one person; `None` is no limit.
     pub queued_per_user: Option<u32>,
 }
 
 impl Limits {
-    /// A task longer than this may outlive its installation token, which GitHub lets live one hour.
+    /// A task with a longer timeout may outlive its installation token, which expires after one hour.
     pub const TOKEN_LIFETIME_MARGIN: Duration = Duration::from_mins(55);
 }
 

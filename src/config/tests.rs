@@ -1,4 +1,4 @@
-//! What an operator sees: defaults, older names, and every mistake named without showing a secret.
+//! Tests of defaults, older names, and error messages, which never contain a secret.
 
 use std::fs;
 use std::sync::LazyLock;
@@ -11,11 +11,11 @@ use secrecy::ExposeSecret;
 
 use super::*;
 
-/// A key as PKCS#8, made once for all tests.
+/// A key as PKCS#8, generated once for all tests.
 static KEY: LazyLock<Vec<u8>> =
     LazyLock::new(|| KeyPair::generate(KeySize::Rsa2048).unwrap().as_der().unwrap().as_ref().to_vec());
 
-/// The length of PKCS#8's head before the PKCS#1 key, for keys of 2048 bits.
+/// The length of the PKCS#8 header before the PKCS#1 key, for 2048-bit keys.
 const PKCS8_HEAD: usize = 26;
 
 fn pem(label: &str, der: &[u8]) -> String {
@@ -46,15 +46,15 @@ fn problems(environment: &Environment) -> Vec<String> {
     errors.problems.into_iter().map(|problem| problem.message).collect()
 }
 
-/// The one problem of an otherwise good environment in which `name` is `value`.
+/// Returns the only problem of an otherwise valid environment in which `name` is `value`.
 fn problem_with(name: &str, value: &str) -> String {
     let mut seen = problems(&with_app().with(name, value));
-    assert_eq!(seen.len(), 1, "{name}={value} should give one problem: {seen:?}");
+    assert_eq!(seen.len(), 1, "{name}={value} should have one problem: {seen:?}");
     seen.remove(0)
 }
 
 #[test]
-fn two_variables_are_enough_and_the_rest_has_the_contracts_defaults() {
+fn two_variables_are_required_and_the_others_have_the_contracts_defaults() {
     let config = Config::load(&minimal()).unwrap();
     assert_eq!(config.public_url.as_str(), "https://porter.example.com/");
     assert_eq!(config.database.path.to_str(), Some("porter.db"));
@@ -83,7 +83,7 @@ fn two_variables_are_enough_and_the_rest_has_the_contracts_defaults() {
 }
 
 #[test]
-fn an_empty_environment_names_what_is_missing_and_how_to_get_it_in_one_message() {
+fn an_empty_environment_lists_all_required_variables_in_one_message() {
     let message = Config::load(&Environment::default()).unwrap_err().to_string();
     assert_eq!(
         message,
@@ -105,7 +105,7 @@ fn a_blank_value_counts_as_unset() {
 }
 
 #[test]
-fn the_whole_app_is_read_and_the_install_page_follows_from_the_slug() {
+fn the_app_is_read_and_its_install_page_is_built_from_the_slug() {
     let config = Config::load(&with_app()).unwrap();
     let app = config.github.unwrap();
     assert_eq!((app.app_id, app.slug.as_str(), app.client_id.as_str()), (12, "porter-dev", "Iv1.abc"));
@@ -115,7 +115,7 @@ fn the_whole_app_is_read_and_the_install_page_follows_from_the_slug() {
 }
 
 #[test]
-fn a_half_described_app_is_refused_by_the_names_of_what_is_missing() {
+fn an_incomplete_app_is_rejected_with_the_missing_names() {
     let half = minimal().with("GITHUB_APP_ID", "12").with("GITHUB_CLIENT_ID", "x");
     let errors = Config::load(&half).unwrap_err();
     let names: Vec<&str> = errors.problems.iter().map(|problem| problem.variable.as_str()).collect();
@@ -123,11 +123,11 @@ fn a_half_described_app_is_refused_by_the_names_of_what_is_missing() {
         names,
         ["WEBHOOK_SECRET", "GITHUB_APP_PRIVATE_KEY", "GITHUB_APP_SLUG", "GITHUB_CLIENT_SECRET"]
     );
-    assert_eq!(errors.also_unset, [""; 0], "what is a problem is not mentioned twice");
+    assert_eq!(errors.also_unset, [""; 0], "a problem is not listed again as unset");
 }
 
 #[test]
-fn the_private_key_may_be_pkcs1_have_escaped_newlines_or_lie_in_a_file() {
+fn the_private_key_may_be_pkcs1_have_escaped_newlines_or_be_in_a_file() {
     let pkcs1 = pem("RSA PRIVATE KEY", &KEY[PKCS8_HEAD..]);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.pem");
@@ -143,7 +143,7 @@ fn the_private_key_may_be_pkcs1_have_escaped_newlines_or_lie_in_a_file() {
 }
 
 #[test]
-fn a_key_that_cannot_sign_is_refused_without_being_shown() {
+fn a_key_that_cannot_sign_is_rejected_without_being_quoted() {
     let cut_short = pem("PRIVATE KEY", &KEY[..KEY.len() / 2]);
     for bad in ["swordfish", cut_short.as_str()] {
         let message = problem_with("GITHUB_APP_PRIVATE_KEY", bad);
@@ -160,7 +160,7 @@ fn a_key_that_cannot_sign_is_refused_without_being_shown() {
 }
 
 #[test]
-fn every_mistake_is_named_with_what_would_be_right() {
+fn every_invalid_value_is_reported_with_the_valid_form() {
     for (name, value, expected) in [
         ("PUBLIC_APP_URL", "porter.example.com", "must be an absolute http:// or https:// URL"),
         ("PUBLIC_APP_URL", "ftp://porter.example.com", "must be an absolute http:// or https:// URL"),
@@ -190,13 +190,13 @@ fn every_mistake_is_named_with_what_would_be_right() {
         ("FLY_API_BASE_URL", "https://u:swordfish@:x", "contains a user name or password"),
     ] {
         let message = problem_with(name, value);
-        assert!(message.contains(expected), "{name}={value} gives: {message}");
+        assert!(message.contains(expected), "{name}={value}: expected {expected:?} in: {message}");
         assert!(!message.contains("swordfish"), "a secret shows in: {message}");
     }
 }
 
 #[test]
-fn nothing_printed_of_a_configuration_carries_a_secret() {
+fn debug_output_of_a_configuration_contains_no_secret() {
     let environment = with_app()
         .with("PORTER_SECRET_ENCRYPTION_KEY", "swordfish-root")
         .with("PORTER_SECRET_ENCRYPTION_KEY_PREVIOUS", "swordfish-1,swordfish-2")
@@ -213,7 +213,7 @@ fn nothing_printed_of_a_configuration_carries_a_secret() {
 }
 
 #[test]
-fn older_names_are_accepted_and_the_new_ones_win() {
+fn older_names_are_accepted_and_the_new_ones_take_precedence() {
     let old = Environment::from_iter([
         ("PUBLIC_APP_URL", "https://porter.example.com"),
         ("PORTER_OAUTH_TOKEN_SECRET", "old root"),
@@ -229,7 +229,7 @@ fn older_names_are_accepted_and_the_new_ones_win() {
 }
 
 #[test]
-fn lists_are_split_trimmed_and_logins_lower_case() {
+fn lists_are_split_and_trimmed_and_logins_are_lower_case() {
     let environment = minimal()
         .with("PORTER_ALLOWLIST", " Octocat, @Hubot ,,")
         .with("PORTER_SECRET_ENCRYPTION_KEY_PREVIOUS", "one, two,");
@@ -240,7 +240,7 @@ fn lists_are_split_trimmed_and_logins_lower_case() {
 }
 
 #[test]
-fn shared_credentials_are_keyed_by_the_agents_own_variable() {
+fn shared_credentials_are_keyed_by_the_agents_variable_name() {
     let environment = minimal()
         .with("PORTER_SHARED_FLY_TOKEN", "fm2_x")
         .with("PORTER_SHARED_FLY_APP", "team-agents")
@@ -252,7 +252,7 @@ fn shared_credentials_are_keyed_by_the_agents_own_variable() {
 }
 
 #[test]
-fn a_database_url_names_a_file_in_any_of_its_forms() {
+fn every_form_of_database_url_names_a_file() {
     for (url, path) in [
         ("sqlite://porter.db", "porter.db"),
         ("sqlite:porter.db", "porter.db"),
@@ -266,7 +266,7 @@ fn a_database_url_names_a_file_in_any_of_its_forms() {
 }
 
 #[test]
-fn enterprise_server_keeps_its_api_path_when_addresses_are_joined() {
+fn the_api_path_of_an_enterprise_server_is_kept_in_joined_urls() {
     let environment = with_app()
         .with("GITHUB_API_URL", "https://ghe.example/api/v3")
         .with("GITHUB_WEB_URL", "https://ghe.example/");
@@ -277,7 +277,7 @@ fn enterprise_server_keeps_its_api_path_when_addresses_are_joined() {
 }
 
 #[test]
-fn doubtful_settings_are_allowed_but_said_aloud() {
+fn questionable_settings_are_allowed_with_a_warning() {
     let plain = Config::load(&with_app()).unwrap();
     assert_eq!(plain.warnings(), [""; 0]);
     let doubtful = minimal()
@@ -290,7 +290,7 @@ fn doubtful_settings_are_allowed_but_said_aloud() {
 }
 
 #[test]
-fn a_malformed_env_file_is_named_by_line_without_its_content() {
+fn a_malformed_env_file_is_reported_by_line_without_its_content() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(".env");
     fs::write(&path, "# Porter\nBIND_ADDR=127.0.0.1:1\nWEBHOOK_SECRET sword fish\n").unwrap();
@@ -300,7 +300,7 @@ fn a_malformed_env_file_is_named_by_line_without_its_content() {
 }
 
 #[test]
-fn an_env_file_gives_values_and_blank_ones_count_as_unset() {
+fn an_env_file_is_read_and_blank_values_count_as_unset() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(".env");
     fs::write(&path, "BIND_ADDR=127.0.0.1:1\nWEBHOOK_SECRET=\nexport PORTER_RUNNER='local' # here\n")
@@ -311,7 +311,7 @@ fn an_env_file_gives_values_and_blank_ones_count_as_unset() {
 }
 
 #[test]
-fn the_readme_explains_exactly_the_variables_that_are_read() {
+fn the_readme_lists_exactly_the_variables_that_are_read() {
     let readme = shipped("README.md");
     let (_, rest) = readme.split_once("<!-- configuration:begin -->\n").unwrap();
     let (table, _) = rest.split_once("<!-- configuration:end -->").unwrap();
@@ -323,7 +323,7 @@ fn the_readme_explains_exactly_the_variables_that_are_read() {
 }
 
 #[test]
-fn every_default_of_the_table_is_a_value_that_is_accepted() {
+fn every_default_in_the_table_is_valid() {
     let mut environment = with_app();
     for variable in VARIABLES {
         if let Some(default) = variable.default {
@@ -333,13 +333,13 @@ fn every_default_of_the_table_is_a_value_that_is_accepted() {
     Config::load(&environment).unwrap();
 }
 
-/// A file of the repository.
+/// Reads a file of the repository.
 fn shipped(name: &str) -> String {
     fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
 #[test]
-fn the_example_env_file_needs_nothing_but_an_encryption_key() {
+fn the_example_env_file_needs_only_an_encryption_key() {
     let example = shipped(".env.example");
     let assignments =
         example.lines().filter_map(|line| line.split_once('=')).filter(|(name, _)| !name.starts_with('#'));
@@ -359,6 +359,6 @@ fn the_shipped_files_set_only_variables_that_are_read() {
     assert!(names.len() > 10, "{names:?}");
     for name in names {
         let known = variables::find(name).is_some() || name == "GITHUB_APP_PRIVATE_KEY_FILE";
-        assert!(known, "{name} is set in .env.example or fly.toml, but nothing reads it");
+        assert!(known, "{name} is set in .env.example or fly.toml, but is not read");
     }
 }

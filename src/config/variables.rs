@@ -1,31 +1,31 @@
-//! The table of variables: one list behind the defaults, `--help`, the README and the advice in error
-//! messages, so that they cannot drift apart (contract §3).
+//! The table of variables, from which the defaults, `--help`, the README's table and the advice in error messages
+//! are taken, so that they agree (contract §3).
 
 use std::fmt::Write as _;
 
 /// Whether a variable must be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// The service does not start without it.
+    /// Required for the start.
     Yes,
-    /// The GitHub App's: without all of them Porter starts, but takes no webhook.
+    /// Part of the GitHub App. Without all of them Porter starts but accepts no webhooks.
     ForGithub,
-    /// Has a default or may be left out.
+    /// Has a default or is optional.
     No,
 }
 
-/// One variable of the environment.
+/// One environment variable.
 #[derive(Clone, Copy, Debug)]
 pub struct Variable {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
     /// Whether it must be set.
     pub need: Need,
-    /// Its value when unset.
+    /// The value that applies if it is unset.
     pub default: Option<&'static str>,
-    /// What it is, in one line of Markdown.
+    /// The description, in one line of Markdown.
     pub meaning: &'static str,
-    /// How to get a value, as a sentence; for those that can be missing.
+    /// How to obtain a value, as a sentence; empty if the variable cannot be missing.
     pub advice: &'static str,
 }
 
@@ -45,7 +45,7 @@ const fn optional(name: &'static str, meaning: &'static str) -> Variable {
     Variable { name, need: Need::No, default: None, meaning, advice: "" }
 }
 
-/// Every variable the service reads, in the order of the contract.
+/// All variables that the service reads, in the order of the contract.
 pub const VARIABLES: &[Variable] = &[
     required(
         "PUBLIC_APP_URL",
@@ -60,27 +60,27 @@ pub const VARIABLES: &[Variable] = &[
     with_default("BIND_ADDR", "0.0.0.0:8080", "Address and port to listen on."),
     optional(
         "SESSION_SECRET",
-        "At least 32 bytes; signs sessions and state. Made and kept encrypted in the database if unset.",
+        "At least 32 bytes; signs sessions and state. Generated and stored encrypted in the database if unset.",
     ),
     for_github(
         "WEBHOOK_SECRET",
-        "Proves that a webhook comes from GitHub; none is ever accepted unsigned.",
+        "Verifies that a webhook comes from GitHub; unsigned webhooks are rejected.",
         "Make one with: openssl rand -hex 32, and enter it on the App's settings page as Webhook secret",
     ),
     optional(
         "CALLBACK_SECRET",
-        "Keys the workers' callback tokens. Derived from the encryption root if unset.",
+        "Secret of the workers' callback tokens. Derived from the encryption root if unset.",
     ),
     required(
         "PORTER_SECRET_ENCRYPTION_KEY",
-        "Root secret of encryption at rest. Without it stored secrets cannot be read: keep a copy. Older name: `PORTER_OAUTH_TOKEN_SECRET`.",
+        "Root secret of encryption at rest. Stored secrets cannot be decrypted without it: keep a copy. Older name: `PORTER_OAUTH_TOKEN_SECRET`.",
         "Make one with: openssl rand -base64 32",
     ),
     optional(
         "PORTER_SECRET_ENCRYPTION_KEY_PREVIOUS",
-        "Older root secrets, comma-separated, still accepted for reading.",
+        "Older root secrets, comma-separated, accepted for decryption.",
     ),
-    for_github("GITHUB_APP_ID", "The GitHub App's number.", "It stands on the App's settings page as App ID"),
+    for_github("GITHUB_APP_ID", "The GitHub App's ID.", "It is shown on the App's settings page as App ID"),
     for_github(
         "GITHUB_APP_PRIVATE_KEY",
         "The App's private key: PEM with real or `\\n`-escaped newlines. Or name its file in `GITHUB_APP_PRIVATE_KEY_FILE`.",
@@ -94,7 +94,7 @@ pub const VARIABLES: &[Variable] = &[
     for_github(
         "GITHUB_CLIENT_ID",
         "For signing in with GitHub.",
-        "It stands on the App's settings page as Client ID",
+        "It is shown on the App's settings page as Client ID",
     ),
     for_github(
         "GITHUB_CLIENT_SECRET",
@@ -114,13 +114,13 @@ pub const VARIABLES: &[Variable] = &[
     with_default(
         "PORTER_GITHUB_MUTATION_INTERVAL_MS",
         "1000",
-        "Least time between two writing calls of one installation, 0 to 60000.",
+        "Minimum time between two mutations of one installation, 0 to 60000.",
     ),
     with_default("FLY_API_BASE_URL", "https://api.machines.dev", "Fly's Machines API."),
     with_default(
         "ANTHROPIC_API_BASE_URL",
         "https://api.anthropic.com",
-        "Asked whether an Anthropic key is valid.",
+        "Anthropic's API, used to check keys.",
     ),
     with_default(
         "PORTER_RUNNER",
@@ -138,7 +138,7 @@ pub const VARIABLES: &[Variable] = &[
     with_default(
         "PORTER_TASK_TIMEOUT_MINUTES",
         "10",
-        "How long an agent may run, 1 to 1440; a user's own setting can only lower it.",
+        "Maximum run time of an agent, 1 to 1440; a user's own setting can only lower it.",
     ),
     with_default(
         "PORTER_MAX_CONCURRENT_TASKS_PER_USER",
@@ -148,7 +148,7 @@ pub const VARIABLES: &[Variable] = &[
     with_default("PORTER_MAX_CONCURRENT_TASKS", "200", "Tasks that run at once, 1 to 10000."),
     optional(
         "PORTER_MAX_QUEUED_TASKS_PER_USER",
-        "Tasks of one person that may wait, 1 to 10000; no limit if unset.",
+        "Queued tasks of one person, 1 to 10000; no limit if unset.",
     ),
     optional(
         "PORTER_ALLOWLIST",
@@ -156,7 +156,7 @@ pub const VARIABLES: &[Variable] = &[
     ),
     optional(
         "PORTER_SHARED_FLY_TOKEN",
-        "Fly token for everyone who has not saved one; goes with `PORTER_SHARED_FLY_APP` only.",
+        "Fly token for everyone who has not saved one; used only with `PORTER_SHARED_FLY_APP`.",
     ),
     optional(
         "PORTER_SHARED_FLY_APP",
@@ -175,22 +175,22 @@ pub const VARIABLES: &[Variable] = &[
     optional("LOG_FORMAT", "`pretty` or `json`; `pretty` on a terminal, else `json`."),
 ];
 
-/// The table's line for `name`.
+/// Returns the table's entry for `name`.
 pub(super) fn find(name: &str) -> Option<&'static Variable> {
     VARIABLES.iter().find(|variable| variable.name == name)
 }
 
-/// The help of the commands that read the whole configuration.
+/// Returns the help text of the commands that read the whole configuration.
 pub fn help() -> String {
     help_of(|_| true)
 }
 
-/// The help of `porter migrate`.
+/// Returns the help text of `porter migrate`.
 pub fn database_help() -> String {
     help_of(|name| matches!(name, "DATABASE_URL" | "RUST_LOG" | "LOG_FORMAT"))
 }
 
-/// The help of `porter import-d1`.
+/// Returns the help text of `porter import-d1`.
 pub fn import_help() -> String {
     help_of(|name| {
         matches!(name, "DATABASE_URL" | "RUST_LOG" | "LOG_FORMAT")
@@ -213,7 +213,7 @@ fn help_of(is_read: impl Fn(&str) -> bool) -> String {
     help
 }
 
-/// The README's configuration table, as it must stand between its two markers.
+/// Returns the README's configuration table, which stands between two markers there.
 pub fn readme_table() -> String {
     let mut table = "| variable | required | default | meaning |\n|---|---|---|---|\n".to_owned();
     for variable in VARIABLES {

@@ -72,7 +72,7 @@ impl Stage {
         let porter = app.context().context("the demo's Porter has its GitHub App")?.clone();
         let token = github.sign_in(PERSON)?.access;
         let now = porter.now();
-        sign_in::record(&porter.db, &vault, PERSON_ID.into(), PERSON, &token, now).await?;
+        sign_in::record(app.db(), &vault, PERSON_ID.into(), PERSON, &token, now).await?;
         github.set_webhook_url(format!("{porter_url}/api/webhooks/github"));
         let running = tokio::spawn(app.run());
         Ok(Self { github, porter, porter_url, running, stop })

@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde_json::Value;
 
 use super::stage::{PERSON, REPOSITORY, Stage};
+use domain::event::TaskEvent;
 use domain::task::{Phase, Status, Task, TaskId};
 use standin::sample;
 
@@ -64,17 +64,16 @@ impl Narrator {
     /// Tells what happens to the task, until it has ended and its issue says so.
     async fn follow(&self, stage: &Stage, id: &TaskId) -> anyhow::Result<Task> {
         let porter = &stage.porter;
-        let mut notifier = porter.notifier.follow();
+        let mut changes = porter.store.follow();
         let (mut told, mut phase) = (0, None);
         loop {
-            let mut connection = porter.db.read().await?;
+            let mut connection = porter.store.read().await?;
             let task = db::tasks::find(&mut connection, id).await?.context("the task is there")?;
             for event in db::events::list_after(&mut connection, id, told, 1000).await? {
                 told = event.seq;
-                let data: Value = serde_json::from_str(&event.data)?;
-                match (event.kind.as_str(), data["line"].as_str(), data["status"].as_str()) {
-                    ("log", Some(line), _) => self.say(&format!("  {} | {line}", task.agent)),
-                    ("status", _, Some(status)) => self.say(&format!("task {status}")),
+                match &event.event {
+                    TaskEvent::Output { text } => self.say(&format!("  {} | {text}", task.agent)),
+                    TaskEvent::Status { status, .. } => self.say(&format!("task {}", status.as_str())),
                     _ => {}
                 }
             }
@@ -86,8 +85,8 @@ impl Narrator {
             if task.status.is_terminal() && told_on_issue(stage, &task) {
                 return Ok(task);
             }
-            // The bell rings at every change; the pause is for what is only seen on GitHub's side.
-            let _ = tokio::time::timeout(Duration::from_millis(50), notifier.recv()).await;
+            // Every change notifies; the pause is for what is only seen on GitHub's side.
+            let _ = tokio::time::timeout(Duration::from_millis(50), changes.recv()).await;
         }
     }
 

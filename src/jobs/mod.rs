@@ -1,7 +1,7 @@
 //! The engine: admits tasks, claims durable jobs and carries them out, and looks around at intervals. It
 //! decides nothing; `tasks` does.
 //!
-//! *Wake, then poll*: a commit rings the [`Notifier`](crate::tasks::Notifier); a poll is the safety net. A job is
+//! *Wake, then poll*: a [commit](crate::tasks::UnitOfWork::commit) wakes the engine; a poll is the safety net. A job is
 //! claimed with a lease and a fence, tried again with growing pauses, and left alone for as long as the
 //! remote side asks or is away.
 
@@ -24,9 +24,9 @@ use lanes::Lanes;
 const MAX_CONCURRENT_PER_LANE_KIND: u32 = 16;
 /// How long a claimed job is kept from others; longer than any job may take.
 const LEASE: TimeDelta = TimeDelta::minutes(6);
-/// The safety net under the bell.
+/// How long the engine waits at most without being woken.
 const POLL: Duration = Duration::from_secs(2);
-/// The least time between two looks: under load the bell rings at every commit, and each look costs time of
+/// The least time between two looks: under load every commit wakes the engine, and each look costs time of
 /// the database that the commits need.
 const CLAIM_DELAY: Duration = Duration::from_millis(20);
 /// How long jobs may go on once the engine is to stop.
@@ -37,9 +37,9 @@ const DRAIN: Duration = Duration::from_secs(7);
 /// # Errors
 /// [`Error::Db`] when what an earlier process left cannot be taken over.
 pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error> {
-    let mut write = context.db.begin().await?;
-    let freed = db::jobs::release_all(&mut write, context.now()).await?;
-    db::commit(write).await?;
+    let mut work = context.store.begin().await?;
+    let freed = db::jobs::release_all(&mut work, context.now()).await?;
+    work.commit().await?;
     if freed > 0 {
         tracing::info!(jobs = freed, "took over what an earlier process had begun");
     }
@@ -52,7 +52,7 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = context.notifier.woken() => {}
+            () = context.store.engine_woken() => {}
             _ = running.join_next(), if !running.is_empty() => {}
             () = tokio::time::sleep(pause(&context, &lanes).await) => {}
         }
@@ -61,9 +61,9 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
     let finished = async { while running.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, finished).await.is_err() {
         running.shutdown().await;
-        let mut write = context.db.begin().await?;
-        let freed = db::jobs::release_all(&mut write, context.now()).await?;
-        db::commit(write).await?;
+        let mut work = context.store.begin().await?;
+        let freed = db::jobs::release_all(&mut work, context.now()).await?;
+        work.commit().await?;
         tracing::info!(jobs = freed, "put back what could not be finished in time");
     }
     schedule.await;
@@ -104,7 +104,7 @@ async fn claim(context: &Context, lanes: &Lanes) -> Result<Vec<db::jobs::Claimed
     let now = context.now();
     // Most looks find nothing due: look before taking the one writer.
     let due = db::jobs::list_due(
-        &mut *context.db.read().await?,
+        &mut *context.store.read().await?,
         MAX_CONCURRENT_PER_LANE_KIND,
         &lanes.paused(now),
         now,
@@ -113,17 +113,16 @@ async fn claim(context: &Context, lanes: &Lanes) -> Result<Vec<db::jobs::Claimed
     if due.is_empty() {
         return Ok(Vec::new());
     }
-    let mut write = context.db.begin().await?;
-    let claimed = db::jobs::claim(&mut write, &due, LEASE, now).await?;
-    db::commit(write).await?;
+    let mut work = context.store.begin().await?;
+    let claimed = db::jobs::claim(&mut work, &due, LEASE, now).await?;
+    work.commit().await?;
     Ok(claimed)
 }
 
-/// How long to wait for the bell: until the next job is due or the next lane may be used again, at most the
-/// poll.
+/// How long to wait to be woken: until the next job is due or the next lane may be used again, at most the poll.
 async fn pause(context: &Context, lanes: &Lanes) -> Duration {
     let now = context.now();
-    let next = async { db::jobs::next_due(&mut *context.db.read().await?, now).await };
+    let next = async { db::jobs::next_due(&mut *context.store.read().await?, now).await };
     let due = next.await.ok().flatten();
     let first = due.into_iter().chain(lanes.next_opening(now)).min();
     first.map_or(POLL, |at| (at - now).to_std().unwrap_or_default().min(POLL))

@@ -32,7 +32,7 @@ pub(super) fn start(context: &Context, stop: &CancellationToken) -> impl Future<
     let tracker = TaskTracker::new();
     let begin = |what, pause, act: fn(Context) -> Running| {
         let own = context.clone();
-        tracker.spawn(every(what, context.clock.clone(), stop.clone(), move || {
+        tracker.spawn(every(what, context.store.clock().clone(), stop.clone(), move || {
             let acting = act(own.clone());
             async move { acting.await.map(|()| pause) }
         }));
@@ -42,7 +42,7 @@ pub(super) fn start(context: &Context, stop: &CancellationToken) -> impl Future<
     begin("forgetting", FORGET, |context| Box::pin(async move { retention::run(&context).await }));
     let sweeps = Arc::<Mutex<Sweeps>>::default();
     let own = context.clone();
-    tracker.spawn(every("the redelivery sweep", context.clock.clone(), stop.clone(), move || {
+    tracker.spawn(every("the redelivery sweep", context.store.clock().clone(), stop.clone(), move || {
         redeliver(own.clone(), sweeps.clone())
     }));
     tracker.close();

@@ -36,14 +36,14 @@ pub(super) async fn carry_out(context: &Context, claimed: Claimed, lanes: &Lanes
 }
 
 async fn record(context: &Context, claimed: &Claimed, ended: &Ended) -> Result<(), db::Error> {
-    let mut write = context.db.begin().await?;
+    let mut work = context.store.begin().await?;
     match ended {
-        Ended::Done => db::jobs::finish(&mut write, claimed, context.now()).await?,
+        Ended::Done => db::jobs::finish(&mut work, claimed, context.now()).await?,
         Ended::Again { at, error, counts } => {
-            db::jobs::put_back(&mut write, claimed, *at, error.as_deref(), *counts).await?;
+            db::jobs::put_back(&mut work, claimed, *at, error.as_deref(), *counts).await?;
         }
     }
-    db::commit(write).await
+    work.commit().await
 }
 
 enum Ended {

@@ -22,7 +22,7 @@ pub(super) async fn find(
     id: &TaskId,
     attempt: u32,
 ) -> Result<Option<AttemptToken>, Error> {
-    Ok(db::secrets::find_attempt_token(&mut *context.db.read().await?, id, attempt).await?)
+    Ok(db::secrets::find_attempt_token(&mut *context.store.read().await?, id, attempt).await?)
 }
 
 /// The attempt's token for a machine in `place`: the one that an earlier try of its launch `kept`, or a new one.
@@ -53,9 +53,9 @@ pub(super) async fn obtain(
         .seal(&identity(&task.id, task.attempt), &token)
         .map_err(crate::accounts::credentials::Error::from)?;
     let made = AttemptToken { sealed, place, made_at: context.now() };
-    let mut write = context.db.begin().await?;
-    db::secrets::store_attempt_token(&mut write, &task.id, task.attempt, &made).await?;
-    db::commit(write).await?;
+    let mut work = context.store.begin().await?;
+    db::secrets::store_attempt_token(&mut work, &task.id, task.attempt, &made).await?;
+    work.commit().await?;
     Ok(token)
 }
 
@@ -84,9 +84,9 @@ pub(super) async fn take_back(context: &Context, id: &TaskId, attempt: u32) -> R
         // It expires by itself within the hour.
         Err(error) => tracing::warn!(task.id = %id, error = %error, "a token could not be taken back"),
     }
-    let mut write = context.db.begin().await?;
-    db::secrets::forget_attempt_token(&mut write, id, attempt).await?;
-    db::commit(write).await?;
+    let mut work = context.store.begin().await?;
+    db::secrets::forget_attempt_token(&mut work, id, attempt).await?;
+    work.commit().await?;
     Ok(())
 }
 

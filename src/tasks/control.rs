@@ -1,7 +1,7 @@
 //! `stop`, `retry`, `status`, `help`: as control words in a comment (run by the engine, because whether the
 //! author may push is asked of GitHub), and as calls of the API.
 
-use super::{Context, Error, Step, apply, enqueue};
+use super::{Context, Error, Step, Store, UnitOfWork};
 use domain::comment::{Answer, Refusal, TaskSummary};
 use domain::job::{CommentReference, Control, Job, Reply};
 use domain::task::{Event, Status, Task, TaskId};
@@ -21,45 +21,44 @@ pub async fn run(context: &Context, by: &CommentReference, word: Control) -> Res
         }
     };
     let may = permission.may_push();
-    let mut write = context.db.begin().await?;
+    let mut work = context.store.begin().await?;
     let reply = if may {
-        Reply::Answer(execute(context, &mut write, by, word).await?)
+        Reply::Answer(execute(context, &mut work, by, word).await?)
     } else {
         Reply::Refusal(Refusal::NotAllowed)
     };
-    // In the same write as what was done: a crash after it leaves the answer owed, and never the deed.
-    enqueue(&mut write, &[Job::Answer { to: by.clone(), reply }], context.now()).await?;
-    db::jobs::remove(&mut write, &Job::Control { by: by.clone(), word }.key()).await?;
-    db::commit(write).await?;
-    context.notifier.wake();
+    // In the same write as the operation: after a crash the answer may be pending, but never the operation.
+    work.enqueue([Job::Answer { to: by.clone(), reply }]).await?;
+    db::jobs::remove(&mut work, &Job::Control { by: by.clone(), word }.key()).await?;
+    work.commit().await?;
     Ok(Step::Done)
 }
 
 async fn execute(
     context: &Context,
-    write: &mut db::Connection,
+    work: &mut UnitOfWork,
     by: &CommentReference,
     word: Control,
 ) -> Result<Answer, Error> {
-    let latest = db::tasks::find_latest_on_issue(write, by.repo_id, by.issue).await?;
+    let latest = db::tasks::find_latest_on_issue(work, by.repo_id, by.issue).await?;
     match (word, latest) {
         (Control::Help, _) => Ok(Answer::Help { agents: context.policy.agent_ids() }),
         (Control::Status, latest) => {
-            let mut tasks = db::tasks::list_active_on_issue(write, by.repo_id, by.issue).await?;
+            let mut tasks = db::tasks::list_active_on_issue(work, by.repo_id, by.issue).await?;
             tasks.reverse();
             tasks.extend(latest.filter(|task| task.status.is_terminal()));
-            Ok(Answer::Status { tasks: summaries(context, write, tasks).await? })
+            Ok(Answer::Status { tasks: summaries(context, work, tasks).await? })
         }
         (Control::Stop, _) => {
-            let active = db::tasks::list_active_on_issue(write, by.repo_id, by.issue).await?;
+            let active = db::tasks::list_active_on_issue(work, by.repo_id, by.issue).await?;
             if active.is_empty() {
                 return Ok(Answer::NothingToStop);
             }
             let mut stopped = Vec::new();
             for task in &active {
-                stopped.push(stop_in(context, write, task, &by.login).await?);
+                stopped.push(stop_in(work, task, &by.login).await?);
             }
-            Ok(Answer::Stopped { tasks: summaries(context, write, stopped).await? })
+            Ok(Answer::Stopped { tasks: summaries(context, work, stopped).await? })
         }
         (Control::Retry, None) => Ok(Answer::NothingToRetry),
         (Control::Retry, Some(task)) => {
@@ -68,14 +67,11 @@ async fn execute(
                 Status::Success => Ok(Answer::CannotRetrySuccess { pr_url: task.pr_url }),
                 Status::Queued | Status::Running => Ok(Answer::StillActive { task_url }),
                 Status::Failed | Status::TimedOut => {
-                    match apply(write, &task, Event::Retried, context.now()).await {
-                        Ok(next) => {
-                            context.notifier.notify_task(&task.id);
-                            Ok(Answer::Retrying { task_url, attempt: next.attempt })
-                        }
+                    match work.apply(&task, Event::Retried).await {
+                        Ok(next) => Ok(Answer::Retrying { task_url, attempt: next.attempt }),
                         // An older task of this agent was begun anew meanwhile.
                         Err(Error::Db(db::Error::Conflict)) => {
-                            let active = db::tasks::list_active_on_issue(write, by.repo_id, by.issue).await?;
+                            let active = db::tasks::list_active_on_issue(work, by.repo_id, by.issue).await?;
                             let other =
                                 active.iter().find(|other| other.agent == task.agent).unwrap_or(&task);
                             Ok(Answer::StillActive { task_url: context.policy.task_url(&other.id) })
@@ -112,16 +108,11 @@ async fn summaries(
     Ok(summaries)
 }
 
-async fn stop_in(
-    context: &Context,
-    write: &mut db::Connection,
-    task: &Task,
-    login: &str,
-) -> Result<Task, Error> {
+async fn stop_in(work: &mut UnitOfWork, task: &Task, login: &str) -> Result<Task, Error> {
     let message = format!("Stopped by {login}.");
-    let next = apply(write, task, Event::Stopped { message }, context.now()).await?;
-    tracing::info!(task.id = %task.id, task.attempt = task.attempt, "the task was stopped");
-    context.notifier.notify_task(&task.id);
+    let next = work.apply(task, Event::Stopped { message }).await?;
+    let (id, attempt) = (task.id.clone(), task.attempt);
+    work.log(move || tracing::info!(task.id = %id, task.attempt = attempt, "the task was stopped"));
     Ok(next)
 }
 
@@ -129,15 +120,15 @@ async fn stop_in(
 ///
 /// # Errors
 /// [`Error::NotFound`] when it is not theirs, [`Error::InvalidState`] when it ended by itself, [`Error::Db`].
-pub async fn stop(context: &Context, id: &TaskId, requester_id: i64, login: &str) -> Result<Task, Error> {
-    let mut write = context.db.begin().await?;
-    let task = load_own(&mut write, id, requester_id).await?;
+pub async fn stop(store: &Store, id: &TaskId, requester_id: i64, login: &str) -> Result<Task, Error> {
+    let mut work = store.begin().await?;
+    let task = load_own(&mut work, id, requester_id).await?;
     // Whatever fails names its stage; only a stop does not.
     if task.status == Status::Failed && task.failure_stage.is_none() {
         return Ok(task);
     }
-    let next = stop_in(context, &mut write, &task, login).await?;
-    db::commit(write).await?;
+    let next = stop_in(&mut work, &task, login).await?;
+    work.commit().await?;
     Ok(next)
 }
 
@@ -146,21 +137,20 @@ pub async fn stop(context: &Context, id: &TaskId, requester_id: i64, login: &str
 /// # Errors
 /// [`Error::NotFound`] when it is not theirs, [`Error::InvalidState`] when it is active or succeeded,
 /// [`Error::Refused`] when another task of its issue and agent is active, [`Error::Db`].
-pub async fn retry(context: &Context, id: &TaskId, requester_id: i64) -> Result<Task, Error> {
-    let mut write = context.db.begin().await?;
-    let task = load_own(&mut write, id, requester_id).await?;
-    let next =
-        apply(&mut write, &task, Event::Retried, context.now()).await.map_err(|error| match error {
-            Error::Db(db::Error::Conflict) => {
-                Error::Refused("Another task of this issue and agent is active; stop it first.".to_owned())
-            }
-            other => other,
-        })?;
-    db::commit(write).await?;
-    context.notifier.notify_task(id);
+pub async fn retry(store: &Store, id: &TaskId, requester_id: i64) -> Result<Task, Error> {
+    let mut work = store.begin().await?;
+    let task = load_own(&mut work, id, requester_id).await?;
+    let next = work.apply(&task, Event::Retried).await.map_err(|error| match error {
+        Error::Db(db::Error::Conflict) => {
+            Error::Refused("Another task of this issue and agent is active; stop it first.".to_owned())
+        }
+        other => other,
+    })?;
+    work.commit().await?;
     Ok(next)
 }
 
-async fn load_own(write: &mut db::Connection, id: &TaskId, requester_id: i64) -> Result<Task, Error> {
-    db::tasks::find(write, id).await?.filter(|task| task.requester.id == requester_id).ok_or(Error::NotFound)
+async fn load_own(work: &mut UnitOfWork, id: &TaskId, requester_id: i64) -> Result<Task, Error> {
+    let task = work.find(id).await?;
+    if task.requester.id == requester_id { Ok(task) } else { Err(Error::NotFound) }
 }

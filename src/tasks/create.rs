@@ -5,14 +5,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::decision::{Facts, decide, may_ask, may_wait};
-use super::{Context, Error, enqueue, record_status};
+use super::{Context, Error};
 use db::idempotency::Remembered;
 use db::users::User;
 use domain::command::Run;
 use domain::comment::Refusal;
-use domain::job::Job;
 use domain::settings::Settings;
-use domain::task::{Effect, Issue, Repository, Request, Requester, Task, TaskId};
+use domain::task::{Issue, Repository, Request, Requester, Task, TaskId};
 
 /// What the API was asked for, its values checked.
 #[derive(Clone, Debug)]
@@ -92,7 +91,7 @@ pub async fn create(
         None => None,
     };
     if let Some((key, digest)) = key {
-        let mut read = context.db.read().await?;
+        let mut read = context.store.read().await?;
         let known = db::idempotency::find(&mut read, user.github_id, key, context.now()).await?;
         if let Some(known) = known {
             return repeat(context, &known, digest).await;
@@ -101,7 +100,7 @@ pub async fn create(
     may_ask(&context.policy, &user.login).map_err(Failure::Refused)?;
     let request = look_up(context, user, wanted).await?;
     let now = context.now();
-    let mut read = context.db.read().await?;
+    let mut read = context.store.read().await?;
     let person = db::users::load_person(&mut read, user.github_id).await?;
     may_wait(&context.policy, &mut read, user.github_id, 0).await?.map_err(Failure::Refused)?;
     drop(read);
@@ -117,12 +116,12 @@ pub async fn create(
     // Last, so that no issue is made for a request that is refused.
     task.issue = find_or_make_issue(context, &request.repository, wanted).await?;
 
-    let mut write = context.db.begin().await?;
-    match db::tasks::insert(&mut write, std::slice::from_ref(&task)).await {
+    let mut work = context.store.begin().await?;
+    match work.insert(std::slice::from_ref(&task)).await {
         Ok(()) => {}
         Err(db::Error::Conflict) => {
             let active =
-                db::tasks::list_active_on_issue(&mut write, task.repository.id, task.issue.number).await?;
+                db::tasks::list_active_on_issue(&mut work, task.repository.id, task.issue.number).await?;
             let other = active.iter().find(|other| other.agent == task.agent).unwrap_or(&task);
             return Err(Failure::Refused(Refusal::TaskAlreadyActive {
                 task_url: context.policy.task_url(&other.id),
@@ -132,15 +131,13 @@ pub async fn create(
         }
         Err(error) => return Err(error.into()),
     }
-    record_status(&mut write, std::slice::from_ref(&task), now).await?;
-    enqueue(&mut write, &[Job::of(&task, Effect::SyncIssue)], now).await?;
     if let Some((key, digest)) = key {
         let remembered = Remembered { request_digest: digest.to_owned(), task_id: task.id.to_string() };
-        db::idempotency::insert(&mut write, user.github_id, key, &remembered, now).await?;
+        db::idempotency::insert(&mut work, user.github_id, key, &remembered, now).await?;
     }
-    db::commit(write).await?;
-    context.notifier.notify_task(&task.id);
-    tracing::info!(task.id = %task.id, "a task was accepted through the API");
+    let id = task.id.clone();
+    work.log(move || tracing::info!(task.id = %id, "a task was accepted through the API"));
+    work.commit().await?;
     Ok(task)
 }
 
@@ -164,7 +161,7 @@ async fn look_up(context: &Context, user: &User, wanted: &Wanted) -> Result<Requ
         return Err(Failure::Refused(Refusal::MissingInstallation));
     };
     let suspended =
-        db::installations::list_suspended(&mut *context.db.read().await?, &[installation_id]).await?;
+        db::installations::list_suspended(&mut *context.store.read().await?, &[installation_id]).await?;
     if !suspended.is_empty() {
         return Err(Failure::Refused(Refusal::MissingInstallation));
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 
-use super::{Context, Error, LAUNCH_TIMEOUT, Step, attempt_token, enqueue, error_chain, machines};
+use super::{Context, Error, LAUNCH_TIMEOUT, Step, attempt_token, error_chain, machines};
 use crate::accounts::credentials::Keyring;
 use crate::runner::{self, LaunchSpec, Machine, Scope};
 use db::secrets::AttemptToken;
@@ -49,17 +49,16 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
     if task.attempt != attempt || task.status != Status::Running {
         // An earlier try, of this process or of one that was killed, may have made a machine of which nobody
         // learned: the attempt's own clean-up may have looked before it was there.
-        let mut write = context.db.begin().await?;
-        enqueue(&mut write, &[Job::CleanUp { task: task.id, attempt }], context.now()).await?;
-        db::commit(write).await?;
-        context.notifier.wake();
+        let mut work = context.store.begin().await?;
+        work.enqueue([Job::CleanUp { task: task.id, attempt }]).await?;
+        work.commit().await?;
         return Ok(Step::Done);
     }
     if task.phase != Some(Phase::Launching) {
         return Ok(Step::Done);
     }
     let clean_up = Job::CleanUp { task: task.id.clone(), attempt };
-    if db::jobs::is_lane_pending(&mut *context.db.read().await?, &clean_up.lane()).await? {
+    if db::jobs::is_lane_pending(&mut *context.store.read().await?, &clean_up.lane()).await? {
         // An earlier attempt's worker may still push what it saved, to the branch that this one must lease.
         return Ok(Step::Again(context.now() + EARLIER_ATTEMPT_RETRY_DELAY));
     }
@@ -254,21 +253,21 @@ async fn record(
     base_branch: String,
     time_limit: Duration,
 ) -> Result<(), Error> {
-    let now = context.now();
     let time_limit = TimeDelta::from_std(time_limit).unwrap_or(TimeDelta::hours(1));
-    let deadline = now + time_limit + MACHINE_OVERHEAD;
-    let machine_id = machine.id.clone();
-    let mut write = context.db.begin().await?;
-    let current = db::tasks::find(&mut write, &task.id).await?.ok_or(Error::NotFound)?;
+    let deadline = context.now() + time_limit + MACHINE_OVERHEAD;
+    let mut work = context.store.begin().await?;
+    let current = work.find(&task.id).await?;
     if current.attempt == task.attempt && current.phase == Some(Phase::Launching) {
-        let event = Event::Launched { machine_id, base_branch, deadline };
-        super::apply(&mut write, &current, event, now).await?;
-        tracing::info!(task.id = %task.id, task.attempt = task.attempt, machine.id = %machine.id, "the machine is there");
+        let event = Event::Launched { machine_id: machine.id.clone(), base_branch, deadline };
+        work.apply(&current, event).await?;
+        let (id, attempt) = (task.id.clone(), task.attempt);
+        work.log(move || {
+            tracing::info!(task.id = %id, task.attempt = attempt, machine.id = %machine.id, "the machine is there");
+        });
     } else if current.status != Status::Running || current.attempt != task.attempt {
-        enqueue(&mut write, &[Job::of(task, Effect::CleanUp)], now).await?;
+        work.enqueue([Job::of(task, Effect::CleanUp)]).await?;
     }
-    db::commit(write).await?;
-    context.notifier.notify_task(&task.id);
+    work.commit().await?;
     Ok(())
 }
 

@@ -8,17 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::{Notify, broadcast};
 use url::Url;
 
 use crate::accounts;
 use crate::runner::{self, MachineProvider};
 use crypto::tokens::Keys;
-use db::Db;
 use domain::agent::{Agent, Registry};
-use domain::clock::Clock;
-use domain::job::Job;
-use domain::task::{Event, InvalidState, Status, Task, TaskId, decide};
+use domain::task::{Event, InvalidState, Status, Task, TaskId};
 
 pub mod admission;
 pub mod answers;
@@ -36,15 +32,16 @@ pub mod redelivery;
 pub mod reports;
 pub mod retention;
 pub mod sync_issue;
+mod unit_of_work;
 pub mod watch;
+
+pub use unit_of_work::{Store, UnitOfWork};
 
 /// What every use case stands on. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
-    /// The database.
-    pub db: Db,
-    /// The time.
-    pub clock: Clock,
+    /// The database, the time, and who is notified of changes.
+    pub store: Store,
     /// GitHub.
     pub github: github::Client,
     /// Where machines are.
@@ -55,8 +52,6 @@ pub struct Context {
     pub keys: Arc<Keys>,
     /// The operator's rules.
     pub policy: Arc<Policy>,
-    /// Who is to be told that something was written.
-    pub notifier: Notifier,
     /// Requests of the API that must not be carried out twice at once.
     pub turns: create::IdempotencyLocks,
     /// Since when this process is there: before, nobody could be heard and nothing was tried.
@@ -112,43 +107,6 @@ impl Policy {
     /// An address below the public one.
     pub fn link(&self, path: &str) -> String {
         format!("{}/{path}", self.public_url.as_str().trim_end_matches('/'))
-    }
-}
-
-/// Wakes the engine when something was written, and whoever follows a task.
-#[derive(Clone)]
-pub struct Notifier {
-    engine: Arc<Notify>,
-    tasks: broadcast::Sender<TaskId>,
-}
-
-impl Default for Notifier {
-    fn default() -> Self {
-        Self { engine: Arc::default(), tasks: broadcast::channel(1024).0 }
-    }
-}
-
-impl Notifier {
-    /// Something is owed: the engine looks at once.
-    pub fn wake(&self) {
-        self.engine.notify_one();
-    }
-
-    /// Something happened to this task.
-    pub fn notify_task(&self, task: &TaskId) {
-        // Nobody may be following; that is no error.
-        let _ = self.tasks.send(task.clone());
-        self.wake();
-    }
-
-    /// Waits until the bell is rung.
-    pub async fn woken(&self) {
-        self.engine.notified().await;
-    }
-
-    /// Follows tasks. A follower that lags misses rings, never rows: it reads the database.
-    pub fn follow(&self) -> broadcast::Receiver<TaskId> {
-        self.tasks.subscribe()
     }
 }
 
@@ -215,7 +173,7 @@ pub enum Step {
 impl Context {
     /// The current instant.
     pub fn now(&self) -> DateTime<Utc> {
-        self.clock.now()
+        self.store.now()
     }
 
     /// How long Porter has been waiting since `instant`, or trying: time in which it was not there does not
@@ -234,7 +192,7 @@ impl Context {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Db`].
     pub async fn load(&self, id: &TaskId) -> Result<Task, Error> {
-        db::tasks::find(&mut *self.db.read().await?, id).await?.ok_or(Error::NotFound)
+        db::tasks::find(&mut *self.store.read().await?, id).await?.ok_or(Error::NotFound)
     }
 
     /// Lets `event` happen to the task if `choose` still wants it when it sees the task inside the write.
@@ -247,12 +205,11 @@ impl Context {
         id: &TaskId,
         choose: impl FnOnce(&Task) -> Option<Event>,
     ) -> Result<(Task, bool), Error> {
-        let mut write = self.db.begin().await?;
-        let task = db::tasks::find(&mut write, id).await?.ok_or(Error::NotFound)?;
+        let mut work = self.store.begin().await?;
+        let task = work.find(id).await?;
         let Some(event) = choose(&task) else { return Ok((task, false)) };
-        let next = apply(&mut write, &task, event, self.now()).await?;
-        db::commit(write).await?;
-        self.notifier.notify_task(id);
+        let next = work.apply(&task, event).await?;
+        work.commit().await?;
         Ok((next, true))
     }
 
@@ -265,66 +222,6 @@ impl Context {
         self.change(&task.id, |now| same(now).then_some(event)).await?;
         Ok(())
     }
-}
-
-/// Decides, and writes the result with everything that must follow, inside the caller's transaction.
-///
-/// # Errors
-/// [`Error::InvalidState`] when the state machine has no such edge, [`Error::Db`].
-pub(crate) async fn apply(
-    write: &mut db::Connection,
-    task: &Task,
-    event: Event,
-    now: DateTime<Utc>,
-) -> Result<Task, Error> {
-    let (next, effects) = decide(task, event, now)?;
-    if !db::tasks::store(write, task, &next).await? {
-        // Inside the one writer's transaction this row cannot have moved since it was read.
-        return Err(Error::Db(db::Error::Corrupt { what: format!("revision of {}", task.id) }));
-    }
-    if next.status != task.status {
-        record_status(write, std::slice::from_ref(&next), now).await?;
-    }
-    let jobs: Vec<Job> = effects.into_iter().map(|effect| Job::of(&next, effect)).collect();
-    enqueue(write, &jobs, now).await?;
-    Ok(next)
-}
-
-/// Adds each task's status to its history.
-pub(crate) async fn record_status(
-    write: &mut db::Connection,
-    tasks: &[Task],
-    now: DateTime<Utc>,
-) -> Result<(), db::Error> {
-    let events: Vec<_> = tasks
-        .iter()
-        .map(|task| {
-            let data = serde_json::json!({
-                "status": task.status,
-                "attempt": task.attempt,
-                "errorMessage": task.error_message,
-                "prUrl": task.pr_url,
-            });
-            db::events::NewEvent::new(task, db::events::Kind::Status, &data)
-        })
-        .collect();
-    db::events::append(write, &events, now).await
-}
-
-/// Writes jobs; one that is owed already is asked for once more.
-pub(crate) async fn enqueue(
-    write: &mut db::Connection,
-    jobs: &[Job],
-    run_at: DateTime<Utc>,
-) -> Result<(), db::Error> {
-    let mut rows = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        let payload = serde_json::to_string(job)
-            .map_err(|error| db::Error::Corrupt { what: format!("a {} job: {error}", job.kind()) })?;
-        let (kind, key, lane, rank) = (job.kind(), job.key(), job.lane(), job.rank());
-        rows.push(db::jobs::NewJob { kind, key, lane, rank, payload });
-    }
-    db::jobs::enqueue(write, &rows, run_at).await
 }
 
 /// How long a launch is tried before the task fails with an explanation.

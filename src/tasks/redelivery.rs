@@ -64,7 +64,7 @@ pub async fn sweep(context: &Context, since: Option<DateTime<Utc>>) -> Result<Sw
     }
     let mut lost: Vec<Lost> = events.values().filter_map(|tries| Lost::read(tries)).collect();
     let guids: Vec<&str> = lost.iter().map(|lost| lost.latest.guid.as_str()).collect();
-    let known = db::deliveries::list_known(&mut *context.db.read().await?, &guids, &[]).await?;
+    let known = db::deliveries::list_known(&mut *context.store.read().await?, &guids, &[]).await?;
     let known: BTreeSet<String> = known.into_iter().map(|delivery| delivery.guid).collect();
     lost.retain(|lost| !known.contains(&lost.latest.guid));
     lost.sort_by_key(|lost| lost.since);

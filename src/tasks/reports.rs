@@ -2,11 +2,11 @@
 //! (`web::callbacks`); nothing here waits for GitHub.
 
 use chrono::TimeDelta;
-use serde_json::json;
 
 use super::redaction::redactor;
-use super::{Context, Error, apply, enqueue};
-use db::events;
+use super::{Context, Error};
+use db::events::{self, NewEvent};
+use domain::event::TaskEvent;
 use domain::job::Job;
 use domain::report::{Completion, Progress};
 use domain::task::{Effect, Event, Phase, Status, Task, TaskId};
@@ -38,23 +38,20 @@ pub async fn complete(context: &Context, id: &TaskId, mut report: Completion) ->
     for text in [&mut report.summary, &mut report.error].into_iter().flatten() {
         *text = redactor.clean(text);
     }
-    let mut write = context.db.begin().await?;
-    let task = db::tasks::find(&mut write, id).await?.ok_or(Error::NotFound)?;
+    let mut work = context.store.begin().await?;
+    let task = work.find(id).await?;
     if task.attempt != report.attempt {
         return Ok(Recorded::OtherAttempt);
     }
     if task.status != Status::Running || task.phase == Some(Phase::Publishing) {
         return Ok(Recorded::Duplicate(Box::new(task)));
     }
-    let next = apply(&mut write, &task, Event::Reported(Box::new(report)), context.now()).await?;
-    db::commit(write).await?;
-    tracing::info!(
-        task.id = %id,
-        task.attempt = task.attempt,
-        task.status = next.status.as_str(),
-        "the worker reported"
-    );
-    context.notifier.notify_task(id);
+    let next = work.apply(&task, Event::Reported(Box::new(report))).await?;
+    let (id, attempt, status) = (task.id, task.attempt, next.status.as_str());
+    work.log(move || {
+        tracing::info!(task.id = %id, task.attempt = attempt, task.status = status, "the worker reported");
+    });
+    work.commit().await?;
     Ok(Recorded::New(Box::new(next)))
 }
 
@@ -64,12 +61,11 @@ pub async fn complete(context: &Context, id: &TaskId, mut report: Completion) ->
 /// # Errors
 /// [`Error::NotFound`], [`Error::Db`].
 pub async fn progress(context: &Context, id: &TaskId, report: Progress) -> Result<Option<bool>, Error> {
-    let now = context.now();
     let redactor = redactor(context, &context.load(id).await?).await?;
     let message = report.message.as_deref().map(|text| redactor.clean(text));
     let events: Vec<String> = report.events.iter().take(MAX_LINES).map(|line| redactor.clean(line)).collect();
-    let mut write = context.db.begin().await?;
-    let task = db::tasks::find(&mut write, id).await?.ok_or(Error::NotFound)?;
+    let mut work = context.store.begin().await?;
+    let task = work.find(id).await?;
     if task.attempt != report.attempt {
         return Ok(None);
     }
@@ -78,23 +74,24 @@ pub async fn progress(context: &Context, id: &TaskId, report: Progress) -> Resul
     }
     let percent = report.progress.map(|percent| percent.min(99));
     let activity = message.as_deref().map(|line| clipped(line, 500));
-    db::tasks::record_progress(&mut write, &task, percent, activity, report.usage.as_ref(), now).await?;
+    let now = work.now();
+    work.touch(id);
+    db::tasks::record_progress(&mut work, &task, percent, activity, report.usage.as_ref(), now).await?;
     let lines = events.iter().map(|line| {
-        let data = json!({ "line": clipped(line, MAX_LINE_BYTES) });
-        events::NewEvent::new(&task, events::Kind::Log, &data)
+        let text = clipped(line, MAX_LINE_BYTES).to_owned();
+        NewEvent::new(&task, &TaskEvent::Output { text })
     });
     let mut history: Vec<_> = lines.collect();
     if percent.is_some() || activity.is_some() {
-        let data = json!({ "progress": percent, "message": activity });
-        history.push(events::NewEvent::new(&task, events::Kind::Progress, &data));
-        enqueue(&mut write, &[Job::of(&task, Effect::SyncIssue)], now + PROGRESS_SHOWN_AFTER).await?;
+        let event = TaskEvent::Progress { progress: percent, message: activity.map(str::to_owned) };
+        history.push(NewEvent::new(&task, &event));
+        work.enqueue_at([Job::of(&task, Effect::SyncIssue)], now + PROGRESS_SHOWN_AFTER).await?;
     }
     if !history.is_empty() {
-        events::append(&mut write, &history, now).await?;
-        events::trim(&mut write, id).await?;
+        events::append(&mut work, &history, now).await?;
+        events::trim(&mut work, id).await?;
     }
-    db::commit(write).await?;
-    context.notifier.notify_task(id);
+    work.commit().await?;
     Ok(Some(false))
 }
 

@@ -18,27 +18,27 @@ const BATCH_SIZE: u32 = 1000;
 pub async fn run(context: &Context) -> Result<(), Error> {
     let now = context.now();
     loop {
-        let mut write = context.db.begin().await?;
-        let gone = db::deliveries::forget_before(&mut write, now - DELIVERIES_KEPT, BATCH_SIZE).await?;
-        db::commit(write).await?;
+        let mut work = context.store.begin().await?;
+        let gone = db::deliveries::forget_before(&mut work, now - DELIVERIES_KEPT, BATCH_SIZE).await?;
+        work.commit().await?;
         if gone < u64::from(BATCH_SIZE) {
             break;
         }
     }
     loop {
         let before = now - OUTPUT_KEPT;
-        let over = db::events::list_over(&mut *context.db.read().await?, before, BATCH_SIZE).await?;
+        let over = db::events::list_over(&mut *context.store.read().await?, before, BATCH_SIZE).await?;
         for task in &over {
-            let mut write = context.db.begin().await?;
-            db::events::forget_output(&mut write, task).await?;
-            db::commit(write).await?;
+            let mut work = context.store.begin().await?;
+            db::events::forget_output(&mut work, task).await?;
+            work.commit().await?;
         }
         if over.len() < BATCH_SIZE as usize {
             break;
         }
     }
-    let mut write = context.db.begin().await?;
-    db::sessions::delete_expired(&mut write, now).await?;
-    db::commit(write).await?;
+    let mut work = context.store.begin().await?;
+    db::sessions::delete_expired(&mut work, now).await?;
+    work.commit().await?;
     Ok(())
 }

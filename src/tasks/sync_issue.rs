@@ -74,9 +74,9 @@ async fn show_comment(
             Err(error) => return Ok(Err(error)),
         },
     };
-    let mut write = context.db.begin().await?;
-    db::tasks::remember_status_comment(&mut write, &task.id, comment_id).await?;
-    db::commit(write).await?;
+    let mut work = context.store.begin().await?;
+    db::tasks::remember_status_comment(&mut work, &task.id, comment_id).await?;
+    work.commit().await?;
     Ok(Ok(()))
 }
 
@@ -87,7 +87,7 @@ async fn show_comment(
 pub async fn render(context: &Context, task: &Task, proof: &str) -> Result<String, Error> {
     let now = context.now();
     let queue_position = match task.status {
-        Status::Queued => Some(db::queue::position(&mut *context.db.read().await?, task, now).await?),
+        Status::Queued => Some(db::queue::position(&mut *context.store.read().await?, task, now).await?),
         _ => None,
     };
     let task_url = context.policy.task_url(&task.id);

@@ -34,7 +34,7 @@ const MAX_CONCURRENT_LOOKS: usize = 8;
 /// # Errors
 /// [`Error::Db`]; what goes wrong with one attempt does not keep the others from being looked at.
 pub async fn look(context: &Context) -> Result<(), Error> {
-    let running = db::tasks::list_running(&mut *context.db.read().await?).await?;
+    let running = db::tasks::list_running(&mut *context.store.read().await?).await?;
     let missing = missing_machines(context, &running).await?;
     let looks = running.iter().map(|task| async {
         let missing = task.machine_id.as_ref().is_some_and(|id| missing.contains(id));
@@ -196,7 +196,7 @@ async fn pushed_head(context: &Context, task: &Task) -> Result<Option<String>, g
 /// [`Error::Db`]; what goes wrong with one person's machines does not keep the others' from being looked at.
 pub async fn reap(context: &Context) -> Result<(), Error> {
     let since = context.now() - TimeDelta::days(1);
-    let people = db::tasks::list_requesters_since(&mut *context.db.read().await?, since).await?;
+    let people = db::tasks::list_requesters_since(&mut *context.store.read().await?, since).await?;
     let machines = context.machines.as_ref();
     let mut seen: Vec<Scope> = Vec::new();
     for person in people {
@@ -216,7 +216,7 @@ pub async fn reap(context: &Context) -> Result<(), Error> {
 async fn reap_scope(context: &Context, runner: &dyn crate::runner::Runner) -> Result<(), Error> {
     for machine in runner.list().await? {
         // Read after the list, so that a machine made meanwhile is not taken for an orphan.
-        let task = db::tasks::find(&mut *context.db.read().await?, &machine.task).await?;
+        let task = db::tasks::find(&mut *context.store.read().await?, &machine.task).await?;
         let owned = task.is_some_and(|task| {
             let running = task.status == Status::Running && task.attempt == machine.attempt;
             running && task.machine_id.is_none_or(|id| id == machine.id)
@@ -233,5 +233,5 @@ async fn reap_scope(context: &Context, runner: &dyn crate::runner::Runner) -> Re
 
 async fn clean_up_is_pending(context: &Context, machine: &crate::runner::Machine) -> Result<bool, Error> {
     let key = domain::job::Job::CleanUp { task: machine.task.clone(), attempt: machine.attempt }.key();
-    Ok(db::jobs::is_pending(&mut *context.db.read().await?, &key).await?)
+    Ok(db::jobs::is_pending(&mut *context.store.read().await?, &key).await?)
 }

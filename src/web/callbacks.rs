@@ -1,5 +1,5 @@
-//! `POST /api/callbacks/complete` and `…/progress`: what workers say (contract §7). The token is checked
-//! before the task is looked up, and nothing here waits for GitHub.
+//! `POST /api/callbacks/complete` and `…/progress`: the workers' reports (contract §7). The token is checked
+//! before the task is looked up, and no handler waits for GitHub.
 
 use axum::Json;
 use axum::body::Bytes;
@@ -14,16 +14,16 @@ use crate::tasks::reports::{self, Recorded};
 use domain::report::{Completion, Progress, ProgressAnswer};
 use domain::task::TaskId;
 
-/// Larger reports are refused; a worker's are far smaller.
+/// The maximum size of a report; a worker's are far smaller.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 
-/// A report whose sender proved to be the worker of the attempt it is about.
+/// A report that is authenticated with the token of its attempt.
 pub(super) struct AuthenticatedWorker<R> {
     task: TaskId,
     report: R,
 }
 
-/// What both kinds of report have in common.
+/// The common part of both kinds of report.
 pub(super) trait Report: DeserializeOwned {
     fn subject(&self) -> (&str, u32);
     fn token(&self) -> Option<&str>;
@@ -74,7 +74,7 @@ impl<R: Report> FromRequest<Site> for AuthenticatedWorker<R> {
     }
 }
 
-/// How an attempt ended.
+/// Records the result of an attempt.
 pub(super) async fn complete(
     service: super::Service,
     worker: AuthenticatedWorker<Completion>,
@@ -91,7 +91,7 @@ pub(super) async fn complete(
     Ok(Json(body).into_response())
 }
 
-/// A sign of life.
+/// Records progress of an attempt.
 pub(super) async fn progress(
     service: super::Service,
     worker: AuthenticatedWorker<Progress>,

@@ -1,5 +1,5 @@
-//! A request that changes something and carries the session cookie must come from Porter's own pages
-//! (contract §8). Webhooks and callbacks carry no cookie and prove themselves otherwise.
+//! A request that changes state and carries the session cookie must come from Porter's own pages (contract §8).
+//! Webhooks and callbacks have no cookie and are authenticated separately.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode};
@@ -10,7 +10,7 @@ use axum_extra::extract::CookieJar;
 use super::session::cookie_name;
 use super::{Error, Site};
 
-/// Refuses what another site makes a signed-in person's browser send.
+/// Rejects requests that another site makes a signed-in person's browser send.
 pub(super) async fn refuse(State(site): State<Site>, request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     if let (false, Some(service)) = (reads, &site.service) {
@@ -25,7 +25,8 @@ pub(super) async fn refuse(State(site): State<Site>, request: Request, next: Nex
     next.run(request).await
 }
 
-/// Browsers say where a request comes from in one of these headers, or both; programs send neither.
+/// Returns whether the request comes from another site. Browsers send one or both of these headers; other programs
+/// send neither.
 fn is_cross_site(headers: &HeaderMap, own: &str) -> bool {
     let header = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let foreign_fetch = header("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"));
@@ -46,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_says_nothing_is_not_another_site() {
+    fn a_request_without_origin_headers_is_not_cross_site() {
         assert!(!from(&[]));
     }
 

@@ -1,5 +1,5 @@
-//! Errors as clients see them: `{error, message, requestId, action?, actionUrl?}` (contract §8). `error` is a
-//! stable code; a 5xx says a request id and nothing of what is behind it.
+//! Error responses: `{error, message, requestId, action?, actionUrl?}` (contract §8). `error` is a stable code. A 5xx
+//! response contains the request id and no internal details.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -11,7 +11,7 @@ use tower_http::request_id::RequestId;
 
 use crate::tasks::{self, error_chain};
 
-/// An answer that is no success. The body is written at the end, when the request's id is known.
+/// An error response. Its body is written by [`complete`], which knows the request's id.
 #[derive(Clone, Debug)]
 pub struct Error {
     status: StatusCode,
@@ -34,19 +34,19 @@ struct ErrorBody<'a> {
 }
 
 impl Error {
-    /// An answer with this status, code, and sentence.
+    /// Creates a response with this status, code and message.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), action: None, action_url: None }
     }
 
-    /// The same, with what to do next and where.
+    /// Adds the suggested action and its URL.
     pub fn with_action(mut self, action: &'static str, url: String) -> Self {
         self.action = Some(action);
         self.action_url = Some(url);
         self
     }
 
-    /// 400: the request makes no sense; the message says what is wrong.
+    /// 400: the request is invalid; the message states why.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
     }
@@ -62,7 +62,7 @@ impl Error {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
     }
 
-    /// What axum refused by itself: a path, query or body that cannot be read.
+    /// Creates the response for a path, query or body that axum rejected.
     fn refusal(status: StatusCode) -> Self {
         match status {
             StatusCode::PAYLOAD_TOO_LARGE => Self::new(status, "payload_too_large", "the body is too large"),
@@ -70,19 +70,19 @@ impl Error {
         }
     }
 
-    /// 503 until the GitHub App is known.
+    /// 503, until the GitHub App is configured.
     pub fn not_configured() -> Self {
         let message = "Porter has no GitHub App yet: set WEBHOOK_SECRET and the GITHUB_ variables";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_configured", message)
     }
 
-    /// 500, with the cause in the log only.
+    /// 500; the cause is only logged.
     pub fn internal(cause: &dyn std::error::Error) -> Self {
         tracing::error!(error = error_chain(cause), "a request failed");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on Porter's side")
     }
 
-    /// 503: the database does not take it; the sender should come again.
+    /// 503: the database could not store the request; the sender should retry.
     pub fn unavailable(cause: &dyn std::error::Error) -> Self {
         tracing::error!(error = error_chain(cause), "a request could not be recorded");
         let message = "Porter cannot record this at the moment; try again";
@@ -106,7 +106,10 @@ impl From<tasks::Error> for Error {
             tasks::Error::Refused(message) => Self::new(StatusCode::CONFLICT, "invalid_state", message),
             tasks::Error::Db(error) => error.into(),
             tasks::Error::Github(error) if error.is_transient() => {
-                tracing::warn!(error = error_chain(&error), "GitHub did not answer a request's question");
+                tracing::warn!(
+                    error = error_chain(&error),
+                    "a request failed because GitHub is not available"
+                );
                 let message = "GitHub does not answer at the moment; try again";
                 Self::new(StatusCode::BAD_GATEWAY, "github_unavailable", message)
             }
@@ -121,8 +124,8 @@ impl From<tasks::Error> for Error {
     }
 }
 
-/// The answer to a request that GitHub refuses in Porter's place; that it does not take Porter's credential is
-/// nothing the caller can help.
+/// Maps a rejection by GitHub to a response. A rejection of Porter's own credential is not mapped, because the
+/// caller cannot fix it.
 fn github_refusal(status: u16) -> Option<(StatusCode, &'static str)> {
     match status {
         403 | 451 => Some((StatusCode::FORBIDDEN, "github_forbidden")),
@@ -141,7 +144,7 @@ impl IntoResponse for Error {
     }
 }
 
-/// Writes the bodies of errors, with the request's id.
+/// Writes the bodies of error responses, with the request's id.
 pub(super) async fn complete(request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().map(|id| id.header_value().clone());
     let mut response = next.run(request).await;
@@ -164,13 +167,13 @@ pub(super) async fn complete(request: Request, next: Next) -> Response {
     response
 }
 
-/// Whether axum refused the request before a handler saw it: it says so in plain text.
+/// Returns whether axum rejected the request before a handler ran, which it reports as plain text.
 fn is_refusal(response: &Response) -> bool {
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     response.status().is_client_error() && kind.is_some_and(|kind| kind.starts_with("text/plain"))
 }
 
-/// The answer when a handler panicked; the panic hook has logged it.
+/// Returns the response to a request whose handler panicked. The panic hook has logged the panic.
 pub(super) fn panicked(_panic: Box<dyn std::any::Any + Send>) -> Response {
     let message = "something went wrong on Porter's side";
     Error::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message).into_response()

@@ -1,4 +1,4 @@
-//! Whether Porter lives, is ready, and was started as it should be.
+//! Health endpoints: liveness, readiness, and a check of the start-up configuration.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,31 +14,32 @@ use tokio::time::Instant;
 use super::{Error, Site};
 use db::health::{Migrations, Table};
 
-/// How long the database counts as it was found: to look costs a database of its own, and anyone may ask.
+/// How long the result of the database check is cached: the check migrates an in-memory database, and the endpoint
+/// is public.
 const FOUND_KEPT: Duration = Duration::from_secs(5);
 
-/// What the start found in the environment; names only.
+/// The state of the environment at the start; names only.
 #[derive(Debug, Default)]
 pub struct Startup {
-    /// Every variable Porter knows, and whether it is set.
+    /// All variables that Porter reads, and whether each is set.
     pub environment: BTreeMap<String, bool>,
-    /// Those that are required and not set.
+    /// Required variables that are not set.
     pub missing: Vec<String>,
     /// The kind of machines, as `PORTER_RUNNER` names it.
     pub runner: &'static str,
-    /// What was found when the database was last looked at, and when that was.
+    /// The result of the last database check and its time.
     pub database: Mutex<Option<(Instant, Database)>>,
 }
 
-/// The database's tables and migrations; nothing when it could not be looked at.
+/// The database's tables and migrations; `None` if the check failed.
 pub type Database = Option<(Vec<Table>, Migrations)>;
 
-/// `GET /healthz`: the process is alive.
+/// `GET /healthz`: the process is running.
 pub(super) async fn alive() -> Json<serde_json::Value> {
     Json(json!({ "ok": true }))
 }
 
-/// `GET /readyz`: requests can be taken.
+/// `GET /readyz`: the service accepts requests.
 pub(super) async fn ready(State(site): State<Site>) -> Result<Json<serde_json::Value>, Error> {
     if site.stop.is_cancelled() {
         let message = "Porter is shutting down";
@@ -83,7 +84,7 @@ pub(super) async fn startup(State(site): State<Site>) -> Response {
     (status, Json(body)).into_response()
 }
 
-/// Looks, unless somebody did a moment ago; whoever asks meanwhile waits for that answer.
+/// Checks the database, or returns the cached result. Concurrent requests share one check.
 async fn look_at_database(site: &Site) -> Database {
     let mut latest = site.startup.database.lock().await;
     if let Some((at, found)) = &*latest
@@ -92,7 +93,7 @@ async fn look_at_database(site: &Site) -> Database {
         return found.clone();
     }
     let checked = db::health::check(&site.db).await;
-    // What SQLite says is for the operator's log; whoever asks here may be anyone.
+    // The endpoint is public, so SQLite's message is only logged.
     let found = checked
         .inspect_err(|error| {
             tracing::error!(error = crate::tasks::error_chain(error), "the database could not be checked");

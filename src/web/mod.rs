@@ -1,7 +1,6 @@
-//! HTTP: routes, what every request passes through, and one file per resource. A handler receives input that
-//! was verified ([`webhook::VerifiedWebhook`], [`callbacks::AuthenticatedWorker`],
-//! [`session::SignedInUser`]), or never runs. Decisions are made in `tasks` and `accounts`; reads may go
-//! straight to `db`.
+//! HTTP: routes, middleware, and one file per resource. A handler receives verified input
+//! ([`webhook::VerifiedWebhook`], [`callbacks::AuthenticatedWorker`], [`session::SignedInUser`]) or does not
+//! run. Decisions are made in `tasks` and `accounts`; handlers may read directly from `db`.
 
 use std::sync::Arc;
 
@@ -39,29 +38,29 @@ pub use error::Error;
 pub use server::serve;
 pub use session::SESSION_COOKIE;
 
-/// What the handlers stand on. Cheap to clone.
+/// The shared state of the handlers. Cheap to clone.
 #[derive(Clone)]
 pub struct Site {
     /// The database.
     pub db: Db,
-    /// What the start found, for `/api/startup/check`.
+    /// The state of the environment at the start, for `/api/startup/check`.
     pub startup: Arc<health::Startup>,
-    /// The service, once the GitHub App is known.
+    /// The service; `None` until the GitHub App is configured.
     pub service: Option<Service>,
-    /// Cancelled when Porter shuts down: streams end, `/readyz` says no.
+    /// Cancelled when Porter shuts down: streams end, and `/readyz` reports that Porter is not ready.
     pub stop: CancellationToken,
 }
 
-/// What is there once the GitHub App is known. Cheap to clone. As an extractor, it refuses requests before.
+/// The parts that need a configured GitHub App. Cheap to clone. As an extractor, it rejects requests without one.
 #[derive(Clone)]
 pub struct Service {
-    /// The use cases' ground.
+    /// The context of the use cases.
     pub context: Context,
-    /// Takes webhooks.
+    /// Processes webhooks.
     pub intake: Intake,
-    /// Who is signed in.
+    /// The sessions of signed-in people.
     pub sessions: Sessions,
-    /// What GitHub signs with.
+    /// The secret that GitHub signs webhooks with.
     pub webhook_secret: Arc<SecretString>,
 }
 
@@ -73,10 +72,10 @@ impl FromRequestParts<Site> for Service {
     }
 }
 
-/// Everything Porter answers.
+/// Creates the router with all routes.
 pub fn router(site: Site) -> Router {
     let id = HeaderName::from_static("x-request-id");
-    // What fails is logged where it fails, with its cause.
+    // Failures are logged where they occur, with their cause.
     let trace = TraceLayer::new_for_http()
         .make_span_with(span)
         .on_request(())
@@ -118,7 +117,7 @@ pub fn router(site: Site) -> Router {
         .with_state(site)
 }
 
-/// A request keeps the id it came with when that is a short word; it goes into logs and answers.
+/// Keeps a request's `X-Request-Id` if it is a short word, because it is written to logs and responses.
 fn own_id<B>(mut request: Request<B>) -> Request<B> {
     let plain = |id: &HeaderValue| {
         let word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');

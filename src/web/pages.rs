@@ -1,4 +1,4 @@
-//! The pages that comments link to: where to begin, and one task.
+//! The pages that comments link to: the home page and the page of a task.
 
 use askama::Template;
 use axum::extract::{FromRequestParts, Path, State};
@@ -10,9 +10,10 @@ use super::session::SignedInUser;
 use super::tasks::load_own;
 use super::{Error, Service, Site};
 use db::events::Event;
+use domain::event::TaskEvent;
 use domain::task::Task;
 
-/// How much of a task's history its page shows: the end of it.
+/// The maximum number of events on a task's page; the latest ones are shown.
 const MAX_LINES: i64 = 2000;
 
 #[derive(Template)]
@@ -43,7 +44,7 @@ struct Message {
     text: &'static str,
 }
 
-/// A page's visitor, or nobody.
+/// The visitor of a page, signed in or not.
 pub(super) struct Visitor(Option<SignedInUser>);
 
 impl FromRequestParts<Site> for Visitor {
@@ -54,7 +55,7 @@ impl FromRequestParts<Site> for Visitor {
     }
 }
 
-/// `GET /tasks/:id`, for the person whose task it is.
+/// `GET /tasks/:id`, for the owner of the task.
 pub(super) async fn task(
     service: Service,
     Visitor(visitor): Visitor,
@@ -70,18 +71,26 @@ pub(super) async fn task(
         let page = render(&Message { title: "Not found", text })?;
         return Ok((StatusCode::NOT_FOUND, page).into_response());
     };
-    let mut connection = service.context.db.read().await?;
+    let mut connection = service.context.store.read().await?;
     let events = db::events::list_last(&mut connection, &task.id, MAX_LINES).await?;
     let agent = service.context.policy.agents.name_of(&task.agent).to_owned();
     let lines = events.iter().map(line).collect();
     Ok(render(&TaskPage { task, agent, lines })?.into_response())
 }
 
-/// An event as one line of the page.
-fn line(event: &Event) -> String {
-    let data: serde_json::Value = serde_json::from_str(&event.data).unwrap_or_default();
-    let text = ["line", "message", "status"].iter().find_map(|name| data[*name].as_str());
-    format!("{}  {}", event.at.format("%H:%M:%S"), text.unwrap_or_default())
+/// Formats an event as one line of the page.
+fn line(stored: &Event) -> String {
+    let text = match &stored.event {
+        TaskEvent::Status { status, .. } => status.as_str(),
+        TaskEvent::Progress { message, .. } => message.as_deref().unwrap_or_default(),
+        TaskEvent::Message { text } | TaskEvent::Note { text } | TaskEvent::Output { text } => text,
+        TaskEvent::Tool { summary, .. } => summary,
+        TaskEvent::ToolResult { output, .. } => output,
+        TaskEvent::File { path, .. } => path,
+        TaskEvent::Error { message } => message,
+        TaskEvent::Plan { .. } | TaskEvent::Usage(_) => "",
+    };
+    format!("{}  {text}", stored.at.format("%H:%M:%S"))
 }
 
 fn render(page: &impl Template) -> Result<Html<String>, Error> {

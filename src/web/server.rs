@@ -1,5 +1,5 @@
-//! The listener and its connections. axum's own `serve` sets no limit on how long a client may take to say
-//! what it wants; here one that dawdles is hung up on. Called by `app`.
+//! The listener and its connections. axum's own `serve` has no timeout for receiving a request; this one closes
+//! connections of slow clients. Called by `app`.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,16 +17,16 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How long a connection may wait for the whole head of a request, from its start or from the last answer.
+/// The timeout for receiving the complete head of a request, from the connection's start or the last response.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a request's body may take to arrive; a route may allow less.
+/// The timeout for receiving a request's body; a route may set a shorter one.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long, at the end, a connection that has not asked for anything may still do so.
+/// How long, at shutdown, a connection without a request so far may still send one.
 const LAST_READ_TIMEOUT: Duration = Duration::from_millis(250);
-/// How long to wait when the system has no connection to give, e.g. because all file descriptors are used.
+/// The delay after a failed `accept`, e.g. because all file descriptors are in use.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, then lets every request that has begun finish.
+/// Serves until `stop` is cancelled, then completes the requests in progress.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
     serve_patiently(listener, router, stop, HEAD_TIMEOUT).await;
 }
@@ -39,7 +39,7 @@ async fn serve_patiently(
 ) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(head_within);
-    // Aborted with this future, should the end take too long.
+    // Aborted when this future is dropped because the shutdown takes too long.
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -49,7 +49,7 @@ async fn serve_patiently(
         };
         match accepted {
             Ok((stream, _)) => {
-                // Answers are small and awaited; Nagle's algorithm would only delay them.
+                // Responses are small and clients wait for them; Nagle's algorithm would only delay them.
                 stream.set_nodelay(true).ok();
                 connections.spawn(serve_connection(http.clone(), stream, router.clone(), stop.clone()));
             }
@@ -63,8 +63,8 @@ async fn serve_patiently(
     while connections.join_next().await.is_some() {}
 }
 
-/// One connection. After `stop` it ends with the request it is at; one that never asked for anything is not
-/// waited for. One that ends badly is its client's affair.
+/// Serves one connection. After `stop` it completes the current request and ends; a connection that never sent a
+/// request is closed. Errors of a connection are ignored, because they concern only its client.
 async fn serve_connection(http: http1::Builder, stream: TcpStream, router: Router, stop: CancellationToken) {
     let asked = AtomicBool::new(false);
     let router = TowerToHyperService::new(router);
@@ -83,7 +83,7 @@ async fn serve_connection(http: http1::Builder, stream: TcpStream, router: Route
     }
 }
 
-/// The body, which breaks off when it takes too long to arrive.
+/// Limits the time for receiving the body; a body that takes too long ends with an error.
 pub(super) fn in_time(body: Body) -> Body {
     ending(body, Instant::now() + BODY_TIMEOUT)
 }
@@ -114,12 +114,12 @@ mod tests {
     struct Server {
         address: SocketAddr,
         stop: CancellationToken,
-        /// Rung when `/slow` is asked for.
+        /// Notified when `/slow` is requested.
         begun: Arc<Notify>,
         running: JoinHandle<()>,
     }
 
-    /// A server whose `/slow` answers once it is told to stop.
+    /// Starts a server whose `/slow` responds when it is notified.
     async fn server(head_within: Duration) -> Server {
         let (stop, begun) = (CancellationToken::new(), Arc::<Notify>::default());
         let (told, begins) = (stop.clone(), begun.clone());
@@ -136,7 +136,7 @@ mod tests {
         Server { address, stop, begun, running }
     }
 
-    /// Everything the server says to this before it hangs up.
+    /// Sends the text and returns everything the server sends until it closes the connection.
     async fn answer(address: SocketAddr, said: &str) -> String {
         let mut connection = TcpStream::connect(address).await.expect("a connection");
         connection.write_all(said.as_bytes()).await.expect("sent");
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_does_not_say_what_it_wants_is_hung_up_on() {
+    async fn a_connection_without_a_complete_request_head_is_closed() {
         let Server { address, .. } = server(Duration::from_millis(50)).await;
         for said in ["", "GET / HTTP/1.1\r\nHost: x\r\nX:"] {
             let seen = answer(address, said).await;
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_waits_for_what_has_begun_and_not_for_who_is_idle() {
+    async fn the_shutdown_waits_for_requests_in_progress_and_not_for_idle_connections() {
         let Server { address, stop, begun, running } = server(Duration::from_secs(600)).await;
         let mut idle = TcpStream::connect(address).await.expect("a connection");
         let mut slow = TcpStream::connect(address).await.expect("a connection");
@@ -170,8 +170,8 @@ mod tests {
         let mut seen = String::new();
         slow.read_to_string(&mut seen).await.expect("an answer");
         assert!(seen.ends_with("done"), "{seen}");
-        running.await.expect("it ends by itself");
-        assert!(TcpStream::connect(address).await.is_err(), "nobody is let in any more");
+        running.await.expect("the server stops");
+        assert!(TcpStream::connect(address).await.is_err(), "expected no new connection");
     }
 
     async fn collected(
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_arrives_in_time_is_whole() {
+    async fn a_body_that_arrives_in_time_is_complete() {
         assert_eq!(collected(stream::iter(["a", "b"])).await.as_deref(), Some(b"ab".as_slice()));
     }
 

@@ -1,4 +1,4 @@
-//! Who is signed in: the session cookie (contract §8) as an extractor.
+//! The signed-in person: the session cookie (contract §8) as an extractor.
 
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
@@ -10,10 +10,10 @@ use super::{Error, Service, Site};
 use crate::tasks::Policy;
 use db::users::User;
 
-/// The cookie's name; with the `__Host-` prefix where the public address is https.
+/// The cookie's name; prefixed with `__Host-` if the public URL is https.
 pub const SESSION_COOKIE: &str = "porter_session";
 
-/// The person behind a request. Requests of nobody are answered 401.
+/// The person who sent the request. Requests without a session are answered with 401.
 pub(super) struct SignedInUser(pub User);
 
 impl FromRequestParts<Site> for SignedInUser {
@@ -33,7 +33,7 @@ impl FromRequestParts<Site> for SignedInUser {
     }
 }
 
-/// The session cookie's name under this public address.
+/// Returns the name of the session cookie for this public URL.
 pub(super) fn cookie_name(policy: &Policy) -> String {
     match policy.public_url.scheme() {
         "https" => format!("__Host-{SESSION_COOKIE}"),

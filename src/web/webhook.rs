@@ -1,4 +1,4 @@
-//! `POST /api/webhooks/github` (contract §5): the signature first, then everything else.
+//! `POST /api/webhooks/github` (contract §5). The signature is checked before the payload is parsed.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -16,15 +16,15 @@ use tokio::sync::Semaphore;
 use super::{Error, Service, Site};
 use crate::tasks::intake::{Answer, Delivery};
 
-/// GitHub's own limit on payloads (docs.github.com, "Webhook events and payloads").
+/// GitHub's maximum payload size (docs.github.com, "Webhook events and payloads").
 const MAX_BYTES: usize = 25 * 1024 * 1024;
-/// From this size on, only a few bodies are held in memory at once.
+/// From this size on, the number of bodies held in memory at once is limited.
 const LARGE: usize = 1024 * 1024;
-/// How long a body may take: GitHub itself gives up on the answer after ten seconds.
+/// The timeout for receiving a body: GitHub stops waiting for the response after ten seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 static LARGE_BODIES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(4));
 
-/// A delivery that GitHub signed.
+/// A delivery with a valid signature.
 pub(super) struct VerifiedWebhook {
     guid: Option<String>,
     event: Option<String>,
@@ -69,7 +69,7 @@ impl FromRequest<Site> for VerifiedWebhook {
     }
 }
 
-/// Takes a delivery; when this answers 2xx, it is on disk.
+/// Stores a delivery. When the response is 2xx, it is on disk.
 pub(super) async fn receive(service: Service, delivery: VerifiedWebhook) -> Result<Response, Error> {
     let missing = |header: &str| Error::bad_request(format!("the {header} header is missing"));
     let event = delivery.event.ok_or_else(|| missing("X-GitHub-Event"))?;
@@ -98,8 +98,8 @@ fn length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Reads what the sender still sends, keeping none of it: one that is cut off in the middle of its body sees
-/// a broken connection and not the answer. Bounded in bytes and time.
+/// Reads and discards the rest of the body: a sender that is cut off in the middle of its body sees a broken
+/// connection instead of the response. Limited in size and time.
 async fn discard(body: Body) {
     let mut left = 4 * MAX_BYTES;
     let mut stream = body.into_data_stream();
@@ -111,7 +111,7 @@ async fn discard(body: Body) {
             }
         }
     };
-    // A sender that dawdles is left to its broken connection.
+    // After the timeout, a slow sender gets a broken connection.
     let _ = tokio::time::timeout(ANSWER_TIMEOUT, reading).await;
 }
 

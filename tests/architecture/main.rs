@@ -6,6 +6,7 @@
 
 mod rules;
 mod source;
+mod spec;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -58,6 +59,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// for all but `domain`.
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("sqlx", &["db", "import"]),
+    ("rusqlite", &["import"]),
     ("axum", &["web", "standin"]),
     ("axum_extra", &["web"]),
     ("hyper", &["web"]),

@@ -2,34 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{Connection, Error, instant, json_rows, millis, narrow, parsed};
+use domain::event::TaskEvent;
 use domain::task::{Task, TaskId};
 
-/// What kind of thing happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The status changed.
-    Status,
-    /// Percent and activity.
-    Progress,
-    /// A line of the agent's output.
-    Log,
-}
-
-impl Kind {
-    /// The kind as it is stored and streamed.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Status => "status",
-            Self::Progress => "progress",
-            Self::Log => "log",
-        }
-    }
-}
-
-/// One thing that happened.
+/// One stored event.
 #[derive(Clone, Debug)]
 pub struct Event {
     /// Its place in the task's history, from 1; the `id` of the stream.
@@ -38,16 +16,14 @@ pub struct Event {
     pub attempt: u32,
     /// When it was recorded.
     pub at: DateTime<Utc>,
-    /// `status`, `progress` or `log`.
-    pub kind: String,
-    /// JSON.
-    pub data: String,
+    /// What happened.
+    pub event: TaskEvent,
 }
 
 /// How many events are kept of one task, besides its status changes: a chatty agent must not fill the disk.
 const MAX_EVENTS: i64 = 4000;
 
-/// Something that happened, about to be written.
+/// An event to be written.
 #[derive(Clone, Debug, Serialize)]
 pub struct NewEvent {
     task_id: String,
@@ -58,9 +34,9 @@ pub struct NewEvent {
 
 impl NewEvent {
     /// This happened to the task's attempt.
-    pub fn new(task: &Task, kind: Kind, data: &Value) -> Self {
-        let (task_id, kind) = (task.id.to_string(), kind.as_str());
-        Self { task_id, attempt: task.attempt, kind, data: data.to_string() }
+    pub fn new(task: &Task, event: &TaskEvent) -> Self {
+        let data = serde_json::Value::from(event.data()).to_string();
+        Self { task_id: task.id.to_string(), attempt: task.attempt, kind: event.kind(), data }
     }
 }
 
@@ -92,7 +68,7 @@ pub async fn append(
     Ok(())
 }
 
-/// Forgets the oldest output of a task, where there is more than is kept: what was said last counts most.
+/// Deletes the oldest events of a task, except its status changes, where there are more than are kept.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -109,7 +85,7 @@ pub async fn trim(connection: &mut Connection, task: &TaskId) -> Result<(), Erro
     Ok(())
 }
 
-/// Tasks that ended before then and whose output is still there, at most so many.
+/// Tasks that ended before then and still have events besides their status changes, at most `most`.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::Corrupt`].
@@ -130,7 +106,7 @@ pub async fn list_over(
     ids.iter().map(|id| parsed("task id", id, TaskId::parse)).collect()
 }
 
-/// Forgets what a task put out; its status changes stay.
+/// Deletes the events of a task, except its status changes.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -142,7 +118,7 @@ pub async fn forget_output(connection: &mut Connection, task: &TaskId) -> Result
     Ok(())
 }
 
-/// What happened after `after`, oldest first, at most `limit`.
+/// The events after the one numbered `after`, oldest first, at most `limit`.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::Corrupt`].
@@ -166,7 +142,7 @@ pub async fn list_after(
     events(rows)
 }
 
-/// The last that happened, oldest first, at most `limit`.
+/// The last events, oldest first, at most `limit`.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::Corrupt`].
@@ -201,8 +177,7 @@ fn events(rows: Vec<Row>) -> Result<Vec<Event>, Error> {
                 seq: row.seq,
                 attempt: narrow("attempt", row.attempt)?,
                 at: instant(row.at)?,
-                kind: row.kind,
-                data: row.data,
+                event: parsed("event", &row.data, |data| TaskEvent::parse(&row.kind, data))?,
             })
         })
         .collect()

@@ -5,16 +5,17 @@
 //! than a lock that is polled. `synchronous = FULL` makes a commit survive a power cut, which promise 1
 //! (contract §1) rests on.
 
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use sqlx::Sqlite;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Sqlite, Transaction};
 
 pub mod deliveries;
 pub mod events;
@@ -32,15 +33,34 @@ pub mod users;
 /// A connection, whether inside a transaction or not.
 pub type Connection = sqlx::SqliteConnection;
 
-/// A write in the making; dropped without [`commit`], it never was.
-pub type Write = Transaction<'static, Sqlite>;
+/// A connection that only reads.
+pub type Reader = PoolConnection<Sqlite>;
 
-/// Makes a write durable.
-///
-/// # Errors
-/// [`Error::Unavailable`]; then nothing of it was written.
-pub async fn commit(write: Write) -> Result<(), Error> {
-    Ok(write.commit().await?)
+/// A write in the making; dropped without [`Transaction::commit`], nothing of it was written.
+pub struct Transaction(sqlx::Transaction<'static, Sqlite>);
+
+impl Transaction {
+    /// Makes the write durable.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; then nothing of it was written.
+    pub async fn commit(self) -> Result<(), Error> {
+        Ok(self.0.commit().await?)
+    }
+}
+
+impl Deref for Transaction {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.0
+    }
+}
+
+impl DerefMut for Transaction {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.0
+    }
 }
 
 /// What went wrong with the database, by how the caller reacts.
@@ -126,8 +146,8 @@ impl Db {
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn begin(&self) -> Result<Write, Error> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    pub async fn begin(&self) -> Result<Transaction, Error> {
+        Ok(Transaction(self.writer.begin_with("BEGIN IMMEDIATE").await?))
     }
 
     /// The one connection that writes, for what begins its own transaction.
@@ -142,7 +162,7 @@ impl Db {
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn read(&self) -> Result<PoolConnection<Sqlite>, Error> {
+    pub async fn read(&self) -> Result<Reader, Error> {
         Ok(self.readers.acquire().await?)
     }
 

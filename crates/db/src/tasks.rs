@@ -116,6 +116,7 @@ impl TryFrom<Row> for Task {
                 input_tokens: row.input_tokens.map(|n| narrow("input tokens", n)).transpose()?,
                 output_tokens: row.output_tokens.map(|n| narrow("output tokens", n)).transpose()?,
                 cost_usd: row.cost_usd,
+                ..Usage::default()
             },
             callback_attempts: row.callback_attempts.map(|n| narrow("callback attempts", n)).transpose()?,
             callback_max_attempts: row

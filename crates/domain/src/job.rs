@@ -116,7 +116,7 @@ impl Job {
     /// The kind, as it is stored.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::SyncIssue { .. } => "reflect",
+            Self::SyncIssue { .. } => "sync_issue",
             Self::Launch { .. } => "launch",
             Self::Publish { .. } => "publish",
             Self::CleanUp { .. } => "clean_up",

@@ -2,8 +2,9 @@
 //!
 //! [`task`] is the state machine, [`command`] reads a mention, [`prompt`] writes what the agent is asked,
 //! [`comment`] writes what people read on the issue, [`agent`] is the registry, [`settings`] is what a person
-//! has chosen, [`job`] is every effect that can be owed, [`assignment`] is what a worker is told and
-//! [`report`] what it says; [`branch`] is what a branch may be called.
+//! has chosen, [`job`] is every effect that can be pending, [`event`] is every line of a task's history,
+//! [`assignment`] is what a worker is told and [`report`] what it reports; [`branch`] is what a branch may be
+//! called.
 //! [`text`] and [`redact`] make other people's text fit to be shown.
 
 pub mod agent;
@@ -12,6 +13,7 @@ pub mod branch;
 pub mod clock;
 pub mod command;
 pub mod comment;
+pub mod event;
 pub mod job;
 mod markdown;
 pub mod priority;

@@ -70,6 +70,12 @@ pub struct Usage {
     /// Tokens written by the model.
     #[serde(alias = "output_tokens", skip_serializing_if = "Option::is_none")]
     pub output_tokens: Option<u64>,
+    /// Tokens that the provider read from its cache.
+    #[serde(alias = "cache_read_tokens", skip_serializing_if = "Option::is_none")]
+    pub cache_read_tokens: Option<u64>,
+    /// Tokens that the provider wrote to its cache.
+    #[serde(alias = "cache_write_tokens", skip_serializing_if = "Option::is_none")]
+    pub cache_write_tokens: Option<u64>,
     /// US dollars.
     #[serde(alias = "cost_usd", skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<f64>,

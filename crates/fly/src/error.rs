@@ -1,4 +1,4 @@
-//! What can go wrong at Fly, told apart by what the caller does next.
+//! Errors of Fly's API, classified by what the caller does next.
 
 use std::time::Duration;
 
@@ -6,56 +6,56 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 
-/// How long to wait after a 429 that names no time: limits are per second (Fly's documentation).
+/// The wait after a 429 without a time: Fly's limits are per second (Fly's documentation).
 const DEFAULT_WAIT: Duration = Duration::from_secs(1);
-/// Longest wait that is believed; more is a mistake of whoever sent it.
+/// The maximum wait that is accepted; a longer one is assumed to be a mistake.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
-/// How much of Fly's explanation is kept, in characters.
+/// The maximum length of Fly's message that is kept, in characters.
 const MAX_MESSAGE: usize = 4000;
 
-/// Why Fly did not do it.
+/// The reason a call to Fly failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// 429: ask again after this time, not earlier.
-    #[error("Fly allows no more calls for {} s", .after.as_secs_f32().ceil())]
+    /// 429: the call may be repeated after this time.
+    #[error("Fly's rate limit is exceeded; retry after {} s", .after.as_secs_f32().ceil())]
     RateLimited {
-        /// How long to wait.
+        /// The time to wait.
         after: Duration,
     },
-    /// 408, 5xx, a time limit, or a lost connection. What was asked for may have happened.
+    /// 408, 5xx, a timeout, or a lost connection. The call may have taken effect.
     #[error("Fly did not answer{}", .status.map(|status| format!(" properly (HTTP {status})")).unwrap_or_default())]
     Unavailable {
-        /// The status, when there was an answer.
+        /// The status, if there was a response.
         status: Option<u16>,
-        /// What the connection said, when there was none.
+        /// The connection error, if there was no response.
         #[source]
         source: Option<reqwest::Error>,
     },
-    /// 401: not a token, expired, or revoked.
+    /// 401: the token is malformed, expired or revoked.
     #[error("Fly does not accept the token")]
     InvalidToken,
-    /// 403: the token is good, but not for this.
-    #[error("Fly does not let this token do that")]
+    /// 403: the token is valid but lacks the permission.
+    #[error("the Fly token lacks the permission for this call")]
     Forbidden,
     /// 404.
-    #[error("Fly knows no such app or machine")]
+    #[error("Fly has no such app or machine")]
     NotFound,
-    /// 409, or a name that is taken: something else is there or under way.
+    /// 409, or a name that is taken: the resource exists or another operation is in progress.
     #[error("Fly reports a conflict: {message}")]
     Conflict {
-        /// Fly's words.
+        /// Fly's message.
         message: String,
     },
-    /// No host has room at present.
+    /// No host has capacity at present.
     #[error("Fly has no capacity for this machine at present: {message}")]
     NoCapacity {
-        /// Fly's words.
+        /// Fly's message.
         message: String,
     },
-    /// Any other 4xx: asking again would be answered the same.
+    /// Any other 4xx: a retry would fail with the same error.
     #[error("Fly refused: {message}")]
     Rejected {
-        /// Fly's words.
+        /// Fly's message.
         message: String,
     },
 }
@@ -70,13 +70,13 @@ impl Error {
     }
 }
 
-/// The body of an answer that is not 2xx (`ErrorResponse` in Fly's description).
+/// The body of a response other than 2xx (`ErrorResponse` in Fly's API description).
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Body {
     error: String,
-    /// `unknown`, `insufficient_capacity`, `volume_placement_capacity`, `name_taken`. The HTTP status that
-    /// goes with each is not documented, so this word comes first.
+    /// `unknown`, `insufficient_capacity`, `volume_placement_capacity` or `name_taken`. The HTTP status of each is
+    /// not documented, so this field takes precedence.
     status: String,
 }
 
@@ -96,12 +96,12 @@ pub(super) async fn from_answer(answer: Response) -> Error {
         (_, StatusCode::NOT_FOUND) => Error::NotFound,
         (_, StatusCode::REQUEST_TIMEOUT) => Error::Unavailable { status: Some(408), source: None },
         (_, status) if status.is_client_error() => Error::Rejected { message },
-        // 5xx, and the redirects the API never sends.
+        // 5xx, and redirects, which the API does not send.
         (_, status) => Error::Unavailable { status: Some(status.as_u16()), source: None },
     }
 }
 
-/// `Retry-After` in seconds; Fly sends no dates there.
+/// Reads `Retry-After` in seconds; Fly sends no dates.
 fn wait(headers: &HeaderMap) -> Duration {
     let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<f64>().ok());
     seconds
@@ -109,7 +109,7 @@ fn wait(headers: &HeaderMap) -> Duration {
         .map_or(DEFAULT_WAIT, |wait| wait.min(MAX_WAIT))
 }
 
-/// One line of bounded length, without control characters.
+/// Converts the text to one line of limited length without control characters.
 fn plain(text: &str) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     line.trim().chars().take(MAX_MESSAGE).collect()
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_after_is_read_and_bounded() {
+    fn retry_after_is_read_and_limited() {
         assert_eq!(wait(&headers("7")), Duration::from_secs(7));
         assert_eq!(wait(&headers("0.5")), Duration::from_millis(500));
         assert_eq!(wait(&headers("999999999")), MAX_WAIT);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn an_explanation_becomes_one_short_line() {
+    fn a_message_becomes_one_short_line() {
         assert_eq!(plain("a\nb\u{1b}[31m "), "a b [31m");
         assert_eq!(plain(&"é".repeat(9000)).chars().count(), MAX_MESSAGE);
     }

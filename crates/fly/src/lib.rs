@@ -1,8 +1,8 @@
-//! Fly's Machines API (<https://fly.io/docs/machines/api/>): the few verbs Porter needs, typed.
+//! A typed client for the part of Fly's Machines API (<https://fly.io/docs/machines/api/>) that Porter uses.
 //!
-//! Nothing here knows what a task is: `runner::fly` puts names, metadata and retries on top, `doctor` and
-//! the settings page ask [`Client::app`] and [`Client::tokens`]. The client never waits and never tries
-//! twice: a machine that may or may not have been made is the caller's to look for.
+//! The crate knows nothing about tasks: `runner::fly` adds names, metadata and retries; `doctor` and the
+//! settings page call [`Client::app`] and [`Client::tokens`]. The client neither waits nor retries: after an
+//! unclear result, the caller checks whether the machine exists.
 
 mod error;
 mod token;
@@ -19,14 +19,14 @@ use url::Url;
 pub use error::Error;
 pub use types::*;
 
-/// How long to wait for Fly.
+/// Timeouts for calls to Fly.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// For the connection.
+    /// Timeout for the connection.
     pub connect: Duration,
-    /// For an answer.
+    /// Timeout for a response.
     pub request: Duration,
-    /// For the answer to a creation: the first start on a host pulls the image ("maybe low double digit
+    /// Timeout for the creation of a machine: the first start on a host pulls the image ("maybe low double digit
     /// seconds", Fly's documentation).
     pub create: Duration,
 }
@@ -41,7 +41,7 @@ impl Default for Timeouts {
     }
 }
 
-/// The API, without anyone's token. Cheap to clone; clones share their connections.
+/// The API without a token. Cheap to clone; clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Api {
     http: reqwest::Client,
@@ -50,18 +50,18 @@ pub struct Api {
 }
 
 impl Api {
-    /// The API at `base`, to which the client adds `/v1` (`https://api.machines.dev` is Fly's own).
+    /// Creates a client for the API at `base`, to which `/v1` is added (Fly's own is `https://api.machines.dev`).
     ///
     /// # Errors
-    /// [`Error::Rejected`] when `base` is not an http(s) address, or TLS cannot be set up.
+    /// [`Error::Rejected`] if `base` is not an http(s) URL, or TLS cannot be set up.
     pub fn new(base: &Url) -> Result<Self, Error> {
         Self::with_timeouts(base, Timeouts::default())
     }
 
-    /// The same, with other limits than the usual ones.
+    /// Creates a client with other timeouts than the default ones.
     ///
     /// # Errors
-    /// As [`Api::new`].
+    /// See [`Api::new`].
     pub fn with_timeouts(base: &Url, timeouts: Timeouts) -> Result<Self, Error> {
         if base.cannot_be_a_base() || !matches!(base.scheme(), "http" | "https") {
             return Err(Error::rejected("The Fly API address must begin with http:// or https://."));
@@ -70,17 +70,17 @@ impl Api {
             .user_agent(concat!("porter/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(timeouts.connect)
             .timeout(timeouts.request)
-            // The API does not redirect; a token must not follow someone who does.
+            // The API does not redirect, and the token must not be sent to another host.
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| Error::rejected(&error.without_url().to_string()))?;
         Ok(Self { http, base: base.clone(), timeouts })
     }
 
-    /// The API as the holder of `token` sees it.
+    /// Returns a client that sends `token`.
     ///
     /// # Errors
-    /// [`Error::InvalidToken`] when the text cannot be a token (empty, or not printable).
+    /// [`Error::InvalidToken`] if the text cannot be a token (empty, or not printable).
     pub fn client(&self, token: &SecretString) -> Result<Client, Error> {
         Ok(Client { api: self.clone(), authorization: token::authorization(token)? })
     }
@@ -90,84 +90,84 @@ impl Api {
 #[derive(Clone, Debug)]
 pub struct Client {
     api: Api,
-    /// Marked sensitive, so `Debug` hides it.
+    /// Marked as sensitive, so that `Debug` hides it.
     authorization: HeaderValue,
 }
 
 impl Client {
-    /// The app with this name.
+    /// Returns the app with this name.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when the name is free, [`Error::Forbidden`] when another organization has it.
+    /// [`Error::NotFound`] if the name is free, [`Error::Forbidden`] if it belongs to another organization.
     pub async fn app(&self, name: &str) -> Result<App, Error> {
         read(self.request(Method::GET, &["apps", name])?).await
     }
 
-    /// Makes an app. `network` names its private network; an own one keeps its machines from reaching the
-    /// organization's other apps, and cannot be changed later.
+    /// Creates an app. `network` is the name of its private network. A separate network keeps its machines from
+    /// reaching the organization's other apps and cannot be changed later.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when the name is taken (names are global).
+    /// [`Error::Conflict`] if the name is taken (names are global).
     pub async fn create_app(&self, name: &str, org_slug: &str, network: &str) -> Result<(), Error> {
         let body = CreateApp { name, org_slug, network };
         send(self.request(Method::POST, &["apps"])?.json(&body)).await.map(drop)
     }
 
-    /// What the token may do, a line for each of its parts.
+    /// Returns what the token may do, one entry for each part of the token.
     ///
     /// # Errors
-    /// [`Error::InvalidToken`] when it is not (or no longer) valid.
+    /// [`Error::InvalidToken`] if the token is not valid.
     pub async fn tokens(&self) -> Result<Vec<TokenInfo>, Error> {
         let list: TokenList = read(self.request(Method::GET, &["tokens", "current"])?).await?;
         Ok(list.tokens.unwrap_or_default())
     }
 
-    /// Makes a machine and starts it. Not idempotent: after [`Error::Unavailable`] it may exist.
+    /// Creates and starts a machine. Not idempotent: after [`Error::Unavailable`] it may exist.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when the name is taken, [`Error::NotFound`] when the app is not there,
-    /// [`Error::NoCapacity`] when no host has room.
+    /// [`Error::Conflict`] if the name is taken, [`Error::NotFound`] if the app does not exist,
+    /// [`Error::NoCapacity`] if no host has capacity.
     pub async fn create_machine(&self, app: &str, machine: &CreateMachine) -> Result<Machine, Error> {
         let request = self.request(Method::POST, &["apps", app, "machines"])?;
         read(request.timeout(self.api.timeouts.create).json(machine)).await
     }
 
-    /// The machine with this id.
+    /// Returns the machine with this id.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is none (any more).
+    /// [`Error::NotFound`] if it does not exist.
     pub async fn machine(&self, app: &str, id: &str) -> Result<Machine, Error> {
         read(self.request(Method::GET, &["apps", app, "machines", id])?).await
     }
 
-    /// The app's machines whose metadata has each of these keys with exactly this value; all, when none
-    /// is named.
+    /// Lists the app's machines whose metadata has each of these keys with exactly this value; all machines if
+    /// `metadata` is empty.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when the app is not there.
+    /// [`Error::NotFound`] if the app does not exist.
     pub async fn list_machines(&self, app: &str, metadata: &[(&str, &str)]) -> Result<Vec<Machine>, Error> {
         let mut url = self.url(&["apps", app, "machines"])?;
         for (key, value) in metadata {
             url.query_pairs_mut().append_pair(&format!("metadata.{key}"), value);
         }
-        // An empty list may come as `null`, the way Go writes one that was never filled.
+        // Fly may send an empty list as `null`, because Go encodes a nil slice this way.
         let machines: Option<Vec<Machine>> = read(self.request_to(Method::GET, url)).await?;
         Ok(machines.unwrap_or_default())
     }
 
-    /// Asks a machine to end: `signal` first, the plug after `timeout` seconds.
+    /// Stops a machine: sends `signal`, and kills it after `timeout` seconds.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is no such machine.
+    /// [`Error::NotFound`] if the machine does not exist.
     pub async fn stop_machine(&self, app: &str, id: &str, stop: &StopConfig) -> Result<(), Error> {
         let request = self.request(Method::POST, &["apps", app, "machines", id, "stop"])?;
         send(request.json(stop)).await.map(drop)
     }
 
-    /// Ends a machine now and forgets it.
+    /// Kills and deletes a machine.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when there is no such machine.
+    /// [`Error::NotFound`] if the machine does not exist.
     pub async fn destroy_machine(&self, app: &str, id: &str) -> Result<(), Error> {
         let mut url = self.url(&["apps", app, "machines", id])?;
         url.query_pairs_mut().append_pair("force", "true");
@@ -183,7 +183,7 @@ impl Client {
     }
 
     fn url(&self, segments: &[&str]) -> Result<Url, Error> {
-        // `Url` drops dot segments and an empty one doubles the slash: either would address something else.
+        // `Url` drops dot segments, and an empty segment doubles the slash: either would address another resource.
         if segments.iter().any(|segment| matches!(*segment, "" | "." | "..")) {
             return Err(Error::NotFound);
         }
@@ -203,6 +203,6 @@ async fn send(request: RequestBuilder) -> Result<Response, Error> {
 }
 
 async fn read<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Error> {
-    // An answer cut short leaves as much doubt as none.
+    // A truncated response leaves the result as uncertain as a missing one.
     send(request).await?.json().await.map_err(Error::lost)
 }

@@ -1,13 +1,13 @@
-//! How a token goes into the `Authorization` header.
+//! The format of a token in the `Authorization` header.
 
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Error;
 
-/// Macaroons (`fm1r_…`, `fm2_…`, or several joined by commas) go out as `FlyV1`, everything else as `Bearer`
-/// (superfly/fly-go, `tokens.go`). `fly tokens create` prints the scheme before the token, so one that was
-/// pasted along is taken off.
+/// Builds the header. Macaroons (`fm1r_…`, `fm2_…`, or several joined by commas) use the scheme `FlyV1`, all
+/// other tokens `Bearer` (superfly/fly-go, `tokens.go`). `fly tokens create` prints the scheme before the
+/// token, so a scheme that was copied with it is removed.
 pub(super) fn authorization(token: &SecretString) -> Result<HeaderValue, Error> {
     let token = without_scheme(token.expose_secret().trim());
     if token.is_empty() {
@@ -41,34 +41,34 @@ mod tests {
     }
 
     #[test]
-    fn macaroons_go_out_as_flyv1() {
+    fn macaroons_use_the_scheme_flyv1() {
         assert_eq!(header("fm2_abc"), "FlyV1 fm2_abc");
         assert_eq!(header("fm1r_abc"), "FlyV1 fm1r_abc");
         assert_eq!(header("fm1r_abc,fm2_def"), "FlyV1 fm1r_abc,fm2_def");
     }
 
     #[test]
-    fn other_tokens_go_out_as_bearer() {
+    fn other_tokens_use_the_scheme_bearer() {
         assert_eq!(header("fo1_abc"), "Bearer fo1_abc");
         assert_eq!(header("xfm2_abc"), "Bearer xfm2_abc");
     }
 
     #[test]
-    fn a_scheme_pasted_along_is_not_sent_twice() {
+    fn a_scheme_copied_with_the_token_is_not_sent_twice() {
         assert_eq!(header("FlyV1 fm2_abc"), "FlyV1 fm2_abc");
         assert_eq!(header(" Bearer fo1_abc\n"), "Bearer fo1_abc");
     }
 
     #[test]
-    fn text_that_cannot_be_a_token_is_refused() {
+    fn text_that_cannot_be_a_token_is_rejected() {
         for text in ["", "  ", "a\nb"] {
             let answer = authorization(&SecretString::from(text));
-            assert!(matches!(answer, Err(Error::InvalidToken)), "{text:?} gave {answer:?}");
+            assert!(matches!(answer, Err(Error::InvalidToken)), "{text:?} returned {answer:?}");
         }
     }
 
     #[test]
-    fn the_header_does_not_show_itself() {
+    fn debug_output_of_the_header_hides_the_token() {
         let value = authorization(&SecretString::from("fm2_abc")).expect("a token");
         assert_eq!(format!("{value:?}"), "Sensitive");
     }

@@ -1,5 +1,5 @@
-//! The parts of Fly's wire format that Porter uses. Field names are Fly's own
-//! (`tests/fixtures/fly/machines-openapi.json`; the fake of the tests refuses any it does not know).
+//! The parts of Fly's wire format that Porter uses. Field names are Fly's
+//! (`tests/fixtures/fly/machines-openapi.json`; the tests' fake rejects unknown fields).
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 /// An app.
 #[derive(Clone, Debug, Deserialize)]
 pub struct App {
-    /// Its name, unique at Fly.
+    /// The name, unique across Fly.
     #[serde(default)]
     pub name: String,
-    /// Whose it is.
+    /// The organization that owns it.
     pub organization: Option<Organization>,
 }
 
 /// An organization.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Organization {
-    /// Its short name.
+    /// The slug.
     #[serde(default)]
     pub slug: String,
 }
@@ -35,53 +35,53 @@ pub(super) struct TokenList {
     pub tokens: Option<Vec<TokenInfo>>,
 }
 
-/// What a token may do.
+/// The scope of a token.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct TokenInfo {
-    /// The organization it is for.
+    /// The organization of the token.
     pub org_slug: String,
-    /// The apps it is restricted to; absent: all of the organization's.
+    /// The apps it is restricted to; `None`: all apps of the organization.
     pub apps: Option<Vec<String>>,
-    /// The person it is for, if it is a person's.
+    /// The user, if it is a personal token.
     pub user: Option<String>,
 }
 
-/// A machine to be made. Holds secrets (`config.env`): it has no `Debug`.
+/// A machine to create. Contains secrets (`config.env`), so it has no `Debug`.
 #[derive(Serialize)]
 pub struct CreateMachine {
-    /// Unique in the app.
+    /// The name, unique in the app.
     pub name: String,
-    /// Where; Fly chooses when nothing is said.
+    /// The region; Fly chooses one if it is `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// What to run.
+    /// The configuration.
     pub config: MachineConfig,
 }
 
-/// What a machine runs, and how.
+/// The configuration of a machine.
 #[derive(Serialize)]
 pub struct MachineConfig {
     /// The container image.
     pub image: String,
-    /// Destroy the machine once its program ended.
+    /// Whether to destroy the machine when its program exits.
     pub auto_destroy: bool,
-    /// Whether to start the program again. Fly's default is `on-failure`.
+    /// Whether to restart the program. Fly's default is `on-failure`.
     pub restart: Restart,
-    /// Its size.
+    /// The size.
     pub guest: Guest,
-    /// Labels to find it by.
+    /// Labels for finding the machine.
     pub metadata: BTreeMap<String, String>,
     /// The program's environment.
     pub env: BTreeMap<String, String>,
-    /// Files put into the image before the start.
+    /// Files written into the file system before the start.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<File>,
-    /// How it is asked to end. Fly's default signal is SIGINT.
+    /// How the machine is stopped. Fly's default signal is SIGINT.
     pub stop_config: StopConfig,
 }
 
-/// When to start the program again.
+/// When to restart the program.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Restart {
     /// `no`, `on-failure` or `always`.
@@ -93,7 +93,7 @@ pub struct Restart {
 pub struct Guest {
     /// `shared` or `performance`.
     pub cpu_kind: &'static str,
-    /// How many.
+    /// The number of CPUs.
     pub cpus: u32,
     /// Memory in MiB, a multiple of 256.
     pub memory_mb: u32,
@@ -102,45 +102,45 @@ pub struct Guest {
 /// A file inside the machine.
 #[derive(Serialize)]
 pub struct File {
-    /// Its absolute path.
+    /// The absolute path.
     pub guest_path: String,
-    /// Its content in base64.
+    /// The content in base64.
     pub raw_value: String,
 }
 
-/// How a machine is asked to end.
+/// How a machine is stopped.
 #[derive(Clone, Debug, Serialize)]
 pub struct StopConfig {
     /// The signal sent first.
     pub signal: &'static str,
-    /// When to pull the plug, as `10s`.
+    /// The time until it is killed, e.g. `10s`.
     pub timeout: String,
 }
 
-/// A machine that is (or was) there.
+/// An existing or former machine.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Machine {
-    /// Fly's name for it.
+    /// Fly's id.
     pub id: String,
-    /// The name it was made with.
+    /// The name it was created with.
     #[serde(default)]
     pub name: String,
     /// `created`, `starting`, `started`, `stopping`, `stopped`, `destroying`, `destroyed`, `failed`, …
     #[serde(default)]
     pub state: String,
     config: Option<Labels>,
-    /// What is known of the configuration while the machine's host cannot be reached.
+    /// The last known configuration while the machine's host is unreachable.
     incomplete_config: Option<Labels>,
 }
 
-/// The only part of a configuration that is read back.
+/// The only part of a configuration that is read.
 #[derive(Clone, Debug, Deserialize)]
 struct Labels {
     metadata: Option<BTreeMap<String, String>>,
 }
 
 impl Machine {
-    /// The value of a metadata key.
+    /// Returns the value of a metadata key.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         [&self.config, &self.incomplete_config]
             .into_iter()

@@ -1,4 +1,4 @@
-//! What the App asks about itself: its registration, its webhook deliveries, where it is installed.
+//! REST calls of the App itself: its registration, its webhook deliveries, its installations.
 
 use std::collections::BTreeMap;
 
@@ -12,27 +12,27 @@ use super::error::{Error, Kind};
 use super::request::{self, Request};
 use super::throttle::Throttle;
 
-/// The App as it is registered.
+/// The App's registration on GitHub.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct AppInfo {
-    /// The name in URLs; the App comments as `<slug>[bot]`.
+    /// The URL name of the App. Its comments are written by `<slug>[bot]`.
     #[serde(default)]
     pub slug: String,
-    /// The name people read.
+    /// The display name.
     #[serde(default)]
     pub name: String,
-    /// Permission to level, e.g. `contents` to `write`.
+    /// Permission names and their levels, e.g. `contents` and `write`.
     #[serde(default)]
     pub permissions: BTreeMap<String, String>,
-    /// The webhook events it subscribes to.
+    /// The webhook events the App subscribes to.
     #[serde(default)]
     pub events: Vec<String>,
 }
 
-/// Where the App's webhook goes.
+/// The App's webhook configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct HookConfig {
-    /// The URL; nothing when no webhook is configured.
+    /// The URL; `None` if no webhook is configured.
     #[serde(default)]
     pub url: Option<String>,
 }
@@ -40,45 +40,45 @@ pub struct HookConfig {
 /// One attempt to deliver one webhook.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct HookDelivery {
-    /// Of this attempt: what [`Client::redeliver`] takes.
+    /// The id of this attempt, which [`Client::redeliver`] takes.
     pub id: i64,
-    /// Of the event: the same for all its attempts, and in the `X-GitHub-Delivery` header.
+    /// The id of the event, shared by all of its attempts and sent as the `X-GitHub-Delivery` header.
     pub guid: String,
-    /// When the attempt was made.
+    /// The time of the attempt.
     pub delivered_at: DateTime<Utc>,
-    /// Whether it repeats an earlier one.
+    /// Whether this attempt repeats an earlier one.
     #[serde(default)]
     pub redelivery: bool,
-    /// `OK`, or what went wrong in GitHub's words.
+    /// `OK`, or GitHub's description of the failure.
     #[serde(default)]
     pub status: String,
-    /// What the receiver answered; 0 when it did not.
+    /// The HTTP status the receiver answered with; 0 if it did not answer.
     #[serde(default)]
     pub status_code: i64,
-    /// The event, e.g. `issue_comment`.
+    /// The event name, e.g. `issue_comment`.
     #[serde(default)]
     pub event: String,
-    /// Its action, e.g. `created`; some events have none.
+    /// The action of the event, e.g. `created`; some events have none.
     #[serde(default)]
     pub action: Option<String>,
 }
 
-/// One account that installed the App.
+/// An account's installation of the App.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstallationInfo {
-    /// GitHub's id.
+    /// GitHub's id of the installation.
     pub id: i64,
-    /// The login of the user or organization; empty when GitHub does not tell.
+    /// The login of the user or organization; empty if GitHub does not include it.
     pub account_login: String,
-    /// GitHub's id of that account.
+    /// GitHub's id of the account.
     pub account_id: Option<i64>,
-    /// `User` or `Organization`, in GitHub's words.
+    /// GitHub's account type: `User` or `Organization`.
     pub account_type: String,
-    /// `all` or `selected`, in GitHub's words.
+    /// GitHub's repository selection: `all` or `selected`.
     pub repository_selection: String,
-    /// Whether the account suspended it: every call then fails with [`Kind::Forbidden`].
+    /// Whether the account suspended the installation; every call then fails with [`Kind::Forbidden`].
     pub suspended: bool,
-    /// What the account granted, which may lag behind [`AppInfo::permissions`].
+    /// The permissions the account granted, which may lag behind [`AppInfo::permissions`].
     pub permissions: BTreeMap<String, String>,
 }
 
@@ -99,7 +99,7 @@ struct InstallationBody {
 
 #[derive(Deserialize)]
 struct AccountBody {
-    /// Missing for an enterprise, which has a slug instead.
+    /// Absent for an enterprise account, which has a slug instead.
     #[serde(default, alias = "slug")]
     login: String,
     #[serde(default)]
@@ -123,27 +123,21 @@ impl From<InstallationBody> for InstallationInfo {
 }
 
 impl Client {
-    /// The App itself: `GET /app`. The cheapest proof that key and id are right.
+    /// Returns the App's registration: `GET /app`. This is the cheapest check of the App's id and private key.
     ///
     /// # Errors
-    /// [`Kind::Unauthorized`] when they are not; others as every call.
+    /// [`Kind::Unauthorized`] if the id or the key is wrong.
     pub async fn app(&self) -> Result<AppInfo, Error> {
         self.send(&Request::get("/app", &[])?).await?.json()
     }
 
-    /// Where webhooks go: `GET /app/hook/config`.
-    ///
-    /// # Errors
-    /// As every call.
+    /// Returns the webhook configuration: `GET /app/hook/config`.
     pub async fn hook_config(&self) -> Result<HookConfig, Error> {
         self.send(&Request::get("/app/hook/config", &[])?).await?.json()
     }
 
-    /// A page of webhook deliveries, newest first, and the cursor of the next page, if there is one:
-    /// `GET /app/hook/deliveries`. GitHub keeps them for three days.
-    ///
-    /// # Errors
-    /// As every call.
+    /// Returns one page of webhook deliveries, newest first, and the cursor of the next page, if there is one:
+    /// `GET /app/hook/deliveries`. GitHub keeps deliveries for three days.
     pub async fn list_deliveries(
         &self,
         cursor: Option<&str>,
@@ -161,14 +155,14 @@ impl Client {
         Ok((answer.json()?, next))
     }
 
-    /// Asks GitHub to deliver once more: `POST /app/hook/deliveries/{delivery_id}/attempts`.
+    /// Requests a redelivery: `POST /app/hook/deliveries/{delivery_id}/attempts`.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] or [`Kind::Invalid`] when GitHub no longer keeps it; others as every call.
+    /// [`Kind::NotFound`] or [`Kind::Invalid`] if GitHub no longer keeps the delivery.
     pub async fn redeliver(&self, delivery_id: i64) -> Result<(), Error> {
         let route = "/app/hook/deliveries/{delivery_id}/attempts";
         let request = Request::new(Method::POST, route, &[&delivery_id])?;
-        // A sweep after an outage asks for many: they keep the pause that mutations keep.
+        // Recovery after an outage requests many redeliveries, so they keep the interval between mutations.
         let _turn = self
             .throttle()
             .turn(self.clock())
@@ -177,11 +171,8 @@ impl Client {
         self.send(&request).await.map(drop)
     }
 
-    /// The installation that covers a repository: `GET /repos/{owner}/{repo}/installation`. Nothing when the
-    /// App is not installed there, or that repository is not selected.
-    ///
-    /// # Errors
-    /// As every call.
+    /// Returns the id of the installation that covers a repository: `GET /repos/{owner}/{repo}/installation`.
+    /// `None` if the App is not installed on the account or the repository is not selected.
     pub async fn find_installation(&self, owner: &str, repo: &str) -> Result<Option<i64>, Error> {
         let request = Request::get("/repos/{owner}/{repo}/installation", &[&owner, &repo])?;
         match self.send(&request).await {
@@ -191,23 +182,17 @@ impl Client {
         }
     }
 
-    /// Every account that installed the App: `GET /app/installations`, all pages.
-    ///
-    /// # Errors
-    /// As every call.
+    /// Returns all installations of the App: `GET /app/installations`, all pages.
     pub async fn list_installations(&self) -> Result<Vec<InstallationInfo>, Error> {
         let bodies: Vec<InstallationBody> = self.list(Request::get("/app/installations", &[])?).await?;
         Ok(bodies.into_iter().map(InstallationInfo::from).collect())
     }
 
-    /// Ends an installation token before its time: `DELETE /installation/token`. One that has ended already
-    /// is fine.
-    ///
-    /// # Errors
-    /// As every call, but for 401 and 404.
+    /// Revokes an installation token before it expires: `DELETE /installation/token`. A token that is no longer
+    /// valid (401 or 404) counts as revoked.
     pub async fn revoke(&self, token: &SecretString) -> Result<(), Error> {
         let request = Request::new(Method::DELETE, "/installation/token", &[])?;
-        // Whose token it is nobody tells, so no installation's limit applies or is learned.
+        // The installation of the token is unknown here, so no installation's throttle is checked or updated.
         let apart = Throttle::new(std::time::Duration::ZERO);
         match self.wire().send(&request, token, &apart).await {
             Ok(_) | Err(Error { kind: Kind::Unauthorized, .. } | Error { kind: Kind::NotFound, .. }) => {
@@ -227,7 +212,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_app_is_asked_with_one_signed_token() {
+    async fn the_apps_own_calls_share_one_signed_token() {
         let fake = Fake::start(|seen| match seen.path.as_str() {
             "/app" => Some(reply(
                 200,
@@ -247,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn deliveries_come_page_by_page_with_a_cursor() {
+    async fn deliveries_are_listed_by_page_with_a_cursor() {
         let fake = Fake::start(|seen| {
             let link = [(
                 "link",
@@ -274,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_delivery_is_asked_for_again() {
+    async fn a_redelivery_is_requested_by_id() {
         let fake = Fake::start(|_| Some(reply(202, json!({})))).await;
         fake.client().redeliver(12).await.expect("accepted");
         assert_eq!(fake.lines(), ["POST /app/hook/deliveries/12/attempts"]);
@@ -292,7 +277,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn installations_tell_their_account() {
+    async fn installations_include_their_account() {
         let fake = Fake::start(|_| {
             Some(reply(
                 200,
@@ -311,7 +296,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_is_revoked_by_itself_and_may_have_ended_before() {
+    async fn a_token_is_revoked_with_itself_and_may_already_be_invalid() {
         for status in [204, 401, 404] {
             let fake = Fake::start(move |_| Some(reply(status, json!({})))).await;
             let token = SecretString::from("ghs_handed_out");
@@ -328,7 +313,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_printed_holds_a_secret() {
+    async fn debug_output_and_errors_contain_no_secret() {
         let fake = Fake::start(|_| None).await;
         let settings = super::super::Settings {
             api_url: fake.url.clone(),

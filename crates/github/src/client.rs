@@ -1,4 +1,4 @@
-//! The App's client: settings, what all calls share, and the App's own authentication.
+//! The App's client: its settings, the state that all calls share, and authentication as the App.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,20 +18,20 @@ use super::throttle::{Throttle, outlasting_limits};
 use super::wire::{Answer, Wire};
 use domain::clock::Clock;
 
-/// What the client needs to know.
+/// Settings of the client.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The REST API: `https://api.github.com`, or `https://HOST/api/v3` of a GitHub Enterprise Server.
     pub api_url: Url,
-    /// The App's id, or its client id: the issuer of its tokens.
+    /// The App's id or its client id, used as the issuer of its JWTs.
     pub app_id: String,
     /// The App's RSA private key as PEM, with real newlines.
     pub private_key: SecretString,
-    /// The least time between two mutations of one installation. GitHub advises a second.
+    /// The minimum time between two mutations of one installation. GitHub recommends one second.
     pub mutation_interval: Duration,
 }
 
-/// GitHub as the App sees it. Cheap to clone; all clones share tokens, turns and remembered limits.
+/// A client that is authenticated as the App. Cheap to clone; all clones share tokens, throttles and known limits.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -52,10 +52,10 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// Makes the client; no call goes out. Must run inside a tokio runtime.
+    /// Creates the client without making a call. Must run inside a tokio runtime.
     ///
     /// # Errors
-    /// [`Kind::Misconfigured`] when the private key cannot sign, the URL is not http(s), or TLS cannot start.
+    /// [`Kind::Misconfigured`] if the private key cannot sign, the URL is not http(s), or TLS cannot be set up.
     pub fn new(settings: Settings, clock: Clock) -> Result<Self, Error> {
         let key = AppKey::new(settings.app_id, &settings.private_key, clock.now())?;
         Ok(Self {
@@ -69,7 +69,7 @@ impl Client {
         })
     }
 
-    /// The App in one account. Makes no call: an id that does not exist fails at the first verb.
+    /// Returns a client for one installation. Makes no call: an unknown id fails at the first request.
     pub fn installation(&self, id: i64) -> Installation {
         let mut known = self.inner.installations.lock().unwrap_or_else(PoisonError::into_inner);
         let shared =
@@ -89,10 +89,7 @@ impl Client {
         &self.inner.throttle
     }
 
-    /// Sends a request as the App itself; a short limit is waited out.
-    ///
-    /// # Errors
-    /// See [`Error`].
+    /// Sends a request as the App. Retries after a short rate limit.
     pub(super) async fn send(&self, request: &Request) -> Result<Answer, Error> {
         outlasting_limits(self.clock(), || self.send_once(request)).await
     }
@@ -106,10 +103,7 @@ impl Client {
         answer
     }
 
-    /// Reads all pages of a list as the App itself.
-    ///
-    /// # Errors
-    /// See [`Error`].
+    /// Reads all pages of a list as the App.
     pub(super) async fn list<T: DeserializeOwned>(&self, first: Request) -> Result<Vec<T>, Error> {
         let mut list = Pages::new(first);
         while let Some(request) = list.next.take() {

@@ -1,4 +1,4 @@
-//! How a call to GitHub fails, by how the caller reacts, and how an answer is read as such a failure.
+//! Errors of GitHub calls, classified by how the caller reacts, and the mapping from responses to them.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The longest part of GitHub's words that is kept, in characters.
+/// The maximum length of GitHub's message that is kept, in characters.
 const MESSAGE_LIMIT: usize = 600;
 
-/// Which call failed, for the operator. Never holds a query, a body or a credential.
+/// The call that failed, for the operator. Never contains a query, a body or a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     pub(super) method: Method,
@@ -20,12 +20,12 @@ pub struct Call {
 }
 
 impl Call {
-    /// The status GitHub answered with; nothing when there was no answer.
+    /// Returns the HTTP status; `None` if there was no response.
     pub fn status(&self) -> Option<u16> {
         self.status.map(|status| status.as_u16())
     }
 
-    /// GitHub's own id of the request (`x-github-request-id`), which its support asks for.
+    /// Returns GitHub's id of the request (`x-github-request-id`), which GitHub's support asks for.
     pub fn request_id(&self) -> Option<&str> {
         self.request_id.as_deref()
     }
@@ -44,47 +44,47 @@ impl fmt::Display for Call {
     }
 }
 
-/// A failed call: what its caller has to do ([`Kind`]), GitHub's own explanation where it gave one, and which call.
+/// A failed call: how the caller reacts ([`Kind`]), GitHub's explanation if there is one, and the call itself.
 #[derive(Clone, Debug)]
 pub struct Error {
     /// How the caller reacts.
     pub kind: Kind,
-    /// GitHub's words (single complaints joined with `; `), or what else happened; may be empty.
+    /// GitHub's message (multiple errors are joined with `; `), or a description of the failure; may be empty.
     pub message: String,
-    /// The call; `None` when none was made.
+    /// The call; `None` if none was made.
     pub call: Option<Box<Call>>,
 }
 
-/// Why a call failed, by how its caller reacts.
+/// The reason a call failed, by how the caller reacts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// GitHub asks to wait. Nothing was done; the same call is right again at `until`.
+    /// GitHub asks to wait. The call had no effect and can be repeated at `until`.
     RateLimited {
-        /// The first instant at which a call makes sense again.
+        /// The first instant at which the call may succeed.
         until: DateTime<Utc>,
     },
-    /// No usable answer: 5xx, timeout, lost connection, or a success nobody can read. A mutation may have
-    /// taken effect: look for its trace before repeating it.
+    /// No usable response: 5xx, timeout, lost connection, or a success with an unreadable body. A mutation may
+    /// have taken effect: check for its result before repeating it.
     Unavailable {
-        /// When GitHub said it would be back, if it did.
+        /// The time from GitHub's `Retry-After` header, if it sent one.
         retry_after: Option<DateTime<Utc>>,
     },
-    /// 401: the App's key or id, or the token, is wrong. Repeating does not help.
+    /// 401: the App's key or id, or the token, is wrong. A retry does not help.
     Unauthorized,
-    /// 403 (or 451) that is no rate limit: the App lacks a permission, or is suspended.
+    /// 403 (or 451) that is not a rate limit: the App lacks a permission, or is suspended.
     Forbidden,
-    /// 404: it does not exist, or this credential may not see it. 501: this GitHub (an older Enterprise Server,
-    /// for example) does not have the call at all.
+    /// 404: the resource does not exist, or this credential may not see it. 501: this GitHub server (for example
+    /// an older Enterprise Server) does not implement the call.
     NotFound,
-    /// 410 (a deleted issue, issues switched off), or the App is no longer installed there.
+    /// 410 (a deleted issue, or issues disabled), or the App is no longer installed on the account.
     Gone,
-    /// 400, 409, 422 and the like: GitHub understood the call and refuses what it asks for.
+    /// 400, 409, 422 and similar: GitHub rejects the request.
     Invalid,
-    /// There is an open pull request for this branch already: list and adopt it.
+    /// An open pull request for this branch already exists: find it and use it.
     AlreadyExists,
-    /// The branch holds no commit that its base lacks, so there is no pull request to open.
+    /// The branch has no commit that its base lacks, so there is no pull request to open.
     NothingToMerge,
-    /// The client cannot be made, or cannot sign: the private key or the base URL is not one.
+    /// The client cannot be created or cannot sign: the private key or the base URL is invalid.
     Misconfigured,
 }
 
@@ -115,34 +115,35 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl Error {
-    /// A call that failed for this reason.
+    /// Creates the error of a call that failed for this reason.
     pub(super) fn new(kind: Kind, message: impl Into<String>, call: Box<Call>) -> Self {
         Self { kind, message: message.into(), call: Some(call) }
     }
 
-    /// A call that GitHub wants to see again at `until`.
+    /// Creates the error of a call that GitHub limits until `until`.
     pub(super) fn rate_limited(until: DateTime<Utc>, call: Box<Call>) -> Self {
         Self::new(Kind::RateLimited { until }, "", call)
     }
 
-    /// A client that cannot be made, or cannot sign; `message` says why, without the value.
+    /// Creates the error of a client that cannot be created or cannot sign. `message` states the reason without
+    /// the value.
     pub(super) fn misconfigured(message: impl Into<String>) -> Self {
         Self { kind: Kind::Misconfigured, message: message.into(), call: None }
     }
 
-    /// Whether the same call may succeed later without anybody changing anything.
+    /// Returns whether the same call may succeed later without any change by a person.
     pub fn is_transient(&self) -> bool {
         matches!(self.kind, Kind::RateLimited { .. } | Kind::Unavailable { .. })
     }
 
-    /// Whether it may succeed later all the same: it is transient, or the operator may correct the credential
-    /// meanwhile. For what must not be lost.
+    /// Returns whether the call may succeed later: it is transient, or the operator may correct the credential in
+    /// the meantime. Used for work that must not be lost.
     pub fn may_pass(&self) -> bool {
         self.is_transient() || self.kind == Kind::Unauthorized
     }
 
-    /// The first instant, not before `now`, at which GitHub wants to see the call again; `None` when it
-    /// named none and the caller's own backoff decides.
+    /// Returns the earliest instant, at or after `now`, at which GitHub accepts the call again; `None` if GitHub
+    /// named none and the caller uses its own backoff.
     pub fn retry_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self.kind {
             Kind::RateLimited { until } => Some(until),
@@ -152,7 +153,7 @@ impl Error {
         .map(|at| at.max(now))
     }
 
-    /// The failure that a status other than 2xx stands for. Limits were taken out before.
+    /// Maps a status other than 2xx to an error. Rate limits are handled before.
     pub(super) fn from_status(
         status: StatusCode,
         message: String,
@@ -164,16 +165,16 @@ impl Error {
             403 | 451 => Kind::Forbidden,
             404 | 501 => Kind::NotFound,
             410 => Kind::Gone,
-            // A redirect that leads away from GitHub, or in circles: nothing was done.
+            // A redirect to another host, or a redirect loop: the call had no effect.
             300..=399 | 408 | 500.. => Kind::Unavailable { retry_after },
             _ => Kind::Invalid,
         };
         Self::new(kind, message, call)
     }
 
-    /// Names the two refusals of a new pull request that its caller can act on.
+    /// Refines the two rejections of a new pull request that its caller can handle.
     ///
-    /// GitHub gives them no code of their own (`custom`), only these words.
+    /// GitHub reports both with the error code `custom`, so only the message distinguishes them.
     pub(super) fn into_pull_refusal(mut self) -> Self {
         if self.kind == Kind::Invalid {
             if says(&self.message, "pull request already exists") {
@@ -186,12 +187,13 @@ impl Error {
     }
 }
 
-/// Whether GitHub's message says this, in whatever case.
+/// Returns whether GitHub's message contains the phrase, ignoring case.
 pub(super) fn says(message: &str, phrase: &str) -> bool {
     message.to_ascii_lowercase().contains(phrase)
 }
 
-/// The body of GitHub's errors: <https://docs.github.com/rest/using-the-rest-api/troubleshooting-the-rest-api>.
+/// The body of GitHub's error responses:
+/// <https://docs.github.com/rest/using-the-rest-api/troubleshooting-the-rest-api>.
 #[derive(Deserialize)]
 struct Explanation {
     #[serde(default)]
@@ -200,8 +202,8 @@ struct Explanation {
     errors: Option<Value>,
 }
 
-/// GitHub's explanation on one line, its single complaints joined, `secret` blotted out, or the status'
-/// own words when the body holds none (a proxy's HTML page, say).
+/// Returns GitHub's explanation on one line, with multiple errors joined and `secret` redacted, or the reason
+/// phrase of the status if the body contains no explanation (an HTML page of a proxy, for example).
 pub(super) fn explanation(status: StatusCode, body: &[u8], secret: &str) -> String {
     let mut parts = Vec::new();
     if let Ok(said) = serde_json::from_slice::<Explanation>(body) {
@@ -222,7 +224,7 @@ pub(super) fn explanation(status: StatusCode, body: &[u8], secret: &str) -> Stri
     line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_LIMIT).collect()
 }
 
-/// One entry of `errors`: a sentence, or resource, field and code.
+/// Formats one entry of `errors`, which is a sentence or an object with resource, field and code.
 fn complaint(error: &Value) -> Option<String> {
     if let Some(text) = error.as_str() {
         return Some(text.to_owned());
@@ -262,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_call_the_status_the_complaints_and_the_request() {
+    fn an_error_shows_call_status_message_and_request_id() {
         let seen = refusal(
             422,
             &json!({"message": "Validation Failed", "errors": [
@@ -279,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn every_status_has_the_variant_its_caller_reacts_to() {
+    fn every_status_maps_to_its_error_kind() {
         let body = json!({"message": "x"});
         for (status, wanted) in [
             (400, "Invalid"),
@@ -307,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_two_known_refusals_of_a_pull_request_get_their_own_variant() {
+    fn only_the_two_known_pull_request_rejections_have_their_own_kind() {
         let words = |text: &str| {
             refusal(
                 422,
@@ -324,20 +326,20 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_html_is_not_quoted() {
+    fn an_html_page_is_not_quoted() {
         let seen = explanation(StatusCode::BAD_GATEWAY, b"<html><body>oops</body></html>", "");
         assert_eq!(seen, "Bad Gateway");
     }
 
     #[test]
-    fn a_token_that_github_echoes_is_blotted_out() {
+    fn a_token_in_githubs_message_is_redacted() {
         let body = json!({"message": "Bad token ghs_secret\nreally"}).to_string();
         let seen = explanation(StatusCode::UNAUTHORIZED, body.as_bytes(), "ghs_secret");
         assert_eq!(seen, "Bad token [redacted] really");
     }
 
     #[test]
-    fn the_next_try_is_never_in_the_past() {
+    fn the_retry_time_is_never_in_the_past() {
         let now = DateTime::from_timestamp(1_800_000_000, 0).expect("an instant");
         let limited = Error::rate_limited(now - TimeDelta::seconds(5), call(403));
         assert_eq!(limited.retry_at(now), Some(now));

@@ -1,5 +1,5 @@
-//! (tests) A GitHub of one closure: an axum app on loopback that records what it is asked and answers what
-//! the test says. It issues installation tokens by itself unless the test answers that route.
+//! (tests) A fake GitHub: an axum app on loopback that records requests and answers them with the test's
+//! closure. It issues installation tokens unless the closure answers that route.
 
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
@@ -48,16 +48,16 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
-/// The instant at which the tests' clocks stand.
+/// The fixed time of the tests' clocks.
 pub fn start() -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).expect("an instant")
 }
 
-/// One request as it arrived.
+/// One received request.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub method: String,
-    /// Still encoded.
+    /// The path, still percent-encoded.
     pub path: String,
     pub query: String,
     pub headers: http::HeaderMap,
@@ -67,7 +67,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// `METHOD path?query`, as it came over the wire.
+    /// Returns `METHOD path?query` as received.
     pub fn line(&self) -> String {
         match self.query.as_str() {
             "" => format!("{} {}", self.method, self.path),
@@ -88,12 +88,12 @@ impl Seen {
     }
 }
 
-/// An answer with a JSON body.
+/// Builds a response with a JSON body.
 pub fn reply(status: u16, body: Value) -> Response {
     reply_with(status, &[], body)
 }
 
-/// An answer with headers.
+/// Builds a response with headers and a JSON body.
 pub fn reply_with(status: u16, headers: &[(&str, &str)], body: Value) -> Response {
     let mut response = (StatusCode::from_u16(status).expect("a status"), axum::Json(body)).into_response();
     for (name, value) in headers {
@@ -104,7 +104,7 @@ pub fn reply_with(status: u16, headers: &[(&str, &str)], body: Value) -> Respons
     response
 }
 
-/// The running fake; it ends with the value.
+/// The running fake server; it stops when the value is dropped.
 pub struct Fake {
     pub url: Url,
     pub clock: Clock,
@@ -119,7 +119,7 @@ impl Drop for Fake {
 }
 
 impl Fake {
-    /// Starts one. `answer` may pass (`None`): then a token call gets a token, anything else a 404.
+    /// Starts the fake. If `answer` returns `None`, a token request gets a token and any other request a 404.
     pub async fn start(answer: impl Fn(&Seen) -> Option<Response> + Send + Sync + 'static) -> Self {
         let clock = Clock::fixed(start());
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
@@ -133,7 +133,7 @@ impl Fake {
                     log.push(seen.clone());
                     (log.len() - 1, log.iter().filter(|seen| seen.is_token_call()).count())
                 };
-                // Lets requests that should not be side by side overlap if they are.
+                // Yields so that requests that must not run concurrently overlap if they do.
                 tokio::task::yield_now().await;
                 let response = answer(&seen).unwrap_or_else(|| match seen.is_token_call() {
                     true => reply(
@@ -155,12 +155,12 @@ impl Fake {
         Self { url, clock, seen, server }
     }
 
-    /// A client of this fake, with the fake's clock and no pause between mutations.
+    /// Returns a client of this fake that uses the fake's clock and no interval between mutations.
     pub fn client(&self) -> Client {
         self.client_with(Duration::ZERO, "")
     }
 
-    /// The same with a pause, and with a path below which the API lives.
+    /// Returns a client with an interval between mutations and a base path for the API.
     pub fn client_with(&self, mutation_interval: Duration, base: &str) -> Client {
         let settings = Settings {
             api_url: self.url.join(base).expect("a URL"),
@@ -171,27 +171,27 @@ impl Fake {
         Client::new(settings, self.clock.clone()).expect("a client")
     }
 
-    /// Installation 7 of such a client.
+    /// Returns installation 7 of such a client.
     pub fn installation(&self) -> Installation {
         self.client().installation(7)
     }
 
-    /// Every request so far.
+    /// Returns all requests so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().expect("the log").clone()
     }
 
-    /// Every request so far but those for tokens.
+    /// Returns all requests so far, without those for tokens.
     pub fn calls(&self) -> Vec<Seen> {
         self.seen().into_iter().filter(|seen| !seen.is_token_call()).collect()
     }
 
-    /// The requests for tokens so far.
+    /// Returns the requests for tokens so far.
     pub fn token_calls(&self) -> Vec<Seen> {
         self.seen().into_iter().filter(Seen::is_token_call).collect()
     }
 
-    /// The lines of [`Fake::calls`].
+    /// Returns the request lines of [`Fake::calls`].
     pub fn lines(&self) -> Vec<String> {
         self.calls().iter().map(Seen::line).collect()
     }

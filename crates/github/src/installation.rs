@@ -1,4 +1,4 @@
-//! The App in one account: its token, the turn of its mutations, and the tokens it hands out.
+//! One installation of the App: its access token, its throttle, and the restricted tokens issued from it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,15 +19,15 @@ use super::request::Request;
 use super::throttle::{Throttle, outlasting_limits};
 use super::wire::Answer;
 
-/// A token this close to its end is not used for another call.
+/// A token that expires within this time is not used for another call.
 const MARGIN: TimeDelta = TimeDelta::minutes(5);
 
-/// A token for one installation, as GitHub issued it.
+/// An installation access token as GitHub issued it.
 #[derive(Clone, Debug)]
 pub struct IssuedToken {
-    /// The token; opaque, today up to some 520 characters.
+    /// The token: an opaque string, at present up to about 520 characters.
     pub token: SecretString,
-    /// When it ends by itself, an hour after it was issued.
+    /// The expiry, one hour after it was issued.
     pub expires_at: DateTime<Utc>,
 }
 
@@ -37,21 +37,22 @@ struct IssuedBody {
     expires_at: DateTime<Utc>,
 }
 
-/// What all values of one installation share.
+/// The state shared by all handles of one installation.
 pub(super) struct Shared {
     throttle: Throttle,
-    /// The server's own token. Held locked while a new one is fetched, so that many callers fetch one.
+    /// The server's own token. The lock is held while a new token is requested, so that concurrent callers make
+    /// one request.
     token: Mutex<Option<IssuedToken>>,
 }
 
 impl Shared {
-    /// No token yet, and `interval` between mutations.
+    /// Creates the state without a token and with `interval` between mutations.
     pub(super) fn new(interval: Duration) -> Self {
         Self { throttle: Throttle::new(interval), token: Mutex::default() }
     }
 }
 
-/// GitHub as the App may use it in one account. Cheap to clone.
+/// A client that is authenticated as one installation. Cheap to clone.
 #[derive(Clone)]
 pub struct Installation {
     client: Client,
@@ -70,23 +71,23 @@ impl Installation {
         Self { client, id, shared }
     }
 
-    /// GitHub's id of the installation.
+    /// Returns GitHub's id of the installation.
     pub fn id(&self) -> i64 {
         self.id
     }
 
-    /// How many calls GitHub has served here since the process began: more than before means that it is there.
+    /// Returns the number of successful calls since the process started. An increase shows that GitHub is reachable.
     pub fn calls_served(&self) -> u64 {
         self.shared.throttle.calls_served()
     }
 
-    /// A fresh token for one repository and these permissions (`("contents", "write")`), for somebody else to
-    /// hold: never cached, so [`Client::revoke`] takes it from nobody but its holder. `repo_name` is the
-    /// bare name, without the owner. GitHub adds `metadata: read` by itself.
+    /// Issues a new token that is restricted to one repository and these permissions (`("contents", "write")`).
+    /// It is never cached, so [`Client::revoke`] affects only its holder. `repo_name` is the name without the
+    /// owner. GitHub always adds `metadata: read`.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] when the repository or a permission is beyond what the installation was granted;
-    /// [`Kind::Gone`] when the App is no longer installed; others as every call.
+    /// [`Kind::Invalid`] if the installation was not granted the repository or a permission, [`Kind::Gone`] if the
+    /// App is no longer installed.
     pub async fn narrowed_token(
         &self,
         repo_name: &str,
@@ -97,7 +98,7 @@ impl Installation {
         self.new_token(Some(json!({"repositories": [repo_name], "permissions": permissions}))).await
     }
 
-    /// Asks for a token: `POST /app/installations/{installation_id}/access_tokens`.
+    /// Requests a token: `POST /app/installations/{installation_id}/access_tokens`.
     async fn new_token(&self, narrowed: Option<Value>) -> Result<IssuedToken, Error> {
         let route = "/app/installations/{installation_id}/access_tokens";
         let request = Request { body: narrowed, ..Request::new(Method::POST, route, &[&self.id])? };
@@ -106,7 +107,7 @@ impl Installation {
                 let IssuedBody { token, expires_at } = answer.json()?;
                 Ok(IssuedToken { token: token.into(), expires_at })
             }
-            // Not the thing the caller asked about is missing, but the installation itself.
+            // The missing resource is the installation, not the resource of the caller's request.
             Err(error) if error.kind == Kind::NotFound => Err(Error {
                 kind: Kind::Gone,
                 message: "the App is no longer installed there".into(),
@@ -116,7 +117,7 @@ impl Installation {
         }
     }
 
-    /// The server's own token, with all the permissions the App was granted.
+    /// Returns the server's own token, which has all permissions granted to the App.
     async fn token(&self) -> Result<SecretString, Error> {
         let mut cached = self.shared.token.lock().await;
         let now = self.client.clock().now();
@@ -129,7 +130,7 @@ impl Installation {
         Ok(token)
     }
 
-    /// Drops a token that GitHub did not accept, unless another caller replaced it meanwhile.
+    /// Discards a token that GitHub rejected, unless another caller has already replaced it.
     async fn forget(&self, refused: &SecretString) {
         let mut cached = self.shared.token.lock().await;
         if cached.as_ref().is_some_and(|issued| issued.token.expose_secret() == refused.expose_secret()) {
@@ -137,11 +138,8 @@ impl Installation {
         }
     }
 
-    /// Sends a request as the installation: a mutation waits for its turn, a short limit is waited out, and a
-    /// token that GitHub no longer accepts is replaced once.
-    ///
-    /// # Errors
-    /// See [`Error`].
+    /// Sends a request as the installation. A mutation waits for its turn, a short rate limit is waited out, and a
+    /// token that GitHub rejects is replaced once.
     pub(super) async fn send(&self, request: &Request) -> Result<Answer, Error> {
         outlasting_limits(self.client.clock(), || self.send_once(request)).await
     }
@@ -149,7 +147,7 @@ impl Installation {
     async fn send_once(&self, request: &Request) -> Result<Answer, Error> {
         let Self { client, shared, .. } = self;
         let limited = |until| Error::rate_limited(until, request.call());
-        // Before the token: a limited installation makes no call at all.
+        // Checked before the token is requested: a rate-limited installation makes no call.
         shared.throttle.check(client.clock()).map_err(limited)?;
         let _turn = match request.is_read() {
             true => None,
@@ -170,12 +168,12 @@ impl Installation {
         }
     }
 
-    /// Reads one thing.
+    /// Reads one resource.
     pub(super) async fn load<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Error> {
         self.send(request).await?.json()
     }
 
-    /// Reads one thing that may not be there.
+    /// Reads one resource; `None` if it does not exist.
     pub(super) async fn find<T: DeserializeOwned>(&self, request: &Request) -> Result<Option<T>, Error> {
         match self.load(request).await {
             Ok(found) => Ok(Some(found)),
@@ -207,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_callers_share_one_token() {
+    async fn concurrent_callers_share_one_token() {
         let fake =
             Fake::start(|seen| is_repo(seen).then(|| reply(200, json!({"id": 1, "name": "web"})))).await;
         let client = fake.client();
@@ -225,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_is_renewed_five_minutes_before_its_end() {
+    async fn a_token_is_renewed_five_minutes_before_it_expires() {
         let fake =
             Fake::start(|seen| is_repo(seen).then(|| reply(200, json!({"id": 1, "name": "web"})))).await;
         let installation = fake.installation();
@@ -239,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_github_no_longer_accepts_is_replaced_once() {
+    async fn a_rejected_token_is_replaced_once() {
         let fake = Fake::start(|seen| {
             is_repo(seen).then(|| match seen.token() {
                 "ghs_test_1" => reply(401, json!({"message": "Bad credentials"})),
@@ -262,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wrong_key_is_unauthorized_and_asked_once() {
+    async fn a_wrong_key_is_unauthorized_and_not_retried() {
         let fake = Fake::start(|seen| {
             seen.path
                 .ends_with("access_tokens")
@@ -275,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_app_that_was_removed_is_gone_and_not_a_missing_branch() {
+    async fn a_removed_installation_is_gone_and_not_a_missing_branch() {
         let fake = Fake::start(|seen| {
             seen.path.ends_with("access_tokens").then(|| reply(404, json!({"message": "Not Found"})))
         })
@@ -288,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_narrowed_token_names_repository_and_permissions_and_is_never_cached() {
+    async fn a_restricted_token_is_for_one_repository_and_is_never_cached() {
         let fake = Fake::start(|_| None).await;
         let installation = fake.installation();
         let first = installation.narrowed_token("web", &[("contents", "write")]).await.expect("a token");
@@ -302,8 +300,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_short_limit_is_waited_out_in_the_call_and_a_long_one_is_the_callers() {
-        // The clock of these tests stands still: a limit that is over at once is the shortest there is.
+    async fn a_short_limit_is_waited_out_and_a_long_one_is_returned() {
+        // The tests' clock does not advance, so the shortest limit is one that has already ended.
         let limits = ["0", "4"];
         let count = AtomicUsize::new(0);
         let fake = Fake::start(move |seen| {
@@ -315,13 +313,13 @@ mod tests {
         let installation = fake.installation();
         let error = installation.add_labels("acme", "web", 1, &["a"]).await.expect_err("the long limit");
         assert_eq!(error.retry_at(fake.clock.now()), Some(fake.clock.now() + TimeDelta::seconds(4)));
-        assert_eq!(fake.calls().len(), 2, "once more after the short one");
+        assert_eq!(fake.calls().len(), 2, "one retry after the short limit");
         fake.clock.advance(TimeDelta::seconds(4));
         installation.add_labels("acme", "web", 1, &["a"]).await.expect("the limit is over");
     }
 
     #[tokio::test]
-    async fn mutations_of_one_installation_keep_their_pause_and_reads_do_not_wait() {
+    async fn mutations_of_one_installation_keep_their_interval_and_reads_do_not_wait() {
         let interval = Duration::from_millis(40);
         let fake = Fake::start(|seen| is_repo(seen).then(|| reply(200, json!([])))).await;
         let client = fake.client_with(interval, "");
@@ -329,7 +327,7 @@ mod tests {
             let installation = client.installation(id);
             tokio::spawn(async move { installation.add_labels("acme", "web", id, &["porter:task"]).await })
         };
-        // Another installation between them has its own turn.
+        // The other installation has its own interval.
         let work: Vec<_> = [7, 7, 8, 7].into_iter().map(labels).collect();
         client.installation(7).list_labels("acme", "web", 7).await.expect("a read");
         for done in work {
@@ -344,14 +342,14 @@ mod tests {
         for pair in mutations.windows(2) {
             let answered = pair[0].answered.expect("an answer");
             let pause = pair[1].arrived.checked_duration_since(answered).expect("one after another");
-            assert!(pause >= interval, "a pause of {pause:?}");
+            assert!(pause >= interval, "expected a pause of at least {interval:?}, saw {pause:?}");
         }
         let read = fake.calls().into_iter().find(|call| call.method == "GET").expect("the read");
-        assert!(read.arrived < mutations[2].arrived, "the read went ahead of the waiting mutation");
+        assert!(read.arrived < mutations[2].arrived, "the read was sent before the waiting mutation");
     }
 
     #[tokio::test]
-    async fn a_caller_that_gives_up_leaves_its_turn_to_the_next() {
+    async fn a_cancelled_mutation_releases_its_turn() {
         let fake = Fake::start(|seen| is_repo(seen).then(|| reply(200, json!([])))).await;
         let installation = fake.installation();
         {
@@ -370,7 +368,7 @@ mod tests {
                 let page = count.fetch_add(1, Ordering::SeqCst) + 1;
                 let mut response = reply(200, json!([{"name": format!("label-{page}")}]));
                 if page < 3 {
-                    // GitHub's links name the repository by its id, and here even another host.
+                    // GitHub's links contain the repository's id; these also contain another host.
                     let link = format!(
                         "<https://api.github.com/repositories/1/x?per_page=100&page={}>; rel=\"next\"",
                         page + 1

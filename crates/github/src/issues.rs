@@ -1,4 +1,4 @@
-//! Issues, and what pull requests share with them: comments, reactions, labels, assignees.
+//! Issues, and the comments, reactions, labels and assignees that pull requests share with them.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use http::Method;
@@ -10,16 +10,16 @@ use super::error::{Error, Kind};
 use super::installation::Installation;
 use super::request::Request;
 
-/// An issue, or a pull request seen as one.
+/// An issue, or a pull request read through the issues API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssueInfo {
     /// The title.
     pub title: String,
-    /// The body in Markdown; empty when there is none.
+    /// The body in Markdown; empty if there is none.
     pub body: String,
     /// Open or closed.
     pub state: State,
-    /// Its page.
+    /// The URL of its page.
     pub html_url: String,
     /// Whether it is a pull request.
     pub is_pull_request: bool,
@@ -39,12 +39,12 @@ struct IssueBody {
     pull_request: Option<serde_json::Value>,
 }
 
-/// An issue that was just made.
+/// A newly created issue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreatedIssue {
     /// Its number in the repository.
     pub number: i64,
-    /// Its page.
+    /// The URL of its page.
     pub html_url: String,
 }
 
@@ -55,11 +55,11 @@ pub struct Comment {
     pub id: i64,
     /// The text in Markdown.
     pub body: String,
-    /// The login of who wrote it: `<slug>[bot]` for the App, `ghost` for an account that is gone.
+    /// The author's login: `<slug>[bot]` for the App, `ghost` for a deleted account.
     pub author: String,
-    /// When it was written.
+    /// The time of creation.
     pub created_at: DateTime<Utc>,
-    /// Where it stands on its page.
+    /// The URL of the comment on its page.
     pub html_url: String,
 }
 
@@ -108,10 +108,10 @@ impl From<CommentBody> for Comment {
 }
 
 impl Installation {
-    /// An issue or pull request by its number: `GET /repos/{owner}/{repo}/issues/{issue_number}`.
+    /// Returns an issue or pull request by number: `GET /repos/{owner}/{repo}/issues/{issue_number}`.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] and [`Kind::Gone`] when there is none; others as every call.
+    /// [`Kind::NotFound`] or [`Kind::Gone`] if it does not exist.
     pub async fn issue(&self, owner: &str, repo: &str, number: i64) -> Result<IssueInfo, Error> {
         let route = "/repos/{owner}/{repo}/issues/{issue_number}";
         let body: IssueBody = self.load(&Request::get(route, &[&owner, &repo, &number])?).await?;
@@ -124,10 +124,10 @@ impl Installation {
         })
     }
 
-    /// Opens an issue: `POST /repos/{owner}/{repo}/issues`.
+    /// Creates an issue: `POST /repos/{owner}/{repo}/issues`.
     ///
     /// # Errors
-    /// [`Kind::Gone`] when the repository has issues switched off; others as every call.
+    /// [`Kind::Gone`] if issues are disabled in the repository.
     pub async fn create_issue(
         &self,
         owner: &str,
@@ -141,22 +141,22 @@ impl Installation {
         Ok(CreatedIssue { number, html_url })
     }
 
-    /// Reacts to a comment (`eyes`, `rocket`, …): `POST …/issues/comments/{comment_id}/reactions`. A
-    /// reaction that is there already stays the only one.
+    /// Adds a reaction (`eyes`, `rocket`, …) to a comment: `POST …/issues/comments/{comment_id}/reactions`. Has
+    /// no effect if the reaction already exists.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] when the comment was deleted; others as every call.
+    /// [`Kind::NotFound`] if the comment was deleted.
     pub async fn react(&self, owner: &str, repo: &str, comment_id: i64, content: &str) -> Result<(), Error> {
         let route = "/repos/{owner}/{repo}/issues/comments/{comment_id}/reactions";
         let request = Request::post(route, &[&owner, &repo, &comment_id], json!({"content": content}))?;
         self.send(&request).await.map(drop)
     }
 
-    /// The comments that were written or edited since then, oldest first:
+    /// Returns the comments created or edited since an instant, oldest first:
     /// `GET /repos/{owner}/{repo}/issues/{issue_number}/comments`, all pages.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] and [`Kind::Gone`] when there is no such issue; others as every call.
+    /// [`Kind::NotFound`] or [`Kind::Gone`] if the issue does not exist.
     pub async fn list_comments_since(
         &self,
         owner: &str,
@@ -173,11 +173,10 @@ impl Installation {
         Ok(comments)
     }
 
-    /// Comments: `POST /repos/{owner}/{repo}/issues/{issue_number}/comments`.
+    /// Creates a comment: `POST /repos/{owner}/{repo}/issues/{issue_number}/comments`.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] when the body is too long, [`Kind::Forbidden`] when the issue is locked; others as
-    /// every call.
+    /// [`Kind::Invalid`] if the body is too long, [`Kind::Forbidden`] if the issue is locked.
     pub async fn create_comment(
         &self,
         owner: &str,
@@ -190,10 +189,10 @@ impl Installation {
         Ok(self.load::<CommentBody>(&request).await?.into())
     }
 
-    /// Replaces the text of a comment: `PATCH /repos/{owner}/{repo}/issues/comments/{comment_id}`.
+    /// Replaces the body of a comment: `PATCH /repos/{owner}/{repo}/issues/comments/{comment_id}`.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] when the comment was deleted; others as every call.
+    /// [`Kind::NotFound`] if the comment was deleted.
     pub async fn edit_comment(
         &self,
         owner: &str,
@@ -206,21 +205,18 @@ impl Installation {
         self.send(&Request { body: Some(json!({"body": body})), ..request }).await.map(drop)
     }
 
-    /// The names of an issue's labels: `GET /repos/{owner}/{repo}/issues/{issue_number}/labels`, all pages.
+    /// Returns the names of an issue's labels: `GET /repos/{owner}/{repo}/issues/{issue_number}/labels`, all pages.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] and [`Kind::Gone`] when there is no such issue; others as every call.
+    /// [`Kind::NotFound`] or [`Kind::Gone`] if the issue does not exist.
     pub async fn list_labels(&self, owner: &str, repo: &str, issue: i64) -> Result<Vec<String>, Error> {
         let route = "/repos/{owner}/{repo}/issues/{issue_number}/labels";
         let labels: Vec<LabelBody> = self.list(Request::get(route, &[&owner, &repo, &issue])?).await?;
         Ok(names(labels))
     }
 
-    /// Adds labels, and gives all that the issue then has; those that are there stay, those the repository lacks
-    /// are made: `POST /repos/{owner}/{repo}/issues/{issue_number}/labels`.
-    ///
-    /// # Errors
-    /// As every call.
+    /// Adds labels and returns all labels of the issue: `POST /repos/{owner}/{repo}/issues/{issue_number}/labels`.
+    /// GitHub keeps existing labels and creates those that the repository lacks.
     pub async fn add_labels(
         &self,
         owner: &str,
@@ -235,11 +231,8 @@ impl Installation {
         Ok(names(labels))
     }
 
-    /// Takes a label off: `DELETE /repos/{owner}/{repo}/issues/{issue_number}/labels/{name}`. One that is not
-    /// there is fine.
-    ///
-    /// # Errors
-    /// As every call, but for 404.
+    /// Removes a label: `DELETE /repos/{owner}/{repo}/issues/{issue_number}/labels/{name}`. Succeeds if the issue
+    /// does not have the label (404).
     pub async fn remove_label(&self, owner: &str, repo: &str, issue: i64, label: &str) -> Result<(), Error> {
         let route = "/repos/{owner}/{repo}/issues/{issue_number}/labels/{name}";
         let request = Request::new(Method::DELETE, route, &[&owner, &repo, &issue, &label])?;
@@ -249,11 +242,8 @@ impl Installation {
         }
     }
 
-    /// Assigns an issue or pull request: `POST /repos/{owner}/{repo}/issues/{issue_number}/assignees`. Says
-    /// whether GitHub did: it passes over people who may not be assigned without an error.
-    ///
-    /// # Errors
-    /// As every call.
+    /// Assigns an issue or pull request: `POST /repos/{owner}/{repo}/issues/{issue_number}/assignees`. Returns
+    /// whether the person is assigned: GitHub ignores people who cannot be assigned and reports no error.
     pub async fn add_assignee(
         &self,
         owner: &str,
@@ -275,13 +265,13 @@ mod tests {
     use super::super::fake::{Fake, reply, start};
     use super::*;
 
-    /// A fake that answers every repository call alike.
+    /// Starts a fake that gives every repository call the same response.
     async fn answering(status: u16, body: serde_json::Value) -> Fake {
         Fake::start(move |seen| seen.path.starts_with("/repos").then(|| reply(status, body.clone()))).await
     }
 
     #[tokio::test]
-    async fn an_issue_without_a_body_has_an_empty_one() {
+    async fn a_missing_issue_body_is_read_as_empty() {
         let fake = answering(
             200,
             json!({"number": 4, "title": "Broken", "body": null, "state": "open", "html_url": "https://x/4"}),
@@ -299,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pull_request_seen_as_an_issue_says_so() {
+    async fn a_pull_request_read_as_an_issue_is_recognized() {
         let fake =
             answering(200, json!({"number": 4, "state": "closed", "pull_request": {"url": "x"}})).await;
         let seen = fake.installation().issue("acme", "web", 4).await.expect("an issue");
@@ -314,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_issue_is_opened_with_title_and_body() {
+    async fn an_issue_is_created_with_title_and_body() {
         let fake = answering(201, json!({"number": 8, "state": "open", "html_url": "https://x/8"})).await;
         let seen = fake.installation().create_issue("acme", "web", "Title", "Body").await.expect("an issue");
         assert_eq!(seen, CreatedIssue { number: 8, html_url: "https://x/8".into() });
@@ -322,7 +312,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reaction_may_be_new_or_there_already() {
+    async fn a_reaction_may_be_new_or_exist_already() {
         let status = AtomicU16::new(200);
         let fake = Fake::start(move |seen| {
             let status = || status.fetch_add(1, Ordering::SeqCst);
@@ -338,7 +328,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn comments_come_oldest_first_whatever_their_order_on_the_wire() {
+    async fn comments_are_sorted_oldest_first() {
         let fake = answering(
             200,
             json!([
@@ -367,7 +357,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn labels_are_added_and_taken_off_one_by_one() {
+    async fn labels_are_added_together_and_removed_one_by_one() {
         let fake = Fake::start(|seen| match seen.method.as_str() {
             "POST" if seen.path.starts_with("/repos") => {
                 Some(reply(200, json!([{"name": "bug"}, {"name": "porter:task"}])))
@@ -379,7 +369,7 @@ mod tests {
         let installation = fake.installation();
         let there = installation.add_labels("acme", "web", 4, &["porter:task"]).await.expect("added");
         assert_eq!(there, ["bug", "porter:task"]);
-        installation.remove_label("acme", "web", 4, "porter:queued").await.expect("not there is fine");
+        installation.remove_label("acme", "web", 4, "porter:queued").await.expect("a missing label");
         assert_eq!(
             fake.lines(),
             [
@@ -391,7 +381,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_assignee_github_passes_over_is_told() {
+    async fn an_assignee_that_github_ignores_is_reported() {
         let fake = answering(201, json!({"number": 4, "assignees": [{"login": "Ana"}]})).await;
         let installation = fake.installation();
         assert!(installation.add_assignee("acme", "web", 4, "ana").await.expect("an answer"));

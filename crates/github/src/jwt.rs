@@ -1,7 +1,7 @@
-//! The App's own credential: a JSON Web Token, signed with its private key.
+//! The App's credential: a JSON Web Token signed with its private key.
 //!
 //! Rules: <https://docs.github.com/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app>.
-//! Signed here and not by octocrab's `create_jwt`, which reads the system clock and signs anew for every call.
+//! octocrab's `create_jwt` is not used: it reads the system clock and signs a new token for every call.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -12,14 +12,14 @@ use serde::Serialize;
 
 use super::error::Error;
 
-/// GitHub's clock may be behind ours.
+/// Allows for a GitHub clock that is behind ours.
 const BACKDATED: TimeDelta = TimeDelta::seconds(60);
-/// GitHub accepts ten minutes; the tenth is left to clocks that differ.
+/// GitHub accepts ten minutes; one minute is reserved for clock differences.
 const LIFETIME: TimeDelta = TimeDelta::minutes(9);
-/// A token this close to its end is not used for another call.
+/// A token that expires within this time is not used for another call.
 const MARGIN: TimeDelta = TimeDelta::minutes(1);
 
-/// The App's key, and the token it signed last.
+/// The App's private key and the last token signed with it.
 pub(super) struct AppKey {
     app_id: String,
     key: EncodingKey,
@@ -39,27 +39,24 @@ struct Claims<'a> {
 }
 
 impl AppKey {
-    /// Takes the App's id (or client id) and its private key, PEM in PKCS#1 (as GitHub hands it out) or PKCS#8.
+    /// Takes the App's id (or client id) and its private key as PEM in PKCS#1 (GitHub's format) or PKCS#8.
     ///
     /// # Errors
-    /// [`super::Kind::Misconfigured`] when the text is no RSA private key that can sign.
+    /// [`super::Kind::Misconfigured`] if the text is not an RSA private key that can sign.
     pub(super) fn new(app_id: String, pem: &SecretString, now: DateTime<Utc>) -> Result<Self, Error> {
-        // The library's own words are left out: they could quote the key.
+        // The library's error message is dropped because it could quote the key.
         let key = EncodingKey::from_rsa_pem(pem.expose_secret().trim().as_bytes()).map_err(|_| {
             Error::misconfigured(
                 "the App's private key is not an RSA key in PEM form (-----BEGIN RSA PRIVATE KEY-----)",
             )
         })?;
         let key = Self { app_id, key, signed: Mutex::new(None) };
-        // PEM alone proves little: sign once, so that a damaged key ends the start and not the first task.
+        // A parsed PEM may still be a damaged key. Signing once makes the start fail instead of the first task.
         key.token(now)?;
         Ok(key)
     }
 
-    /// A token that is valid for another minute at least.
-    ///
-    /// # Errors
-    /// [`super::Kind::Misconfigured`] when the key cannot sign.
+    /// Returns a token that is valid for at least another minute.
     pub(super) fn token(&self, now: DateTime<Utc>) -> Result<SecretString, Error> {
         let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(signed) = signed.as_ref().filter(|signed| now + MARGIN <= signed.expires_at) {
@@ -75,7 +72,7 @@ impl AppKey {
         Ok(token)
     }
 
-    /// Forgets a token that GitHub did not accept, so that the next call signs a new one.
+    /// Discards a token that GitHub rejected, so that the next call signs a new one.
     pub(super) fn forget(&self) {
         *self.signed.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -92,7 +89,7 @@ mod tests {
 
     fn claims(token: &SecretString) -> Value {
         let mut validation = Validation::new(Algorithm::RS256);
-        // The clock of the tests is not that of the machine; the instants are compared below.
+        // The tests' clock differs from the system clock; the instants are compared below.
         validation.validate_exp = false;
         validation.set_issuer(&["12345"]);
         let key = DecodingKey::from_rsa_der(&fake::KEY.public_der);
@@ -104,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_backdated_and_lives_less_than_ten_minutes() {
+    fn the_token_is_backdated_and_valid_for_less_than_ten_minutes() {
         let key = app_key(&fake::KEY.pkcs8).expect("a key");
         let claims = claims(&key.token(fake::start()).expect("a token"));
         let now = fake::start().timestamp();
@@ -112,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_of_the_key_sign() {
+    fn pkcs1_and_pkcs8_keys_can_sign() {
         for pem in [&fake::KEY.pkcs1, &fake::KEY.pkcs8, &format!("\n  {}\n", fake::KEY.pkcs1)] {
             let key = app_key(pem).expect("a key");
             claims(&key.token(fake::start()).expect("a token"));
@@ -120,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn one_token_serves_until_shortly_before_its_end() {
+    fn a_token_is_reused_until_shortly_before_it_expires() {
         let key = app_key(&fake::KEY.pkcs8).expect("a key");
         let at = |minutes| {
             let token = key.token(fake::start() + TimeDelta::minutes(minutes)).expect("a token");
@@ -130,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_key_is_refused_without_being_quoted() {
+    fn an_invalid_key_is_rejected_without_being_quoted() {
         let damaged = fake::KEY.pkcs1.replace("MII", "AAA");
         let certificate = fake::KEY.pkcs1.replace("RSA PRIVATE KEY", "CERTIFICATE");
         for pem in ["hunter2", &damaged, &certificate] {

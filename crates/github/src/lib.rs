@@ -1,24 +1,24 @@
-//! GitHub's REST API as Porter uses it: octocrab is the transport, the verbs are our own.
+//! Porter's client for GitHub's REST API. octocrab is the transport; the methods are defined here.
 //!
-//! [`Client`] speaks for the App itself (its JWT), [`Installation`] for the App in one account (an
-//! installation token). Both are made once and cloned freely. Every verb is one question or one deed,
-//! takes plain values and answers with the few fields Porter reads. octocrab's own models are not used:
-//! they ask for dozens of fields that an older GitHub Enterprise Server or a stand-in leaves out.
+//! [`Client`] is authenticated as the App (with its JWT), [`Installation`] as the App in one account (with an
+//! installation token). Both are created once and cloned freely. Each method is one API call, takes plain
+//! values and returns only the fields that Porter reads. octocrab's models are not used because they require
+//! dozens of fields that an older GitHub Enterprise Server or a stand-in omits.
 //!
-//! What lives here: authentication, spacing of mutations, remembered rate limits, paging, errors by how the
-//! caller reacts ([`Error`]). What does not: whether something should be done at all, and repeating a
-//! deed that failed; that is the business of the durable jobs, which look for their own trace first.
+//! The crate covers authentication, intervals between mutations, known rate limits, pagination, and errors
+//! classified by how the caller reacts ([`Error`]). It does not decide whether a call is needed and does not
+//! retry a failed mutation: the durable jobs do, after a check for the result of the earlier attempt.
 //!
 //! | file | |
 //! |---|---|
 //! | `client` | settings, the App's client |
-//! | `app` | verbs of the App: deliveries, installations |
-//! | `installation` | one installation: its token, its turn, its send |
-//! | `repos`, `issues`, `pulls` | verbs of an installation |
+//! | `app` | calls of the App: deliveries, installations |
+//! | `installation` | one installation: its token, its throttle, sending |
+//! | `repos`, `issues`, `pulls` | calls of an installation |
 //! | `wire`, `request`, `transport` | one HTTP exchange |
-//! | `pages` | a list in pages |
-//! | `webhook` | payloads that GitHub sends |
-//! | `jwt`, `throttle`, `error` | the App's signature, waiting, failing |
+//! | `pages` | pagination |
+//! | `webhook` | webhook payloads |
+//! | `jwt`, `throttle`, `error` | the App's JWT, rate limits, errors |
 
 mod app;
 mod client;
@@ -52,6 +52,6 @@ pub use repos::{Branch, Commit, Permission, Repository};
 pub enum State {
     /// Open.
     Open,
-    /// Closed; a merged pull request is closed, too.
+    /// Closed. A merged pull request is also closed.
     Closed,
 }

@@ -1,4 +1,4 @@
-//! A list that GitHub hands out page by page.
+//! Pagination of lists.
 
 use serde::de::DeserializeOwned;
 
@@ -6,28 +6,28 @@ use super::error::{Error, Kind};
 use super::request::Request;
 use super::wire::Answer;
 
-/// The most pages that are read of one list: 100 000 entries.
+/// The maximum number of pages read from one list: 100 000 entries.
 const PAGE_LIMIT: usize = 1000;
 
-/// The pages read so far, and the request for the next one.
+/// The entries read so far and the request for the next page.
 pub(super) struct Pages<T> {
-    /// The page to ask for; nothing once all are there.
+    /// The request for the next page; `None` after the last page.
     pub(super) next: Option<Request>,
-    /// What came so far.
+    /// The entries read so far.
     pub(super) items: Vec<T>,
     pages: usize,
 }
 
 impl<T: DeserializeOwned> Pages<T> {
-    /// A list that begins with this request.
+    /// Creates a list whose first page is this request.
     pub(super) fn new(first: Request) -> Self {
         Self { next: Some(first.paged()), items: Vec::new(), pages: 0 }
     }
 
-    /// Takes in the answer to `request`.
+    /// Adds the response to `request`.
     ///
     /// # Errors
-    /// [`Kind::Unavailable`] when the page is not a list, or the list has no end.
+    /// [`Kind::Unavailable`] if the page is not a list, or the list exceeds the maximum number of pages.
     pub(super) fn add(&mut self, request: &Request, answer: &Answer) -> Result<(), Error> {
         self.items.extend(answer.json::<Vec<T>>()?);
         self.next = request.next_page(answer.link());

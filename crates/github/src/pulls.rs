@@ -13,7 +13,7 @@ use super::request::Request;
 pub struct Pull {
     /// Its number in the repository.
     pub number: i64,
-    /// Its page.
+    /// The URL of its page.
     pub html_url: String,
     /// Open or closed.
     pub state: State,
@@ -21,13 +21,13 @@ pub struct Pull {
     pub draft: bool,
     /// Whether it was merged.
     pub merged: bool,
-    /// The branch it brings.
+    /// The head branch.
     pub head_ref: String,
-    /// The repository of that branch, `owner/name`; nothing when it was deleted.
+    /// The repository of the head branch as `owner/name`; `None` if it was deleted.
     pub head_repo: Option<String>,
-    /// The commit at the tip of that branch.
+    /// The commit at the tip of the head branch.
     pub head_sha: String,
-    /// The branch it goes to.
+    /// The base branch.
     pub base_ref: String,
 }
 
@@ -38,11 +38,11 @@ pub struct NewPull {
     pub title: String,
     /// The body in Markdown.
     pub body: String,
-    /// The branch it brings, of the same repository.
+    /// The head branch, in the same repository.
     pub head: String,
-    /// The branch it goes to.
+    /// The base branch.
     pub base: String,
-    /// Whether it should be a draft, where the repository's plan has drafts.
+    /// Whether to open it as a draft, if the repository's plan supports drafts.
     pub draft: bool,
 }
 
@@ -76,7 +76,7 @@ struct EndRepositoryBody {
 }
 
 impl PullBody {
-    /// Whether it comes from a fork; one whose repository is unknown is taken as the repository's own.
+    /// Returns whether it comes from a fork. A deleted head repository counts as the repository itself.
     fn is_from_fork(&self) -> bool {
         match (&self.head.repo, &self.base.repo) {
             (Some(head), Some(base)) => !head.full_name.eq_ignore_ascii_case(&base.full_name),
@@ -102,20 +102,17 @@ impl From<PullBody> for Pull {
 }
 
 impl Installation {
-    /// A pull request by its number: `GET /repos/{owner}/{repo}/pulls/{pull_number}`.
+    /// Returns a pull request by number: `GET /repos/{owner}/{repo}/pulls/{pull_number}`.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] when there is none; others as every call.
+    /// [`Kind::NotFound`] if it does not exist.
     pub async fn pull(&self, owner: &str, repo: &str, number: i64) -> Result<Pull, Error> {
         let route = "/repos/{owner}/{repo}/pulls/{pull_number}";
         Ok(self.load::<PullBody>(&Request::get(route, &[&owner, &repo, &number])?).await?.into())
     }
 
-    /// The pull requests, open and closed, that bring this branch of this very repository, newest first:
+    /// Returns the open and closed pull requests whose head is this branch of this repository, newest first:
     /// `GET /repos/{owner}/{repo}/pulls`, all pages.
-    ///
-    /// # Errors
-    /// As every call.
     pub async fn list_pulls_by_head(
         &self,
         owner: &str,
@@ -126,7 +123,7 @@ impl Installation {
             .query("head", format_args!("{owner}:{branch}"))
             .query("state", "all");
         let bodies: Vec<PullBody> = self.list(request).await?;
-        // GitHub drops the filter when it cannot read it, and then lists everything, other people's forks too.
+        // GitHub ignores a filter that it cannot parse and then lists all pull requests, including those of forks.
         Ok(bodies
             .into_iter()
             .filter(|pull| pull.head.branch == branch && !pull.is_from_fork())
@@ -134,12 +131,12 @@ impl Installation {
             .collect())
     }
 
-    /// Opens a pull request: `POST /repos/{owner}/{repo}/pulls`. Where drafts do not exist (private
-    /// repositories of free plans) it is opened ready for review.
+    /// Opens a pull request: `POST /repos/{owner}/{repo}/pulls`. If drafts are not supported (private
+    /// repositories on free plans), it is opened as ready for review.
     ///
     /// # Errors
-    /// [`Kind::AlreadyExists`] when the branch has an open one: adopt that; [`Kind::NothingToMerge`] when
-    /// the branch adds no commit; others as every call.
+    /// [`Kind::AlreadyExists`] if the branch has an open pull request, which the caller then uses;
+    /// [`Kind::NothingToMerge`] if the branch adds no commit.
     pub async fn create_pull(&self, owner: &str, repo: &str, new: &NewPull) -> Result<Pull, Error> {
         match self.open_pull(owner, repo, new, new.draft).await {
             Err(Error { kind: Kind::Invalid, message, .. })
@@ -162,11 +159,11 @@ impl Installation {
         Ok(self.load::<PullBody>(&request).await?.into())
     }
 
-    /// Asks somebody for a review: `POST /repos/{owner}/{repo}/pulls/{pull_number}/requested_reviewers`.
+    /// Requests a review: `POST /repos/{owner}/{repo}/pulls/{pull_number}/requested_reviewers`.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] when GitHub does not let this person review it (not a collaborator, or the
-    /// author): assign them instead; others as every call.
+    /// [`Kind::Invalid`] if the person cannot review it (not a collaborator, or the author); the caller then
+    /// assigns the person instead.
     pub async fn request_reviewer(
         &self,
         owner: &str,
@@ -220,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pull_request_is_read_with_its_two_ends() {
+    async fn a_pull_request_is_read_with_head_and_base() {
         let fake = answering(|_| (200, body(5, "porter/task_1", Some("acme/web")))).await;
         let seen = fake.installation().pull("acme", "web", 5).await.expect("a pull request");
         let wanted = Pull {
@@ -272,7 +269,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_drafts_do_not_exist_the_pull_request_is_ready() {
+    async fn a_pull_request_is_ready_for_review_if_drafts_are_not_supported() {
         let fake = answering(|seen| match seen.body["draft"] == json!(true) {
             true => (422, json!({"message": "Draft pull requests are not supported in this repository."})),
             false => (201, body(5, "porter/task_1", None)),
@@ -289,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_refusals_a_caller_can_act_on_have_names() {
+    async fn rejections_that_a_caller_handles_have_their_own_kind() {
         let fake =
             answering(|_| (422, refusal("A pull request already exists for acme:porter/task_1."))).await;
         let seen = fake.installation().create_pull("acme", "web", &new_pull(true)).await;
@@ -300,11 +297,11 @@ mod tests {
         let fake = answering(|_| (422, refusal("head is invalid"))).await;
         let seen = fake.installation().create_pull("acme", "web", &new_pull(true)).await;
         assert!(matches!(seen, Err(Error { kind: Kind::Invalid, .. })), "{seen:?}");
-        assert_eq!(fake.calls().len(), 1, "only a refused draft is tried again");
+        assert_eq!(fake.calls().len(), 1, "only a rejected draft is retried");
     }
 
     #[tokio::test]
-    async fn somebody_who_may_not_review_is_a_refusal_the_caller_knows() {
+    async fn a_person_who_cannot_review_is_reported_as_invalid() {
         let fake =
             answering(|_| (422, json!({"message": "Reviews may only be requested from collaborators."})))
                 .await;

@@ -1,4 +1,4 @@
-//! What Porter asks about a repository: who may do what, branches, commits, files.
+//! Repositories: permissions, branches, commits and files.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,28 +10,28 @@ use super::error::{Error, Kind, says};
 use super::installation::Installation;
 use super::request::Request;
 
-/// The largest file that is read: GitHub's own limit for content within JSON.
+/// The maximum size of a file that is read: GitHub's limit for content in JSON.
 const FILE_LIMIT: usize = 1024 * 1024;
 
-/// What somebody may do in a repository, from least to most.
+/// A person's permission in a repository, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Permission {
-    /// Nothing, or unknown to GitHub.
+    /// None, or the person is unknown to GitHub.
     None,
     /// Read.
     Read,
-    /// Read, and sort issues.
+    /// Read and triage issues.
     Triage,
     /// Push.
     Write,
-    /// Push, and manage the repository.
+    /// Push and manage the repository.
     Maintain,
-    /// Everything.
+    /// Full access.
     Admin,
 }
 
 impl Permission {
-    /// Whether this allows to push, which is what commanding Porter takes (contract §5).
+    /// Returns whether this permission includes push, which commands to Porter require (contract §5).
     pub fn may_push(self) -> bool {
         self >= Self::Write
     }
@@ -40,7 +40,7 @@ impl Permission {
         Some(match name {
             "admin" => Self::Admin,
             "maintain" => Self::Maintain,
-            // `push` and `pull` are what GitHub calls these two where it grants them.
+            // `push` and `pull` are GitHub's names for these two levels in the API that grants them.
             "write" | "push" => Self::Write,
             "triage" => Self::Triage,
             "read" | "pull" => Self::Read,
@@ -59,8 +59,8 @@ struct PermissionBody {
 }
 
 impl PermissionBody {
-    /// `permission` knows four levels (maintain shows as write, triage as read); `role_name` refines it, or
-    /// names a role an organization made up, which only `permission` can rank.
+    /// Combines both fields. `permission` has four levels (maintain appears as write, triage as read). `role_name`
+    /// is more precise, but may be a custom role of an organization, which only `permission` can rank.
     fn rank(&self) -> Permission {
         let named = |name: &Option<String>| name.as_deref().and_then(Permission::from_name);
         match (named(&self.permission), named(&self.role_name)) {
@@ -76,17 +76,17 @@ impl PermissionBody {
 /// A repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repository {
-    /// GitHub's id, which survives renaming.
+    /// GitHub's id, which does not change on a rename.
     pub id: i64,
-    /// The owner's login as it is now.
+    /// The owner's current login.
     pub owner: String,
-    /// The name as it is now.
+    /// The current name.
     pub name: String,
-    /// The branch that pull requests go to.
+    /// The default branch.
     pub default_branch: String,
-    /// Whether only collaborators see it.
+    /// Whether the repository is private.
     pub private: bool,
-    /// Whether it is read-only.
+    /// Whether the repository is archived, i.e. read-only.
     pub archived: bool,
 }
 
@@ -109,10 +109,10 @@ struct OwnerBody {
     login: String,
 }
 
-/// A branch and where it stands.
+/// A branch and the commit at its tip.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Branch {
-    /// Its name; another than asked for when the branch was renamed.
+    /// The name, which differs from the requested one if the branch was renamed.
     pub name: String,
     /// The commit at its tip.
     pub sha: String,
@@ -134,7 +134,7 @@ struct ShaBody {
 pub struct Commit {
     /// Its message.
     pub message: String,
-    /// When it was committed, as the committer's machine believed.
+    /// The commit time according to the committer's machine.
     pub committed_at: Option<DateTime<Utc>>,
 }
 
@@ -179,11 +179,8 @@ struct ContentBody {
 }
 
 impl Installation {
-    /// What `login` may do here: `GET /repos/{owner}/{repo}/collaborators/{username}/permission`. Somebody
-    /// GitHub does not know has [`Permission::None`]. In a public repository everybody may read.
-    ///
-    /// # Errors
-    /// As every call, but for 404.
+    /// Returns the permission of `login`: `GET /repos/{owner}/{repo}/collaborators/{username}/permission`.
+    /// [`Permission::None`] if GitHub does not know the login (404). In a public repository everybody can read.
     pub async fn permission(&self, owner: &str, repo: &str, login: &str) -> Result<Permission, Error> {
         let route = "/repos/{owner}/{repo}/collaborators/{username}/permission";
         let found: Option<PermissionBody> =
@@ -191,10 +188,10 @@ impl Installation {
         Ok(found.map_or(Permission::None, |body| body.rank()))
     }
 
-    /// The repository: `GET /repos/{owner}/{repo}`.
+    /// Returns the repository: `GET /repos/{owner}/{repo}`.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] when it is none of the installation's; others as every call.
+    /// [`Kind::NotFound`] if the installation does not include it.
     pub async fn repository(&self, owner: &str, repo: &str) -> Result<Repository, Error> {
         let body: RepositoryBody =
             self.load(&Request::get("/repos/{owner}/{repo}", &[&owner, &repo])?).await?;
@@ -208,24 +205,18 @@ impl Installation {
         })
     }
 
-    /// A branch by its name: `GET /repos/{owner}/{repo}/branches/{branch}`.
-    ///
-    /// # Errors
-    /// As every call, but for 404.
+    /// Returns a branch by name, or `None` if it does not exist: `GET /repos/{owner}/{repo}/branches/{branch}`.
     pub async fn find_branch(&self, owner: &str, repo: &str, branch: &str) -> Result<Option<Branch>, Error> {
         let route = "/repos/{owner}/{repo}/branches/{branch}";
         let found: Option<BranchBody> = self.find(&Request::get(route, &[&owner, &repo, &branch])?).await?;
         Ok(found.map(|body| Branch { name: body.name, sha: body.commit.sha }))
     }
 
-    /// The commit that `git_ref` (branch, tag or hash) points at:
-    /// `GET /repos/{owner}/{repo}/commits/{ref}`.
-    ///
-    /// # Errors
-    /// As every call, but for the ways GitHub says that there is none (404, 409 in an empty repository, 422).
+    /// Returns the commit that `git_ref` (branch, tag or hash) points to: `GET /repos/{owner}/{repo}/commits/{ref}`.
+    /// `None` if there is none, which GitHub reports as 404, 422, or 409 in an empty repository.
     pub async fn find_commit(&self, owner: &str, repo: &str, git_ref: &str) -> Result<Option<Commit>, Error> {
         let route = "/repos/{owner}/{repo}/commits/{ref}";
-        // One file of its change is asked for instead of all: only the commit itself is read.
+        // Only the commit itself is read, so one changed file is requested instead of all.
         let request = Request::get(route, &[&owner, &repo, &git_ref])?.query("per_page", 1);
         match self.find::<CommitBody>(&request).await {
             Ok(found) => Ok(found.map(|body| body.commit.into())),
@@ -234,10 +225,10 @@ impl Installation {
         }
     }
 
-    /// How many commits `head` has that `base` lacks: `GET /repos/{owner}/{repo}/compare/{basehead}`.
+    /// Returns how many commits of `head` are missing in `base`: `GET /repos/{owner}/{repo}/compare/{basehead}`.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] when one of the two does not exist; others as every call.
+    /// [`Kind::NotFound`] if one of the two does not exist.
     pub async fn commits_ahead(&self, owner: &str, repo: &str, base: &str, head: &str) -> Result<u64, Error> {
         let route = "/repos/{owner}/{repo}/compare/{basehead}";
         let range = format!("{base}...{head}");
@@ -245,11 +236,8 @@ impl Installation {
         Ok(self.load::<ComparisonBody>(&request).await?.ahead_by)
     }
 
-    /// A text file as it is at `git_ref`: `GET /repos/{owner}/{repo}/contents/{path}`. Nothing when it does
-    /// not exist, is larger than 1 MiB, is no file (a directory, submodule, symbolic link), or is not UTF-8.
-    ///
-    /// # Errors
-    /// As every call, but for 404.
+    /// Returns a text file at `git_ref`: `GET /repos/{owner}/{repo}/contents/{path}`. `None` if it does not exist,
+    /// exceeds 1 MiB, is not a file (a directory, submodule or symbolic link), or is not UTF-8.
     pub async fn find_file(
         &self,
         owner: &str,
@@ -261,14 +249,14 @@ impl Installation {
         let request = Request::get(route, &[&owner, &repo, &path])?.query("ref", git_ref);
         match self.find::<Value>(&request).await {
             Ok(found) => Ok(found.and_then(text)),
-            // Beyond 100 MB GitHub refuses instead of leaving the content out.
+            // Above 100 MB GitHub responds with an error instead of omitting the content.
             Err(Error { kind: Kind::Forbidden, message, .. }) if says(&message, "too_large") => Ok(None),
             Err(error) => Err(error),
         }
     }
 }
 
-/// The text in a contents answer; a directory is an array there, and a large file has encoding `none`.
+/// Extracts the text from a contents response. A directory is an array, and a large file has encoding `none`.
 fn text(answer: Value) -> Option<String> {
     let body: ContentBody = serde_json::from_value(answer).ok()?;
     if body.kind.is_some_and(|kind| kind != "file") || body.encoding.as_deref() != Some("base64") {
@@ -287,13 +275,13 @@ mod tests {
     use super::super::fake::{Fake, reply};
     use super::*;
 
-    /// A fake that answers every repository call alike.
+    /// Starts a fake that gives every repository call the same response.
     async fn answering(status: u16, body: Value) -> Fake {
         Fake::start(move |seen| seen.path.starts_with("/repos").then(|| reply(status, body.clone()))).await
     }
 
     #[test]
-    fn the_role_refines_the_permission_and_never_lifts_it() {
+    fn the_role_refines_the_permission_and_never_raises_it() {
         use Permission::*;
         for (permission, role_name, wanted) in [
             (Some("admin"), Some("admin"), Admin),
@@ -302,7 +290,7 @@ mod tests {
             (Some("read"), Some("triage"), Triage),
             (Some("read"), Some("read"), Read),
             (Some("none"), Option::None, None),
-            // A role the organization made up, a stand-in without roles, and one with roles only.
+            // A custom role of an organization, a stand-in without roles, and one with roles only.
             (Some("write"), Some("release-captain"), Write),
             (Some("read"), Some("admin"), Read),
             (Some("admin"), Option::None, Admin),
@@ -320,7 +308,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stranger_has_no_permission() {
+    async fn a_person_unknown_to_github_has_no_permission() {
         let fake = answering(404, json!({"message": "ana is not a user"})).await;
         let seen = fake.installation().permission("acme", "web", "ana").await.expect("a permission");
         assert_eq!(seen, Permission::None);
@@ -343,7 +331,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_branch_with_slashes_is_one_segment() {
+    async fn a_branch_with_slashes_is_one_path_segment() {
         let fake = answering(200, json!({"name": "fix/a b", "commit": {"sha": "c0ffee", "url": "x"}})).await;
         let seen = fake.installation().find_branch("acme", "web", "fix/a b").await.expect("an answer");
         assert_eq!(seen, Some(Branch { name: "fix/a b".into(), sha: "c0ffee".into() }));
@@ -351,7 +339,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_exist_is_nothing_in_all_of_githubs_ways() {
+    async fn every_status_for_a_missing_resource_is_none() {
         for status in [404, 409, 422] {
             let fake = answering(status, json!({"message": "No commit found for SHA: nope"})).await;
             let seen = fake.installation().find_commit("acme", "web", "nope").await.expect("an answer");
@@ -362,7 +350,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_commit_tells_its_message() {
+    async fn a_commit_includes_its_message() {
         let fake =
             answering(200, json!({"sha": "c0ffee", "commit": {"message": "Mend it\n\nAll of it."}})).await;
         let seen = fake.installation().find_commit("acme", "web", "porter/task_1").await;
@@ -380,7 +368,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_decoded_from_its_lines_of_base64() {
+    async fn a_file_is_decoded_from_multi_line_base64() {
         let fake = answering(
             200,
             json!({"type": "file", "encoding": "base64", "size": 11, "content": "aGVsbG8g\nd29ybGQ=\n"}),
@@ -392,7 +380,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_readable_text_is_no_file() {
+    async fn content_that_is_not_a_text_file_is_none() {
         let too_long = STANDARD.encode(vec![b'x'; FILE_LIMIT + 1]);
         for (status, body) in [
             (404, json!({"message": "Not Found"})),

@@ -1,5 +1,4 @@
-//! One request to GitHub before it is sent: a route from the documentation, the names that fill it, query
-//! and body.
+//! A request to GitHub before it is sent: a route from the documentation, its parameters, query and body.
 
 use std::fmt::{Display, Write};
 
@@ -9,48 +8,48 @@ use url::form_urlencoded;
 
 use super::error::{Call, Error, Kind};
 
-/// GitHub's largest page.
+/// GitHub's maximum page size.
 const PAGE_SIZE: u8 = 100;
 
-/// A name that fills a route. `Sync`, because requests are made inside futures that move between threads.
+/// A route parameter. `Sync` because requests are built inside futures that move between threads.
 type Name<'a> = &'a (dyn Display + Sync);
 
 /// A request without its credential.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) method: Method,
-    /// The route as GitHub's documentation writes it: what traces show.
+    /// The route as written in GitHub's documentation, for traces.
     pub(super) route: &'static str,
-    /// The same, filled and percent-encoded.
+    /// The route with its parameters filled in, percent-encoded.
     pub(super) path: String,
-    /// Encoded, without the question mark; empty when there is none.
+    /// The encoded query without the question mark; empty if there is none.
     pub(super) query: String,
     pub(super) body: Option<Value>,
 }
 
 impl Request {
-    /// A request for `route`, each `{…}` of it replaced by the next of `names`, percent-encoded.
+    /// Creates a request for `route`. Each `{…}` is replaced by the next of `names`, percent-encoded.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] when a name is empty or one of `.` and `..`: no such thing exists on GitHub, and
-    /// the path would mean something else.
+    /// [`Kind::Invalid`] if a name is empty, `.` or `..`: GitHub has no such names, and the path would address
+    /// another resource.
     pub(super) fn new(method: Method, route: &'static str, names: &[Name<'_>]) -> Result<Self, Error> {
         match fill(route, names) {
             Some(path) => Ok(Self { method, route, path, query: String::new(), body: None }),
             None => Err(Error::new(
                 Kind::Invalid,
-                "an empty name, or one made of dots, stands for nothing on GitHub",
+                "an empty name, or one made of dots, is not valid on GitHub",
                 Box::new(Call { method, path: route.into(), status: None, request_id: None }),
             )),
         }
     }
 
-    /// A read; see [`Request::new`].
+    /// Creates a `GET` request; see [`Request::new`].
     pub(super) fn get(route: &'static str, names: &[Name<'_>]) -> Result<Self, Error> {
         Self::new(Method::GET, route, names)
     }
 
-    /// A `POST` with a body; see [`Request::new`].
+    /// Creates a `POST` request with a body; see [`Request::new`].
     pub(super) fn post(route: &'static str, names: &[Name<'_>], body: Value) -> Result<Self, Error> {
         Ok(Self { body: Some(body), ..Self::new(Method::POST, route, names)? })
     }
@@ -64,25 +63,25 @@ impl Request {
         self
     }
 
-    /// Asks for the largest page.
+    /// Requests the maximum page size.
     pub(super) fn paged(self) -> Self {
         self.query("per_page", PAGE_SIZE)
     }
 
-    /// The request for the next page, as the `Link` header describes it; nothing on the last page.
+    /// Returns the request for the next page according to the `Link` header; `None` on the last page.
     ///
-    /// Only the query of the link is taken, so a link that names another host leads nowhere.
+    /// Only the query of the link is used, so a link to another host cannot redirect the request.
     pub(super) fn next_page(&self, link: Option<&str>) -> Option<Self> {
         let query = next_query(link?)?;
         (query != self.query).then(|| Self { query, ..self.clone() })
     }
 
-    /// Whether repeating it changes nothing.
+    /// Returns whether the request only reads, so that it can be repeated.
     pub(super) fn is_read(&self) -> bool {
         self.method == Method::GET
     }
 
-    /// What an error says of it.
+    /// Returns the description of the call for errors.
     pub(super) fn call(&self) -> Box<Call> {
         Box::new(Call {
             method: self.method.clone(),
@@ -93,7 +92,7 @@ impl Request {
     }
 }
 
-/// The query of the target with `rel="next"` in a `Link` header (RFC 8288, as GitHub writes it).
+/// Returns the query of the `rel="next"` target in a `Link` header (RFC 8288, in GitHub's form).
 pub(super) fn next_query(link: &str) -> Option<String> {
     link.split(',')
         .filter_map(|entry| entry.split_once('>'))
@@ -104,12 +103,12 @@ pub(super) fn next_query(link: &str) -> Option<String> {
         .map(|(_, query)| query.split('#').next().unwrap_or_default().to_owned())
 }
 
-/// The value of one parameter of a query.
+/// Returns the value of one query parameter.
 pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
     form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
-/// Fills a route. `{path}` keeps its slashes (a file in a repository); every other name is one segment.
+/// Fills a route. `{path}` keeps its slashes (a file in a repository); every other name is one path segment.
 fn fill(route: &str, names: &[Name<'_>]) -> Option<String> {
     let mut names = names.iter();
     let mut path = String::with_capacity(route.len() + 32);
@@ -128,7 +127,7 @@ fn fill(route: &str, names: &[Name<'_>]) -> Option<String> {
     names.next().is_none().then_some(path)
 }
 
-/// Adds `/name`, everything but RFC 3986's unreserved characters percent-encoded.
+/// Appends `/name`, with everything except RFC 3986's unreserved characters percent-encoded.
 fn push_encoded(path: &mut String, name: &str) -> Option<()> {
     if matches!(name, "" | "." | "..") {
         return None;
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_stays_one_segment() {
+    fn every_name_is_one_path_segment() {
         let branch = "/repos/{owner}/{repo}/branches/{branch}";
         assert_eq!(
             path(branch, &[&"acme", &"web", &"porter/task_1"]).as_deref(),
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_keeps_its_folders() {
+    fn a_file_path_keeps_its_slashes() {
         let contents = "/repos/{owner}/{repo}/contents/{path}";
         assert_eq!(
             path(contents, &[&"acme", &"web", &"docs/a b.md"]).as_deref(),
@@ -180,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_would_bend_the_path_is_refused() {
+    fn a_name_that_would_change_the_path_is_rejected() {
         for name in ["", ".", ".."] {
             let seen = Request::get("/repos/{owner}/{repo}", &[&name, &"web"]);
             assert!(matches!(seen, Err(Error { kind: Kind::Invalid, .. })), "{name:?}: {seen:?}");
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_and_its_names_must_agree() {
+    fn the_number_of_names_must_match_the_route() {
         assert_eq!(path("/repos/{owner}/{repo}", &[&"acme"]), None);
         assert_eq!(path("/app", &[&"acme"]), None);
     }
@@ -200,12 +199,12 @@ mod tests {
     }
 
     #[test]
-    fn the_next_page_is_what_the_link_header_says() {
+    fn the_next_page_is_read_from_the_link_header() {
         let link = r#"<https://api.github.com/repositories/1/issues?per_page=100&page=1>; rel="prev", <https://api.github.com/repositories/1/issues?per_page=100&page=3>; rel="next""#;
         let request = Request::get("/repos/{owner}/{repo}/issues", &[&"acme", &"web"]).expect("a request");
         let next = request.next_page(Some(link)).expect("a next page");
         assert_eq!((next.path.as_str(), next.query.as_str()), (request.path.as_str(), "per_page=100&page=3"));
-        assert!(next.next_page(Some(link)).is_none(), "a link to the same page ends the walk");
+        assert!(next.next_page(Some(link)).is_none(), "a link to the same page ends the pagination");
         assert!(request.next_page(None).is_none());
         assert!(request.next_page(Some(r#"<https://x/y?page=1>; rel="prev""#)).is_none());
     }

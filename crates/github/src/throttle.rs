@@ -1,7 +1,7 @@
-//! Waiting for GitHub: mutations one after another with a pause between, and limits that are remembered.
+//! GitHub's rate limits: mutations run one after another with an interval, and known limits are stored.
 //!
-//! Rules: <https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api>. One
-//! [`Throttle`] stands for one credential that GitHub counts: an installation, or the App itself.
+//! Rules: <https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api>. Each
+//! [`Throttle`] belongs to one credential with its own rate limit: an installation, or the App itself.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,29 +15,29 @@ use tokio::time::Instant;
 use super::error::{Error, Kind, says};
 use domain::clock::Clock;
 
-/// What GitHub asks for at least when it limits without saying for how long.
+/// The minimum wait that GitHub asks for if a rate limit names no time.
 const UNSTATED_WAIT: TimeDelta = TimeDelta::minutes(1);
-/// No answer makes Porter wait longer than this: GitHub's own windows are an hour.
+/// The maximum wait, whatever a response says: GitHub's own windows are one hour.
 const MAX_WAIT: TimeDelta = TimeDelta::hours(2);
 
-/// For so long limits are waited out where the call is made; see [`outlasting_limits`].
+/// The maximum time for which limits are waited out within the call; see [`outlasting_limits`].
 const MAX_IN_CALL_WAIT: TimeDelta = TimeDelta::seconds(3);
-/// A limit that asks for no pause at all still gets this one.
+/// The minimum wait, for limits that name none or one in the past.
 const MIN_WAIT: TimeDelta = TimeDelta::milliseconds(250);
 
-/// How long a limited credential has to wait.
+/// The wait that a rate limit requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
     /// GitHub named the instant.
     Until(DateTime<Utc>),
-    /// It did not: a minute, and twice as long each time it says so again.
+    /// GitHub named no instant: one minute, doubled for each further such response.
     Unstated,
 }
 
-/// Reads a rate limit from an answer, in the documented order; nothing when the answer is not about one.
+/// Reads a rate limit from a response, in the documented order; `None` if the response is not a rate limit.
 ///
-/// A primary limit answers 403 or 429 with `x-ratelimit-remaining: 0`, a secondary one 403 or 429 with
-/// `retry-after`, or with nothing but its words.
+/// A primary limit is 403 or 429 with `x-ratelimit-remaining: 0`. A secondary limit is 403 or 429 with
+/// `retry-after`, or only with a message.
 pub(super) fn wait_asked(
     status: StatusCode,
     headers: &HeaderMap,
@@ -64,22 +64,22 @@ pub(super) fn wait_asked(
     limited.then_some(Wait::Unstated)
 }
 
-/// The wait until a reset that GitHub's clock names: measured from the answer's own `Date`, because that clock and
-/// this one may disagree.
+/// Returns the wait until a reset time. The time is relative to the response's own `Date`, because GitHub's clock
+/// and this one may differ.
 fn reset_at(reset: DateTime<Utc>, headers: &HeaderMap, now: DateTime<Utc>) -> Wait {
     let date = headers.get(http::header::DATE).and_then(|date| date.to_str().ok());
     let there =
         date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()).map_or(now, |date| date.to_utc());
     let wait = reset - there;
     if wait < TimeDelta::zero() {
-        // Past, and still a refusal: it says nothing about when to come back.
+        // The reset has passed and GitHub still rejects the call, so the time is not usable.
         return Wait::Unstated;
     }
-    // Both count whole seconds, so none may still be a part of one.
+    // Both times have whole seconds, so a difference of zero may still be a fraction of a second.
     Wait::Until(now + wait.clamp(TimeDelta::seconds(1), MAX_WAIT))
 }
 
-/// The instant that `Retry-After` names, in seconds from now or as an HTTP date (RFC 9110 §10.2.3).
+/// Returns the instant of `Retry-After`, given in seconds or as an HTTP date (RFC 9110 §10.2.3).
 pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let text = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();
     let at = match text.parse::<u32>() {
@@ -89,13 +89,10 @@ pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Dat
     Some(at.clamp(now, now + MAX_WAIT))
 }
 
-/// Makes a call, and makes it again after a limit that ends soon, for as long as [`MAX_IN_CALL_WAIT`] lasts.
+/// Makes a call and repeats it after limits that end soon, for up to [`MAX_IN_CALL_WAIT`] in total.
 ///
-/// A call that fails ends what it is part of, which later begins at its first call. While limits are short and
-/// frequent, the watchdog's look at a pushed branch, say, would hardly ever come to its end.
-///
-/// # Errors
-/// Those of the call.
+/// A failed call ends its operation, which a retry starts from its first call. With short and frequent limits,
+/// an operation of several calls, such as the watchdog's check of a pushed branch, would hardly ever complete.
 pub(super) async fn outlasting_limits<T, Call: Future<Output = Result<T, Error>>>(
     clock: &Clock,
     mut call: impl FnMut() -> Call,
@@ -113,13 +110,13 @@ pub(super) async fn outlasting_limits<T, Call: Future<Output = Result<T, Error>>
     }
 }
 
-/// The turn and the limit of one credential.
+/// The turn order and the rate limit of one credential.
 #[derive(Debug)]
 pub(super) struct Throttle {
-    /// The least time between the end of one mutation and the start of the next.
+    /// The minimum time between the end of one mutation and the start of the next.
     interval: Duration,
-    /// When the last mutation ended. Whoever holds the lock has the turn; tokio's lock is fair, so the
-    /// order is that of asking. Monotonic, because a pause is a length, not an instant anybody reads.
+    /// The end of the last mutation. The holder of the lock may send the next one; tokio's lock is fair, so
+    /// callers proceed in the order of their requests. Monotonic, because only the elapsed time is needed.
     last: tokio::sync::Mutex<Option<Instant>>,
     limit: Mutex<Limit>,
     served: AtomicU64,
@@ -128,11 +125,11 @@ pub(super) struct Throttle {
 #[derive(Debug, Default)]
 struct Limit {
     until: Option<DateTime<Utc>>,
-    /// How often in a row GitHub limited without naming a time.
+    /// The number of consecutive limits for which GitHub named no time.
     unstated: u32,
 }
 
-/// The right to send one mutation; giving it back starts the pause.
+/// The right to send one mutation. The interval starts when it is dropped.
 #[derive(Debug)]
 pub(super) struct Turn<'a>(MutexGuard<'a, Option<Instant>>);
 
@@ -143,7 +140,7 @@ impl Drop for Turn<'_> {
 }
 
 impl Throttle {
-    /// A throttle that keeps `interval` between mutations and knows of no limit yet.
+    /// Creates a throttle with `interval` between mutations and no known limit.
     pub(super) fn new(interval: Duration) -> Self {
         Self {
             interval,
@@ -153,8 +150,10 @@ impl Throttle {
         }
     }
 
+    /// Checks that no limit is in force.
+    ///
     /// # Errors
-    /// The end of the limit, while one is in force.
+    /// The end of the limit.
     pub(super) fn check(&self, clock: &Clock) -> Result<(), DateTime<Utc>> {
         let until = self.limit.lock().unwrap_or_else(PoisonError::into_inner).until;
         match until {
@@ -163,14 +162,14 @@ impl Throttle {
         }
     }
 
-    /// Waits for this mutation's turn and for the pause since the last one.
+    /// Waits for this mutation's turn and for the interval since the last one.
     ///
     /// # Errors
-    /// The end of the limit, when one is in force or comes while waiting.
+    /// The end of the limit, if one is in force or begins during the wait.
     pub(super) async fn turn(&self, clock: &Clock) -> Result<Turn<'_>, DateTime<Utc>> {
         self.check(clock)?;
         let last = self.last.lock().await;
-        // The mutation before this one may have run into a limit.
+        // The previous mutation may have been rate-limited.
         self.check(clock)?;
         if let Some(ended) = *last {
             tokio::time::sleep_until(ended + self.interval).await;
@@ -179,7 +178,7 @@ impl Throttle {
         Ok(Turn(last))
     }
 
-    /// Remembers a limit and gives its end.
+    /// Stores a limit and returns its end.
     pub(super) fn limited(&self, wait: Wait, now: DateTime<Utc>) -> DateTime<Utc> {
         let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
         let asked = match wait {
@@ -190,19 +189,19 @@ impl Throttle {
                 now + doubled
             }
         };
-        // Answers of calls that ran side by side come in any order: the longest wait holds.
+        // Responses to concurrent calls arrive in any order; the longest wait applies.
         let until = limit.until.map_or(asked, |known| known.max(asked));
         limit.until = Some(until);
         until
     }
 
-    /// Notes that GitHub served a call, so the next unstated limit starts at a minute again.
+    /// Records a successful call, so that the next limit without a time starts at one minute again.
     pub(super) fn served(&self) {
         self.limit.lock().unwrap_or_else(PoisonError::into_inner).unstated = 0;
         self.served.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many calls GitHub has served so far.
+    /// Returns the number of successful calls so far.
     pub(super) fn calls_served(&self) -> u64 {
         self.served.load(Ordering::Relaxed)
     }
@@ -230,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_goes_before_the_reset() {
+    fn retry_after_takes_precedence_over_the_reset() {
         let both =
             [("retry-after", "30"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1800000900")];
         assert_eq!(asked(403, &both, ""), Some(Wait::Until(instant(NOW + 30))));
@@ -244,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_without_a_time_is_one_of_at_least_a_minute() {
+    fn a_limit_without_a_time_is_unstated() {
         assert_eq!(asked(429, &[], "slow down"), Some(Wait::Unstated));
         assert_eq!(asked(403, &[], "You have exceeded a secondary rate limit."), Some(Wait::Unstated));
         let passed = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1799999999")];
@@ -252,12 +251,12 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_is_measured_by_the_clock_that_named_it() {
+    fn a_reset_is_relative_to_githubs_clock() {
         let wait = |date: &str| {
             let left = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1799999940"), ("date", date)];
             asked(403, &left, "")
         };
-        // GitHub's clock is ninety seconds behind this one: what looks past is half a minute ahead.
+        // GitHub's clock is 90 seconds behind: a reset that seems past is 30 seconds ahead.
         assert_eq!(wait("Fri, 15 Jan 2027 07:58:30 GMT"), Some(Wait::Until(instant(NOW + 30))));
         assert_eq!(wait("Fri, 15 Jan 2027 07:59:00 GMT"), Some(Wait::Until(instant(NOW + 1))));
         assert_eq!(wait("Fri, 15 Jan 2027 07:59:01 GMT"), Some(Wait::Unstated), "past on both clocks");
@@ -271,13 +270,13 @@ mod tests {
     }
 
     #[test]
-    fn an_absurd_wait_is_cut() {
+    fn an_excessive_wait_is_capped() {
         let absurd = [("retry-after", "4000000000")];
         assert_eq!(asked(429, &absurd, ""), Some(Wait::Until(instant(NOW) + MAX_WAIT)));
     }
 
     #[test]
-    fn unstated_limits_double_until_a_call_is_served() {
+    fn unstated_limits_double_until_a_call_succeeds() {
         let throttle = Throttle::new(Duration::ZERO);
         let mut now = instant(NOW);
         let mut waits = Vec::new();
@@ -292,10 +291,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn short_limits_are_waited_out_and_that_comes_to_an_end() {
+    async fn short_limits_are_waited_out_up_to_a_maximum() {
         let clock = Clock::fixed(instant(NOW));
         let call = super::super::request::Request::get("/app", &[]).expect("a request").call();
-        // How often a call is made that meets these limits, and whether it then succeeds.
+        // Returns how many calls were made against these limits, and whether the last one succeeded.
         let made = async |limits: &[i64]| {
             let mut tries = 0;
             let outcome = outlasting_limits(&clock, || {
@@ -308,13 +307,13 @@ mod tests {
             (tries, succeeded)
         };
         assert_eq!(made(&[]).await, (1, true), "no limit");
-        assert_eq!(made(&[-1]).await, (2, true), "a short one");
-        assert_eq!(made(&[4]).await, (1, false), "too long");
-        assert_eq!(made(&[-1, 3]).await, (2, false), "each short enough, together too long");
+        assert_eq!(made(&[-1]).await, (2, true), "a short limit");
+        assert_eq!(made(&[4]).await, (1, false), "a limit that is too long");
+        assert_eq!(made(&[-1, 3]).await, (2, false), "short limits that are too long in total");
     }
 
     #[test]
-    fn a_limit_holds_until_its_end_and_the_longest_one_counts() {
+    fn a_limit_lasts_until_its_end_and_the_longest_one_applies() {
         let clock = Clock::fixed(instant(NOW));
         let throttle = Throttle::new(Duration::ZERO);
         throttle.limited(Wait::Until(instant(NOW + 100)), clock.now());
@@ -325,9 +324,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_for_a_turn_learns_of_a_limit_without_the_pause() {
+    async fn a_waiting_mutation_fails_at_once_when_a_limit_begins() {
         let clock = Clock::fixed(instant(NOW));
-        // An hour's pause: the test would not end if the second caller slept through it.
+        // An interval of one hour: the test would not end if the second caller waited for it.
         let throttle = Throttle::new(Duration::from_secs(3600));
         let first = throttle.turn(&clock).await.expect("the first turn");
         let mut second = Box::pin(throttle.turn(&clock));

@@ -1,8 +1,8 @@
-//! The HTTP client below octocrab.
+//! The HTTP client used by octocrab.
 //!
-//! octocrab's own default client calls itself `octocrab` and appends headers instead of replacing them, so
-//! two `User-Agent` lines would go out; and it would be a second HTTP stack beside the one that talks to
-//! Fly. This adapter lets octocrab speak through reqwest, as its `build_with_reqwest` does, minus those headers.
+//! octocrab's default client sets its own `User-Agent` and appends headers instead of replacing them, so two
+//! `User-Agent` headers would be sent. It would also add a second HTTP stack beside the one used for Fly. This
+//! adapter lets octocrab use reqwest, like its `build_with_reqwest`, but without those headers.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,22 +16,22 @@ use url::{Host, Url};
 
 use super::error::Error;
 
-/// How long a connection may take.
+/// The timeout for establishing a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An octocrab without a credential, for the API at `base`.
+/// Creates an octocrab client without a credential for the API at `base`.
 ///
 /// # Errors
-/// [`super::Kind::Misconfigured`] when TLS cannot be set up (no certificates of authorities on this machine), or
-/// `base` is not an absolute URL.
+/// [`super::Kind::Misconfigured`] if TLS cannot be set up (this machine has no CA certificates), or `base` is
+/// not an absolute URL.
 pub(super) fn octocrab(base: &Url) -> Result<Octocrab, Error> {
     let mut client = reqwest::Client::builder()
         .user_agent(concat!("porter/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
-        // Redirects are followed in `wire`, which keeps method and body and never leaves GitHub.
+        // Redirects are followed in `wire`, which keeps method and body and stays on GitHub's origin.
         .redirect(reqwest::redirect::Policy::none());
     if base.scheme() == "http" {
-        // No TLS will be spoken: a bare machine without certificates of authorities can run the demo.
+        // TLS is not used, so the demo also runs on a machine without CA certificates.
         client = client.tls_certs_only([]);
     }
     if is_loopback(base) {
@@ -52,7 +52,7 @@ pub(super) fn octocrab(base: &Url) -> Result<Octocrab, Error> {
     Ok(octocrab)
 }
 
-/// Whether the URL points at this machine, where no proxy has a say.
+/// Returns whether the URL points to this machine, for which no proxy is used.
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -62,7 +62,7 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// The innermost cause: what an operator can act on ("Connection refused"). Never the outer layers, which
+/// Returns the innermost cause, which an operator can act on ("Connection refused"). The outer errors only
 /// repeat the URL.
 pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
@@ -72,7 +72,7 @@ pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-/// reqwest as the service that octocrab's layers stand on.
+/// reqwest as the tower service below octocrab's layers.
 #[derive(Clone, Debug)]
 struct Transport(reqwest::Client);
 

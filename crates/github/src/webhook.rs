@@ -1,10 +1,10 @@
-//! The webhook payloads Porter reads, with just the fields it reads. Names are GitHub's
-//! (docs.github.com, "Webhook events and payloads"); everything else in a payload is skipped unparsed.
+//! The webhook payloads that Porter reads, with only the fields it uses. Names are GitHub's (docs.github.com,
+//! "Webhook events and payloads"); all other fields are ignored.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-/// `issue_comment`.
+/// The `issue_comment` event.
 #[derive(Debug, Deserialize)]
 pub struct IssueComment {
     /// `created`, `edited`, `deleted`, …
@@ -13,68 +13,68 @@ pub struct IssueComment {
     pub issue: Issue,
     /// The comment.
     pub comment: Comment,
-    /// Where.
+    /// The repository.
     pub repository: Repository,
-    /// Through which installation it came.
+    /// The installation that the event belongs to.
     pub installation: Option<InstallationId>,
-    /// Who caused the event.
+    /// The account that caused the event.
     pub sender: User,
 }
 
-/// `issues`.
+/// The `issues` event.
 #[derive(Debug, Deserialize)]
 pub struct Issues {
     /// `opened`, `closed`, …
     pub action: String,
     /// The issue.
     pub issue: Issue,
-    /// Where.
+    /// The repository.
     pub repository: Repository,
-    /// Who caused the event.
+    /// The account that caused the event.
     pub sender: User,
 }
 
-/// `installation`.
+/// The `installation` event.
 #[derive(Debug, Deserialize)]
 pub struct Installation {
     /// `created`, `deleted`, `suspend`, `unsuspend`, `new_permissions_accepted`.
     pub action: String,
-    /// Which.
+    /// The installation.
     pub installation: InstallationDetails,
-    /// What it reaches, with `created`.
+    /// The accessible repositories, sent with `created`.
     #[serde(default)]
     pub repositories: Option<Vec<RepositoryName>>,
 }
 
-/// `installation_repositories`.
+/// The `installation_repositories` event.
 #[derive(Debug, Deserialize)]
 pub struct InstallationRepositories {
     /// `added` or `removed`.
     pub action: String,
-    /// Which.
+    /// The installation.
     pub installation: InstallationDetails,
-    /// What it reaches now.
+    /// The repositories that were added.
     #[serde(default)]
     pub repositories_added: Vec<RepositoryName>,
-    /// What it reaches no more.
+    /// The repositories that were removed.
     #[serde(default)]
     pub repositories_removed: Vec<RepositoryName>,
 }
 
-/// An issue or a pull request, as it was when the event happened.
+/// An issue or a pull request at the time of the event.
 #[derive(Debug, Deserialize)]
 pub struct Issue {
-    /// Its number.
+    /// The number.
     pub number: i64,
-    /// Its title.
+    /// The title.
     pub title: String,
-    /// Its text.
+    /// The body.
     #[serde(default)]
     pub body: Option<String>,
-    /// Where people read it.
+    /// The URL of its page.
     #[serde(default)]
     pub html_url: String,
-    /// There when it is a pull request.
+    /// Present if it is a pull request.
     #[serde(default)]
     pub pull_request: Option<IgnoredAny>,
 }
@@ -82,32 +82,32 @@ pub struct Issue {
 /// A comment.
 #[derive(Debug, Deserialize)]
 pub struct Comment {
-    /// GitHub's number for it.
+    /// GitHub's id of the comment.
     pub id: i64,
-    /// Its text.
+    /// The body.
     #[serde(default)]
     pub body: Option<String>,
-    /// Its author; absent when the account is gone.
+    /// The author; absent if the account was deleted.
     #[serde(default)]
     pub user: Option<User>,
-    /// The App that wrote it.
+    /// The App that created the comment, if any.
     #[serde(default)]
     pub performed_via_github_app: Option<AppId>,
 }
 
-/// A GitHub App, by its number.
+/// A reference to a GitHub App.
 #[derive(Debug, Deserialize)]
 pub struct AppId {
-    /// Its number.
+    /// The App's id.
     pub id: i64,
 }
 
 /// An account.
 #[derive(Clone, Debug, Deserialize)]
 pub struct User {
-    /// GitHub's number for it, never given to another.
+    /// GitHub's id of the account, which is never reused.
     pub id: i64,
-    /// Its name today.
+    /// The current login.
     pub login: String,
     /// `User`, `Bot`, `Organization`, …
     #[serde(rename = "type", default)]
@@ -117,59 +117,59 @@ pub struct User {
 /// A repository.
 #[derive(Debug, Deserialize)]
 pub struct Repository {
-    /// GitHub's number for it.
+    /// GitHub's id of the repository.
     pub id: i64,
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// The account it belongs to.
+    /// The owner.
     pub owner: Owner,
-    /// Where pull requests go.
+    /// The default branch.
     #[serde(default = "main_branch")]
     pub default_branch: String,
 }
 
-/// The account a repository belongs to.
+/// The owner of a repository.
 #[derive(Debug, Deserialize)]
 pub struct Owner {
-    /// Its name.
+    /// The login.
     pub login: String,
 }
 
-/// A repository, in short.
+/// A repository in short form.
 #[derive(Debug, Deserialize)]
 pub struct RepositoryName {
-    /// GitHub's number for it.
+    /// GitHub's id of the repository.
     pub id: i64,
     /// `owner/name`.
     pub full_name: String,
 }
 
-/// An installation, by its number.
+/// A reference to an installation.
 #[derive(Debug, Deserialize)]
 pub struct InstallationId {
-    /// Its number.
+    /// The installation's id.
     pub id: i64,
 }
 
 /// An installation.
 #[derive(Debug, Deserialize)]
 pub struct InstallationDetails {
-    /// Its number.
+    /// The installation's id.
     pub id: i64,
-    /// The account it is on.
+    /// The account of the installation.
     pub account: Account,
     /// `all` or `selected`.
     #[serde(default)]
     pub repository_selection: String,
-    /// Since when it is suspended, if it is.
+    /// The time of the suspension, if it is suspended.
     #[serde(default)]
     pub suspended_at: Option<String>,
 }
 
-/// The account an installation is on: an enterprise has a slug where others have a login.
+/// The account of an installation. An enterprise has a slug instead of a login.
 #[derive(Debug, Deserialize)]
 pub struct Account {
-    /// Its name.
+    /// The login or slug.
     #[serde(alias = "slug")]
     pub login: String,
     /// `User` or `Organization`.

@@ -1,5 +1,5 @@
-//! One exchange with GitHub: headers, deadline, redirects, the quick second try of a read, and the reading of
-//! whatever comes back as an answer or an [`Error`].
+//! One HTTP exchange with GitHub: headers, timeout, redirects, immediate retries of reads, and the conversion of
+//! the response into an answer or an [`Error`].
 
 use std::time::Duration;
 
@@ -18,19 +18,19 @@ use super::throttle::{self, Throttle};
 use super::transport;
 use domain::clock::Clock;
 
-/// The version of the REST API Porter is written for. Newer ones drop fields it reads.
+/// The REST API version that Porter is written for. Later versions remove fields it reads.
 const API_VERSION: HeaderValue = HeaderValue::from_static("2022-11-28");
 const ACCEPT: HeaderValue = HeaderValue::from_static("application/vnd.github+json");
-/// How long one exchange may take, from connecting to the last byte.
+/// The timeout of one exchange, from connecting to the last byte.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-/// The largest answer that is read. GitHub's largest (a comparison with its patches) is a few megabytes.
+/// The maximum size of a response body. GitHub's largest (a comparison with patches) is a few megabytes.
 const ANSWER_LIMIT: usize = 32 * 1024 * 1024;
-/// How often a read is tried again at once, when the connection broke or GitHub stumbled.
+/// The number of immediate retries of a read after a broken connection or a 5xx status.
 const READ_RETRIES: u32 = 2;
-/// A renamed repository needs one redirect, renamed twice needs no more.
+/// The maximum number of redirects. A renamed repository needs one, however often it was renamed.
 const REDIRECT_LIMIT: usize = 3;
 
-/// The way to GitHub. Knows no credential of its own.
+/// Sends requests to GitHub. Holds no credential.
 pub(super) struct Wire {
     octocrab: Octocrab,
     base: Url,
@@ -38,7 +38,7 @@ pub(super) struct Wire {
     pub(super) clock: Clock,
 }
 
-/// A 2xx answer.
+/// A 2xx response.
 #[derive(Debug)]
 pub(super) struct Answer {
     headers: HeaderMap,
@@ -46,27 +46,27 @@ pub(super) struct Answer {
     call: Box<Call>,
 }
 
-/// An answer of any status.
+/// A response with any status.
 struct Reply {
     status: StatusCode,
     headers: HeaderMap,
     body: Vec<u8>,
 }
 
-/// No answer.
+/// A missing response.
 enum Lost {
-    /// Nothing within the deadline: trying again at once would only wait again.
+    /// No response within the timeout: an immediate retry would probably time out as well.
     TimedOut,
-    /// The connection could not be made, or broke.
+    /// The connection could not be established, or was lost.
     Broken(String),
 }
 
 impl Wire {
-    /// A way to the API at `base`, e.g. `https://api.github.com` or `https://ghe.example/api/v3`. Must be
+    /// Creates a wire to the API at `base`, e.g. `https://api.github.com` or `https://ghe.example/api/v3`. Must be
     /// called inside a tokio runtime, where octocrab starts its worker.
     ///
     /// # Errors
-    /// [`Kind::Misconfigured`] when `base` is no http(s) URL or TLS cannot start.
+    /// [`Kind::Misconfigured`] if `base` is not an http(s) URL or TLS cannot be set up.
     pub(super) fn new(base: &Url, clock: Clock) -> Result<Self, Error> {
         let mut base = base.clone();
         base.set_query(None);
@@ -77,15 +77,15 @@ impl Wire {
         Ok(Self { octocrab: transport::octocrab(&base)?, base, timeout: REQUEST_TIMEOUT, clock })
     }
 
-    /// The API's base URL.
+    /// Returns the API's base URL.
     pub(super) fn base(&self) -> &Url {
         &self.base
     }
 
-    /// Sends `request` under `token`, and tells `throttle` what GitHub says about limits.
+    /// Sends `request` with `token` and records rate limits in `throttle`.
     ///
     /// # Errors
-    /// Every variant but the two of pull requests; see [`Error`].
+    /// Any kind except the two specific to pull requests; see [`Error`].
     pub(super) async fn send(
         &self,
         request: &Request,
@@ -107,13 +107,13 @@ impl Wire {
         exchange.instrument(span).await
     }
 
-    /// Sends it, and a read a second and third time when a short pause may help.
+    /// Sends the request and retries a read up to [`READ_RETRIES`] times after a short pause.
     async fn exchange(&self, request: &Request, token: &SecretString) -> Result<Reply, Lost> {
         let mut tries = 0;
         loop {
             let outcome = self.follow(request, token).await;
             let again = match &outcome {
-                // Who says when to come back is not asked earlier.
+                // A response that names a time for the retry is not retried before that time.
                 Ok(reply) => {
                     let stumbled =
                         reply.status.is_server_error() && reply.status != StatusCode::NOT_IMPLEMENTED;
@@ -130,12 +130,12 @@ impl Wire {
         }
     }
 
-    /// Sends it, and again to wherever GitHub redirects within itself (a renamed or moved repository).
+    /// Sends the request and follows redirects within the API (a renamed or transferred repository).
     ///
-    /// Method and body stay, as GitHub's best practices ask for. Another origin never sees the token.
+    /// Method and body are kept, as GitHub's best practices require. The token is never sent to another origin.
     async fn follow(&self, request: &Request, token: &SecretString) -> Result<Reply, Lost> {
-        // The base's own path comes first: octocrab's layer adds it only where it is missing, which it
-        // would misjudge for a base like `/a` and a route like `/app`.
+        // The base path is added here: octocrab's layer adds it only if the path does not start with it, which is
+        // wrong for a base like `/a` and a route like `/app`.
         let base = self.base.path().trim_end_matches('/');
         let mut target = format!("{base}{}", request.path);
         if !request.query.is_empty() {
@@ -151,7 +151,7 @@ impl Wire {
         self.once(request, &target, token).await
     }
 
-    /// Where the reply sends us, as path and query, when that is a place of the same API.
+    /// Returns path and query of the redirect target if it is within the same API.
     fn redirect(&self, reply: &Reply, from: &str) -> Option<String> {
         if !matches!(reply.status.as_u16(), 301 | 302 | 307 | 308) {
             return None;
@@ -167,7 +167,7 @@ impl Wire {
         })
     }
 
-    /// One HTTP request to `target` (path and query), within its deadline.
+    /// Sends one HTTP request to `target` (path and query) with the timeout.
     async fn once(&self, request: &Request, target: &str, token: &SecretString) -> Result<Reply, Lost> {
         let broken = |error: &dyn std::error::Error| Lost::Broken(transport::root_cause(error));
         let exchange = async {
@@ -189,7 +189,7 @@ impl Wire {
         tokio::time::timeout(self.timeout, exchange).await.unwrap_or(Err(Lost::TimedOut))
     }
 
-    /// Reads the outcome as an answer or a failure, and remembers what it says about limits.
+    /// Converts the response into an answer or an error, and records rate limits.
     fn judge(
         &self,
         request: &Request,
@@ -232,13 +232,13 @@ impl Wire {
 }
 
 impl Answer {
-    /// The body as JSON; fields nobody asked for are ignored.
+    /// Parses the body as JSON; unknown fields are ignored.
     ///
     /// # Errors
-    /// [`Kind::Unavailable`] when it is not what the documentation promises.
+    /// [`Kind::Unavailable`] if the body does not have the documented form.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_slice(&self.body).map_err(|error| {
-            // serde quotes the value it stumbled over, which may be a token: only the place is told.
+            // serde's message quotes the value, which may be a token, so only the position is kept.
             let said = error.to_string();
             let what =
                 if said.starts_with("missing field") { said } else { format!("line {}", error.line()) };
@@ -250,22 +250,22 @@ impl Answer {
         })
     }
 
-    /// The `Link` header, where the other pages are.
+    /// Returns the `Link` header, which contains the URLs of the other pages.
     pub(super) fn link(&self) -> Option<&str> {
         self.headers.get(header::LINK).and_then(|link| link.to_str().ok())
     }
 
-    /// The call this answers.
+    /// Returns the call that this answers.
     pub(super) fn call(&self) -> Box<Call> {
         self.call.clone()
     }
 }
 
-/// A short pause before a read is tried again: 100 ms, then 200 ms, and up to as much again at random, so
-/// that callers who failed together do not come back together.
+/// Returns the pause before a read is retried: 100 ms, then 200 ms, plus up to the same amount of random jitter
+/// so that callers that failed together do not retry together.
 fn pause(tries: u32) -> Duration {
     let base = 100 * 2_u64.pow(tries);
-    // Without randomness the pause is only less spread.
+    // If randomness is not available, the pause only lacks jitter.
     let jitter = getrandom::u64().unwrap_or_default() % base;
     Duration::from_millis(base + jitter)
 }
@@ -281,8 +281,8 @@ mod tests {
     use super::super::{Client, Settings};
     use super::*;
 
-    /// A fake whose every repository call gets the next of these statuses, and 200 after.
-    async fn stumbling(statuses: &'static [u16]) -> Fake {
+    /// Starts a fake that answers repository calls with these statuses in order, and with 200 afterwards.
+    async fn answering_with(statuses: &'static [u16]) -> Fake {
         let count = AtomicUsize::new(0);
         Fake::start(move |seen: &Seen| {
             if !seen.path.starts_with("/repos") {
@@ -295,8 +295,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_request_says_who_asks_and_for_which_version() {
-        let fake = stumbling(&[]).await;
+    async fn every_request_has_user_agent_and_api_version() {
+        let fake = answering_with(&[]).await;
         fake.installation().repository("acme", "web").await.expect("a repository");
         for seen in fake.seen() {
             assert_eq!(seen.header("user-agent"), concat!("porter/", env!("CARGO_PKG_VERSION")));
@@ -309,8 +309,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_enterprise_server_keeps_its_path() {
-        // `/app` begins with `/a`: octocrab alone would take the base for given.
+    async fn the_base_path_of_an_enterprise_server_is_kept() {
+        // `/app` starts with `/a`: octocrab alone would not add the base path.
         for base in ["api/v3", "api/v3/", "a"] {
             let fake = Fake::start(|_| Some(reply(200, json!({"slug": "porter"})))).await;
             fake.client_with(Duration::ZERO, base).app().await.expect("the app");
@@ -319,35 +319,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_read_is_tried_three_times_when_github_stumbles() {
-        let fake = stumbling(&[502, 503]).await;
+    async fn a_read_is_tried_three_times_on_server_errors() {
+        let fake = answering_with(&[502, 503]).await;
         fake.installation().repository("acme", "web").await.expect("the third answer");
         assert_eq!(fake.calls().len(), 3);
 
-        let fake = stumbling(&[500, 500, 500, 500]).await;
+        let fake = answering_with(&[500, 500, 500, 500]).await;
         let error = fake.installation().repository("acme", "web").await.expect_err("a failure");
         assert!(matches!(error, Error { kind: Kind::Unavailable { .. }, .. }), "{error:?}");
         assert_eq!(fake.calls().len(), 3);
     }
 
     #[tokio::test]
-    async fn a_call_that_this_github_does_not_have_is_not_asked_again() {
-        let fake = stumbling(&[501, 501, 501]).await;
+    async fn a_call_that_is_not_implemented_is_not_retried() {
+        let fake = answering_with(&[501, 501, 501]).await;
         let error = fake.installation().repository("acme", "web").await.expect_err("a failure");
         assert!(matches!(error, Error { kind: Kind::NotFound, .. }), "{error:?}");
         assert_eq!(fake.calls().len(), 1);
     }
 
     #[tokio::test]
-    async fn a_mutation_is_never_repeated_by_the_client() {
-        let fake = stumbling(&[502]).await;
+    async fn a_mutation_is_never_retried_by_the_client() {
+        let fake = answering_with(&[502]).await;
         let error = fake.installation().create_comment("acme", "web", 1, "hi").await.expect_err("a failure");
         assert!(error.is_transient(), "{error:?}");
         assert_eq!(fake.calls().len(), 1);
     }
 
     #[tokio::test]
-    async fn a_server_that_names_its_return_is_not_asked_earlier() {
+    async fn a_retry_after_of_a_server_error_is_respected() {
         let fake = Fake::start(|seen| {
             seen.path.starts_with("/repos").then(|| reply_with(503, &[("retry-after", "90")], json!({})))
         })
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_is_not_there_is_unavailable() {
+    async fn a_refused_connection_is_unavailable() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         drop(listener);
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_keeps_silent_is_unavailable_and_not_asked_again() {
+    async fn a_timeout_is_unavailable_and_not_retried() {
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("http://{}", silent.local_addr().expect("an address"));
         let mut wire = Wire::new(&base.parse().expect("a URL"), Clock::fixed(fake::start())).expect("a wire");
@@ -391,11 +391,11 @@ mod tests {
         assert_eq!(error.to_string(), "GitHub is not available: GET /app: no answer within 50ms");
         silent.accept().await.expect("the one connection");
         let mut idle = std::task::Context::from_waker(std::task::Waker::noop());
-        assert!(silent.poll_accept(&mut idle).is_pending(), "asked again");
+        assert!(silent.poll_accept(&mut idle).is_pending(), "expected no second connection");
     }
 
     #[tokio::test]
-    async fn an_answer_nobody_can_read_is_unavailable_and_not_quoted() {
+    async fn an_unreadable_response_is_unavailable_and_not_quoted() {
         let fake =
             Fake::start(|seen| seen.path.ends_with("access_tokens").then(|| reply(201, json!("ghs_leak"))))
                 .await;
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_renamed_repository_is_followed_with_method_and_body() {
+    async fn a_redirect_to_a_renamed_repository_keeps_method_and_body() {
         let fake = Fake::start(|seen| match seen.path.as_str() {
             "/repos/acme/old/issues/1/comments" => {
                 Some(reply_with(307, &[("location", "/repositories/9/issues/1/comments")], json!({})))
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_redirect_to_another_host_never_sees_the_token() {
+    async fn the_token_is_not_sent_to_another_host() {
         let stranger = Fake::start(|_| Some(reply(200, json!({"id": 1, "name": "web"})))).await;
         let elsewhere = stranger.url.join("/repos/acme/web").expect("a URL").to_string();
         let fake = Fake::start(move |seen| {
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_redirect_in_circles_ends() {
+    async fn a_redirect_loop_ends() {
         let fake = Fake::start(|seen| {
             let here = [("location", seen.path.as_str())];
             seen.path.starts_with("/repos").then(|| reply_with(301, &here, json!({})))
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_limit_is_remembered_without_another_request_until_it_ends() {
+    async fn a_limit_prevents_further_requests_until_it_ends() {
         let count = AtomicUsize::new(0);
         let fake = Fake::start(move |seen| {
             if !seen.path.starts_with("/repos") {

@@ -7,9 +7,10 @@ use secrecy::SecretString;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
+use sqlx::SqliteConnection;
 
-use super::{ImportError, Verdict, ciphertext};
-use crate::tables::{Connection, Key, Secret, Target};
+use super::{ImportError, Verdict};
+use crate::tables::{Key, Secret, Target};
 use crypto::vault::{Identity, Vault};
 
 const FIELD: &str = "flyToken";
@@ -21,7 +22,10 @@ const ENV_KEY: &str = "FLY_API_TOKEN";
 ///
 /// # Errors
 /// The database fails or a token cannot be sealed; then nothing was moved.
-pub async fn adopt_fly_tokens(connection: &mut Connection, vault: &Vault) -> Result<usize, ImportError> {
+pub async fn adopt_fly_tokens(
+    connection: &mut SqliteConnection,
+    vault: &Vault,
+) -> Result<usize, ImportError> {
     let mut target = Target::begin(connection).await?;
     let mut cleared = 0;
     for mut settings in target.list_settings_naming_a_fly_token().await? {
@@ -50,7 +54,8 @@ pub(super) async fn store_fly_token(
     token: &SecretString,
     updated_at: &str,
 ) -> Result<bool, ImportError> {
-    let existing = target.find_time(Key::Secret(user_key, PROVIDER, ENV_KEY)).await?;
+    let existing =
+        target.find_time(Key::Secret { user_key, provider_id: PROVIDER, env_key: ENV_KEY }).await?;
     let writes = Verdict::of(existing.as_deref(), updated_at).writes();
     if writes {
         let identity = Identity::UserSecret { user_key, provider_id: PROVIDER, env_key: ENV_KEY };
@@ -58,7 +63,7 @@ pub(super) async fn store_fly_token(
             user_key: user_key.to_owned(),
             provider_id: PROVIDER.to_owned(),
             env_key: ENV_KEY.to_owned(),
-            ciphertext: ciphertext(vault.seal(&identity, token)?),
+            sealed: vault.seal(&identity, token)?,
             updated_at: updated_at.to_owned(),
         };
         target.store_secret(&secret).await?;

@@ -6,86 +6,37 @@
 //! or an older one; whatever is as new or newer here stays. Ciphertexts are copied as they are, once each was
 //! seen to open; Fly tokens move out of the settings (`fly_token`).
 
-mod export;
+mod error;
 mod fly_token;
 mod report;
+mod scratch;
+mod statements;
 mod tables;
-mod tokens;
 
 use std::collections::HashMap;
-use std::fmt;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-pub use self::export::ExportError;
+pub use self::error::{ExportError, ImportError, Unopenable};
 pub use self::fly_token::adopt_fly_tokens;
 use self::fly_token::{store_fly_token, take_fly_token};
 pub use self::report::{Counts, Report};
-use crate::tables::{self as db, Ciphertext, Connection, Key, Scratch, ScratchError, Target};
-use crypto::vault::{Identity, OpenError, SealError, Sealed, Vault};
-
-/// Why nothing was imported.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    /// The file is no complete export of the earlier Porter.
-    #[error(transparent)]
-    Export(#[from] ExportError),
-    /// SQLite cannot make sense of one of its statements.
-    #[error("line {line} of the export, {name}")]
-    Statement {
-        /// Where it begins.
-        line: usize,
-        /// What it does.
-        name: String,
-        /// What is wrong.
-        source: ScratchError,
-    },
-    /// Its rows cannot be read.
-    #[error(transparent)]
-    Rows(#[from] ScratchError),
-    /// Settings that no Porter can have written.
-    #[error("the settings of user {} in the export are no JSON object", user_key.escape_debug())]
-    BadSettings {
-        /// Whose.
-        user_key: String,
-    },
-    /// A row of someone who is neither in the export nor here.
-    #[error("the export holds {row}, but not that user; is it complete?")]
-    NoUser {
-        /// Which row.
-        row: String,
-    },
-    /// Secrets that do not open.
-    #[error(transparent)]
-    Unopenable(#[from] Unopenable),
-    /// A secret cannot be sealed anew.
-    #[error(transparent)]
-    Seal(#[from] SealError),
-    /// The real database fails.
-    #[error(transparent)]
-    Database(#[from] db::Error),
-}
-
-/// Secrets of an export that no configured root secret opens, by row.
-#[derive(Debug, thiserror::Error)]
-pub struct Unopenable {
-    rows: Vec<(String, OpenError)>,
-    of: usize,
-}
+use self::scratch::{Export, LIMITS};
+use self::tables::{Key, OauthToken, Secret, Settings, Target, User};
+use crypto::vault::{Identity, Vault};
+use sqlx::SqliteConnection;
 
 /// Imports the export `sql` in one transaction of its own.
 ///
 /// # Errors
 /// [`ImportError`]; then nothing was written.
-pub async fn import(connection: &mut Connection, vault: &Vault, sql: &str) -> Result<Report, ImportError> {
-    let export = export::read(sql.trim_start_matches('\u{feff}'))?;
-    let mut scratch = Scratch::open().await?;
-    for export::Statement { line, name, text } in &export.statements {
-        let named = |source| ImportError::Statement { line: *line, name: name.clone(), source };
-        scratch.execute(text).await.map_err(named)?;
-    }
-    let rows = Rows::read(&mut scratch).await?;
-    rows.check_secrets(vault)?;
+pub async fn import(
+    connection: &mut SqliteConnection,
+    vault: &Vault,
+    sql: &str,
+) -> Result<Report, ImportError> {
+    let export = Export::load(sql.trim_start_matches('\u{feff}'), &LIMITS)?;
+    check_secrets(&export, vault)?;
 
     let mut merge = Merge {
         target: Target::begin(connection).await?,
@@ -93,10 +44,10 @@ pub async fn import(connection: &mut Connection, vault: &Vault, sql: &str) -> Re
         keys: HashMap::new(),
         report: Report { other_tables: export.other_tables, ..Report::default() },
     };
-    merge.users(rows.users).await?;
-    merge.settings(rows.settings).await?;
-    merge.secrets(rows.secrets).await?;
-    merge.oauth_tokens(rows.oauth_tokens).await?;
+    merge.users(export.users).await?;
+    merge.settings(export.settings).await?;
+    merge.secrets(export.secrets).await?;
+    merge.oauth_tokens(export.oauth_tokens).await?;
     merge.target.commit().await?;
 
     let mut report = merge.report;
@@ -108,38 +59,20 @@ pub async fn import(connection: &mut Connection, vault: &Vault, sql: &str) -> Re
     Ok(report)
 }
 
-/// The rows of an export.
-struct Rows {
-    users: Vec<db::User>,
-    settings: Vec<db::Settings>,
-    secrets: Vec<db::Secret>,
-    oauth_tokens: Vec<db::OauthToken>,
-}
-
-impl Rows {
-    async fn read(scratch: &mut Scratch) -> Result<Self, ScratchError> {
-        Ok(Self {
-            users: scratch.users().await?,
-            settings: scratch.settings().await?,
-            secrets: scratch.secrets().await?,
-            oauth_tokens: scratch.oauth_tokens().await?,
-        })
-    }
-
-    fn check_secrets(&self, vault: &Vault) -> Result<(), Unopenable> {
-        let secrets = self.secrets.iter().map(|secret| (identity(secret), &secret.ciphertext));
-        let tokens = self
-            .oauth_tokens
-            .iter()
-            .map(|token| (Identity::OauthToken { github_user_id: token.github_user_id }, &token.ciphertext));
-        let closed = secrets.chain(tokens).filter_map(|(identity, ciphertext)| {
-            let error = vault.open(&identity, &sealed(ciphertext.clone())).err()?;
-            Some((row_name(&identity), error))
-        });
-        let rows: Vec<_> = closed.collect();
-        let of = self.secrets.len() + self.oauth_tokens.len();
-        if rows.is_empty() { Ok(()) } else { Err(Unopenable { rows, of }) }
-    }
+/// Checks that every secret of the export can be decrypted, before anything is written.
+fn check_secrets(export: &Export, vault: &Vault) -> Result<(), Unopenable> {
+    let secrets = export.secrets.iter().map(|secret| (identity(secret), &secret.sealed));
+    let tokens = export
+        .oauth_tokens
+        .iter()
+        .map(|token| (Identity::OauthToken { github_user_id: token.github_user_id }, &token.sealed));
+    let failed = secrets.chain(tokens).filter_map(|(identity, sealed)| {
+        let error = vault.open(&identity, sealed).err()?;
+        Some((row_name(&identity), error))
+    });
+    let rows: Vec<_> = failed.collect();
+    let of = export.secrets.len() + export.oauth_tokens.len();
+    if rows.is_empty() { Ok(()) } else { Err(Unopenable { rows, of }) }
 }
 
 /// What is to be done with a row of the export.
@@ -184,7 +117,7 @@ struct Merge<'a> {
 }
 
 impl Merge<'_> {
-    async fn users(&mut self, mut rows: Vec<db::User>) -> Result<(), ImportError> {
+    async fn users(&mut self, mut rows: Vec<User>) -> Result<(), ImportError> {
         rows.sort_by(|one, other| one.user_key.cmp(&other.user_key));
         for mut user in rows {
             if let Some(id) = user.github_user_id
@@ -207,7 +140,7 @@ impl Merge<'_> {
         Ok(())
     }
 
-    async fn settings(&mut self, rows: Vec<db::Settings>) -> Result<(), ImportError> {
+    async fn settings(&mut self, rows: Vec<Settings>) -> Result<(), ImportError> {
         for settings in rows {
             let row = || format!("the settings of user {}", settings.user_key.escape_debug());
             let user_key = self.user_key(&settings.user_key, row).await?;
@@ -219,7 +152,7 @@ impl Merge<'_> {
             if !verdict.writes() {
                 continue;
             }
-            let settings = db::Settings { user_key, config_json, ..settings };
+            let settings = Settings { user_key, config_json, ..settings };
             self.target.store_settings(&settings).await?;
             if let Some(token) = fly_token {
                 let (key, time) = (&settings.user_key, &settings.updated_at);
@@ -231,10 +164,11 @@ impl Merge<'_> {
         Ok(())
     }
 
-    async fn secrets(&mut self, rows: Vec<db::Secret>) -> Result<(), ImportError> {
+    async fn secrets(&mut self, rows: Vec<Secret>) -> Result<(), ImportError> {
         for secret in rows {
             let user_key = self.user_key(&secret.user_key, || row_name(&identity(&secret))).await?;
-            let key = Key::Secret(&user_key, &secret.provider_id, &secret.env_key);
+            let Secret { provider_id, env_key, .. } = &secret;
+            let key = Key::Secret { user_key: &user_key, provider_id, env_key };
             let existing = self.target.find_time(key).await?;
             let verdict = Verdict::of(existing.as_deref(), &secret.updated_at);
             self.report.secrets.add(verdict);
@@ -246,7 +180,7 @@ impl Merge<'_> {
         Ok(())
     }
 
-    async fn oauth_tokens(&mut self, rows: Vec<db::OauthToken>) -> Result<(), ImportError> {
+    async fn oauth_tokens(&mut self, rows: Vec<OauthToken>) -> Result<(), ImportError> {
         for token in rows {
             let id = token.github_user_id;
             match self.target.find_login_owner(&token.github_login_norm).await? {
@@ -287,34 +221,24 @@ impl Merge<'_> {
     }
 
     /// The secret as that of the user `user_key`; sealed anew when that is another row than it was sealed for.
-    fn rekeyed(&self, secret: db::Secret, user_key: String) -> Result<db::Secret, ImportError> {
+    fn rekeyed(&self, secret: Secret, user_key: String) -> Result<Secret, ImportError> {
         if secret.user_key == user_key {
             return Ok(secret);
         }
         let name = row_name(&identity(&secret));
         let plaintext = self
             .vault
-            .open(&identity(&secret), &sealed(secret.ciphertext.clone()))
+            .open(&identity(&secret), &secret.sealed)
             .map_err(|error| Unopenable { rows: vec![(name, error)], of: 1 })?;
-        let moved = db::Secret { user_key, ..secret };
-        let ciphertext = ciphertext(self.vault.seal(&identity(&moved), &plaintext)?);
-        Ok(db::Secret { ciphertext, ..moved })
+        let moved = Secret { user_key, ..secret };
+        let sealed = self.vault.seal(&identity(&moved), &plaintext)?;
+        Ok(Secret { sealed, ..moved })
     }
 }
 
-fn identity(secret: &db::Secret) -> Identity<'_> {
-    let db::Secret { user_key, provider_id, env_key, .. } = secret;
+fn identity(secret: &Secret) -> Identity<'_> {
+    let Secret { user_key, provider_id, env_key, .. } = secret;
     Identity::UserSecret { user_key, provider_id, env_key }
-}
-
-fn sealed(columns: Ciphertext) -> Sealed {
-    let Ciphertext { value, iv, tag, alg, key_version } = columns;
-    Sealed { encrypted_value: value, iv, tag, alg, key_version }
-}
-
-fn ciphertext(sealed: Sealed) -> Ciphertext {
-    let Sealed { encrypted_value, iv, tag, alg, key_version } = sealed;
-    Ciphertext { value: encrypted_value, iv, tag, alg, key_version }
 }
 
 /// A row's table and key for a message.
@@ -328,22 +252,4 @@ fn row_name(identity: &Identity) -> String {
         Identity::InstanceSecret { name } => format!("instance_secrets ({name})"),
     };
     name.escape_debug().to_string()
-}
-
-impl fmt::Display for Unopenable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rows, of } = self;
-        write!(f, "{} of {of} secrets of the export do not open", rows.len())?;
-        if rows.iter().any(|(_, error)| *error == OpenError::WrongKey) {
-            f.write_str(if rows.len() == *of {
-                "; is PORTER_SECRET_ENCRYPTION_KEY the earlier Porter's (there: PORTER_OAUTH_TOKEN_SECRET)?"
-            } else {
-                "; were they made under an older root secret (PORTER_SECRET_ENCRYPTION_KEY_PREVIOUS), or altered?"
-            })?;
-        }
-        for (row, error) in rows {
-            write!(f, "\n  {row}: {error}")?;
-        }
-        Ok(())
-    }
 }

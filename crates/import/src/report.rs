@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{Verdict, export::TABLES};
+use super::{Verdict, tables::TABLES};
 
 /// What an import did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -79,7 +79,6 @@ async fn run(
         let (deliveries, waiting): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
         match record::batch(&context, &deliveries).await {
             Ok(answers) => {
-                context.notifier.wake();
                 for (answer, waiting) in answers.into_iter().zip(waiting) {
                     // A sender that hung up was answered all the same: its delivery is on disk.
                     let _ = waiting.send(Ok(answer));
@@ -92,7 +91,6 @@ async fn run(
                     let alone = record::batch(&context, std::slice::from_ref(delivery)).await;
                     let _ = waiting.send(alone.map(|mut answers| answers.remove(0)));
                 }
-                context.notifier.wake();
             }
         }
     }

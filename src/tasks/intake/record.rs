@@ -6,12 +6,10 @@ use super::Answer;
 use super::known::Known;
 use super::reading::{Action, Delivery, Intent, Mention};
 use crate::tasks::decision::{Facts, decide, may_ask, may_wait};
-use crate::tasks::{Context, Error, apply, enqueue, record_status};
-use db::Connection;
-
+use crate::tasks::{Context, Error, UnitOfWork};
 use domain::comment::Refusal;
 use domain::job::{Control, Job, Reply};
-use domain::task::{Effect, Event, Task, TaskId};
+use domain::task::{Event, Task, TaskId};
 
 /// The reason that is remembered when the person was invited to sign in within the day before: only an
 /// invitation that was given keeps the next one back.
@@ -22,32 +20,23 @@ const INVITED_BEFORE: &str = "invited_before";
 /// # Errors
 /// [`Error::Db`].
 pub(super) async fn batch(context: &Context, deliveries: &[Delivery]) -> Result<Vec<Answer>, Error> {
-    let now = context.now();
-    let mut write = context.db.begin().await?;
-    let known = Known::read(&mut write, deliveries).await?;
+    let mut work = context.store.begin().await?;
+    let known = Known::read(&mut work, deliveries).await?;
     let mut batch = Batch {
         context,
-        now,
+        now: work.now(),
         known,
         rows: Vec::with_capacity(deliveries.len()),
         made: Vec::new(),
         pending: Vec::new(),
-        stopped: Vec::new(),
-        log: Vec::new(),
     };
     let mut answers = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
-        answers.push(batch.take(&mut write, delivery).await?);
+        answers.push(batch.take(&mut work, delivery).await?);
     }
-    batch.write_decided(&mut write).await?;
-    db::deliveries::insert(&mut write, &batch.rows, now).await?;
-    db::commit(write).await?;
-    for line in &batch.log {
-        line.write();
-    }
-    for task in &batch.stopped {
-        context.notifier.notify_task(task);
-    }
+    batch.write_decided(&mut work).await?;
+    db::deliveries::insert(&mut work, &batch.rows, batch.now).await?;
+    work.commit().await?;
     Ok(answers)
 }
 
@@ -61,10 +50,6 @@ struct Batch<'a> {
     made: Vec<Task>,
     /// Other effects that are not yet written.
     pending: Vec<Job>,
-    /// Tasks whose followers are to be told, once it is true.
-    stopped: Vec<TaskId>,
-    /// What is to be logged, once it is true.
-    log: Vec<Line>,
 }
 
 /// A line of the log about a mention.
@@ -98,7 +83,7 @@ enum Verdict {
 }
 
 impl Batch<'_> {
-    async fn take(&mut self, write: &mut Connection, delivery: &Delivery) -> Result<Answer, Error> {
+    async fn take(&mut self, work: &mut UnitOfWork, delivery: &Delivery) -> Result<Answer, Error> {
         if let Some(task) = self.known.find_earlier(delivery) {
             let task = task.clone();
             self.remember(delivery, "duplicate", None, None, task.clone());
@@ -109,9 +94,9 @@ impl Batch<'_> {
                 self.remember(delivery, "ignored", Some(reason), None, None);
                 Ok(Answer::Ignored { reason })
             }
-            Intent::Mention(mention) => self.take_mention(write, delivery, mention).await,
+            Intent::Mention(mention) => self.take_mention(work, delivery, mention).await,
             Intent::Closed { repo_id, issue, login } => {
-                let task = self.stop_all(write, *repo_id, *issue, login).await?;
+                let task = self.stop_all(work, *repo_id, *issue, login).await?;
                 let Some(task) = task else {
                     self.remember(delivery, "ignored", Some("no_active_task"), None, None);
                     return Ok(Answer::Ignored { reason: "no_active_task" });
@@ -120,9 +105,9 @@ impl Batch<'_> {
                 Ok(Answer::Accepted { task: Some(task) })
             }
             Intent::Installed { installation, added, removed } => {
-                db::installations::upsert(write, installation, self.now).await?;
-                db::installations::add_repositories(write, installation.id, added).await?;
-                db::installations::remove_repositories(write, installation.id, removed).await?;
+                db::installations::upsert(work, installation, self.now).await?;
+                db::installations::add_repositories(work, installation.id, added).await?;
+                db::installations::remove_repositories(work, installation.id, removed).await?;
                 match installation.suspended {
                     true => self.known.suspended.insert(installation.id),
                     false => self.known.suspended.remove(&installation.id),
@@ -131,7 +116,7 @@ impl Batch<'_> {
                 Ok(Answer::Accepted { task: None })
             }
             Intent::Uninstalled { installation } => {
-                db::installations::delete(write, *installation).await?;
+                db::installations::delete(work, *installation).await?;
                 self.known.suspended.remove(installation);
                 self.remember(delivery, "accepted", None, None, None);
                 Ok(Answer::Accepted { task: None })
@@ -141,11 +126,11 @@ impl Batch<'_> {
 
     async fn take_mention(
         &mut self,
-        write: &mut Connection,
+        work: &mut UnitOfWork,
         delivery: &Delivery,
         mention: &Mention,
     ) -> Result<Answer, Error> {
-        let verdict = self.judge(write, mention).await?;
+        let verdict = self.judge(work, mention).await?;
         let (outcome, reason, task) = match &verdict {
             Verdict::Task(task) => ("accepted", None, Some(task.id.to_string())),
             Verdict::Control(_) => ("accepted", None, None),
@@ -159,12 +144,13 @@ impl Batch<'_> {
         let delivery = delivery.guid.clone();
         match verdict {
             Verdict::Task(made) => {
-                self.log.push(Line::Accepted {
+                let line = Line::Accepted {
                     delivery,
                     task: made.id.clone(),
                     agent: made.agent.clone(),
                     repository: made.repository.full_name(),
-                });
+                };
+                work.log(move || line.write());
                 self.known.begin(&made);
                 self.made.push(*made);
                 Ok(Answer::Accepted { task })
@@ -175,7 +161,7 @@ impl Batch<'_> {
             }
             Verdict::Refused { refusal, tell } => {
                 let reason = refusal.reason();
-                self.log.push(Line::Refused { delivery, reason });
+                work.log(move || Line::Refused { delivery, reason }.write());
                 if tell {
                     let reply = Reply::Refusal(refusal);
                     self.pending.push(Job::Answer { to: mention.mention(self.now), reply });
@@ -186,21 +172,15 @@ impl Batch<'_> {
     }
 
     /// Writes what was decided so far: the tasks, their history, and the effects.
-    async fn write_decided(&mut self, write: &mut Connection) -> Result<(), Error> {
-        if !self.made.is_empty() {
-            db::tasks::insert(write, &self.made).await?;
-            record_status(write, &self.made, self.now).await?;
-            self.pending.extend(self.made.drain(..).map(|task| Job::of(&task, Effect::SyncIssue)));
-        }
-        if !self.pending.is_empty() {
-            enqueue(write, &self.pending, self.now).await?;
-            self.pending.clear();
-        }
+    async fn write_decided(&mut self, work: &mut UnitOfWork) -> Result<(), Error> {
+        work.insert(&self.made).await?;
+        self.made.clear();
+        work.enqueue(self.pending.drain(..)).await?;
         Ok(())
     }
 
     /// Decides about a mention.
-    async fn judge(&self, write: &mut Connection, mention: &Mention) -> Result<Verdict, Error> {
+    async fn judge(&self, work: &mut UnitOfWork, mention: &Mention) -> Result<Verdict, Error> {
         let refused = |refusal| Ok(Verdict::Refused { refusal, tell: true });
         let installation = mention.request.repository.installation_id;
         if installation == 0 || self.known.suspended.contains(&installation) {
@@ -226,7 +206,7 @@ impl Batch<'_> {
         if !person.signed_in {
             let repo_id = mention.request.repository.id;
             let invited = self.invited_in_batch(sender, repo_id)
-                || db::deliveries::was_invited(write, sender, repo_id, self.now).await?;
+                || db::deliveries::was_invited(work, sender, repo_id, self.now).await?;
             let refusal = Refusal::MissingUserOauth {
                 login: mention.request.requester.login.clone(),
                 sign_in_url: self.context.policy.link("api/auth/github"),
@@ -250,7 +230,7 @@ impl Batch<'_> {
             });
         }
         let unwritten = self.made.iter().filter(|made| made.requester.id == sender).count();
-        if let Err(refusal) = may_wait(&self.context.policy, write, sender, unwritten).await? {
+        if let Err(refusal) = may_wait(&self.context.policy, work, sender, unwritten).await? {
             return refused(refusal);
         }
         Ok(Verdict::Task(Box::new(task)))
@@ -267,18 +247,17 @@ impl Batch<'_> {
     /// Stops every active task of a closed issue; gives the first.
     async fn stop_all(
         &mut self,
-        write: &mut Connection,
+        work: &mut UnitOfWork,
         repo_id: i64,
         issue: i64,
         login: &str,
     ) -> Result<Option<String>, Error> {
         // A task of this very batch ends after it began.
-        self.write_decided(write).await?;
-        let active = db::tasks::list_active_on_issue(write, repo_id, issue).await?;
+        self.write_decided(work).await?;
+        let active = db::tasks::list_active_on_issue(work, repo_id, issue).await?;
         for task in &active {
             let message = format!("Stopped: the issue was closed by {login}.");
-            apply(write, task, Event::Stopped { message }, self.now).await?;
-            self.stopped.push(task.id.clone());
+            work.apply(task, Event::Stopped { message }).await?;
         }
         self.known.end_all(repo_id, issue);
         Ok(active.first().map(|task| task.id.to_string()))

@@ -1,4 +1,4 @@
-//! `POST /api/tasks` (contract §6). `Idempotency-Key` is honoured for a day.
+//! `POST /api/tasks` (contract §6). An `Idempotency-Key` is kept for one day.
 
 use axum::Json;
 use axum::body::Bytes;
@@ -39,7 +39,7 @@ enum WirePriority {
     Name(String),
 }
 
-/// Makes a task for the caller.
+/// Creates a task for the caller.
 pub(in crate::web) async fn create(
     service: Service,
     SignedInUser(user): SignedInUser,
@@ -106,7 +106,7 @@ fn read(new: NewTask) -> Result<Wanted, Error> {
     })
 }
 
-/// Whether an account or a repository can be called so.
+/// Returns whether the text is a valid name of an account or a repository.
 fn is_github_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     (1..=100).contains(&name.len()) && name.chars().all(plain) && !matches!(name, "." | "..")

@@ -1,7 +1,7 @@
-//! `GET /api/tasks/:id/events`: what happened to a task, from the start or from `Last-Event-ID`, then live.
+//! `GET /api/tasks/:id/events`: a task's events, from the start or from `Last-Event-ID`, then live.
 //!
-//! The stream ends once the task has ended and everything was told. A browser's `EventSource` then comes back
-//! by itself; it is answered 204, which tells it to stay away.
+//! The stream ends once the task has ended and all events were sent. A browser's `EventSource` then reconnects
+//! automatically; it is answered with 204, which makes it stop.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::json::rfc3339;
@@ -22,9 +22,9 @@ use crate::web::session::SignedInUser;
 use crate::web::{Error, Service};
 use domain::task::TaskId;
 
-/// How many events are read at once.
+/// The maximum number of events in one read.
 const BATCH_SIZE: i64 = 200;
-/// The safety net under the bell.
+/// The polling interval, in case a notification is lost.
 const POLL: Duration = Duration::from_secs(5);
 
 struct Following {
@@ -36,7 +36,7 @@ struct Following {
     stop: tokio_util::sync::CancellationToken,
 }
 
-/// Streams a task's events to the person whose task it is.
+/// Streams a task's events to the owner of the task.
 pub(in crate::web) async fn stream(
     service: Service,
     SignedInUser(user): SignedInUser,
@@ -49,8 +49,8 @@ pub(in crate::web) async fn stream(
         None | Some("") => 0,
         Some(text) => text.parse().map_err(|_| Error::bad_request("Last-Event-ID must be a number"))?,
     };
-    // Followed before the first look, so that nothing falls between the two.
-    let notifier = service.context.notifier.follow();
+    // Subscribed before the first read, so that no event between the two is missed.
+    let notifier = service.context.store.follow();
     let mut following = Following {
         context: service.context,
         task: task.id,
@@ -65,7 +65,7 @@ pub(in crate::web) async fn stream(
     }
     let events = stream::unfold(following, |mut following| async move {
         let event = following.next().await?;
-        Some((Ok::<_, Infallible>(told(&event)), following))
+        Some((Ok::<_, Infallible>(streamed(&event)), following))
     });
     let alive = KeepAlive::new().interval(Duration::from_secs(15));
     Ok(Sse::new(events).keep_alive(alive).into_response())
@@ -85,7 +85,7 @@ impl Following {
                 Err(error) => {
                     tracing::warn!(
                         error = crate::tasks::error_chain(&error),
-                        "a task can no longer be followed"
+                        "an event stream ended because the database failed"
                     );
                     return None;
                 }
@@ -93,16 +93,16 @@ impl Following {
         }
     }
 
-    /// Reads what is new. Gives whether the task had ended before that.
+    /// Reads new events. Returns whether the task had ended before the read.
     async fn look(&mut self) -> Result<bool, db::Error> {
-        let mut connection = self.context.db.read().await?;
+        let mut connection = self.context.store.read().await?;
         let task = db::tasks::find(&mut connection, &self.task).await?;
         let ended = task.is_none_or(|task| task.status.is_terminal());
         self.ready = db::events::list_after(&mut connection, &self.task, self.last, BATCH_SIZE).await?.into();
         Ok(ended)
     }
 
-    /// Waits until something may have happened; nothing when Porter shuts down.
+    /// Waits until there may be a new event; `None` when Porter shuts down.
     async fn wait(&mut self) -> Option<()> {
         loop {
             tokio::select! {
@@ -118,9 +118,11 @@ impl Following {
     }
 }
 
-fn told(event: &db::events::Event) -> Event {
-    let mut data: Value = serde_json::from_str(&event.data).unwrap_or_else(|_| json!({}));
-    data["at"] = rfc3339(event.at).into();
-    data["attempt"] = event.attempt.into();
-    Event::default().id(event.seq.to_string()).event(&event.kind).data(data.to_string())
+/// Converts a stored event for the stream: its data with its time and attempt.
+fn streamed(stored: &db::events::Event) -> Event {
+    let mut data = stored.event.data();
+    data.insert("at".to_owned(), rfc3339(stored.at).into());
+    data.insert("attempt".to_owned(), stored.attempt.into());
+    let data = Value::from(data).to_string();
+    Event::default().id(stored.seq.to_string()).event(stored.event.kind()).data(data)
 }

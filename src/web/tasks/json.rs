@@ -1,4 +1,4 @@
-//! A task as JSON: the seed's `Task` and what contract §6 adds. What is unknown is absent.
+//! A task as JSON: the seed's `Task` and the fields that contract §6 adds. Unknown values are omitted.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
@@ -6,7 +6,7 @@ use serde::Serialize;
 use domain::report::{FailureStage, Usage};
 use domain::task::{Status, Task};
 
-/// A task on the wire.
+/// The JSON form of a task.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskJson {
@@ -62,7 +62,7 @@ pub struct TaskJson {
 }
 
 impl TaskJson {
-    /// The task, with its place in the line while it waits.
+    /// Converts a task; `queue_position` is its position while it is queued.
     pub fn new(task: Task, queue_position: Option<u32>) -> Self {
         Self {
             id: task.id.to_string(),
@@ -105,7 +105,7 @@ fn is_unknown(usage: &Usage) -> bool {
     *usage == Usage::default()
 }
 
-/// An instant as JSON has it: RFC 3339, UTC, to the millisecond.
+/// Formats an instant as RFC 3339 in UTC, with milliseconds.
 pub(in crate::web) fn rfc3339(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

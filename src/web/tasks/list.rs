@@ -1,4 +1,4 @@
-//! `GET /api/tasks` and `GET /api/tasks/history`: a person's tasks in pages (contract §6).
+//! `GET /api/tasks` and `GET /api/tasks/history`: a person's tasks by page (contract §6).
 
 use std::collections::HashMap;
 
@@ -14,9 +14,9 @@ use db::task_lists::{Cursor, Filter};
 use domain::agent::Registry;
 use domain::task::Status;
 
-/// How many tasks a page has when nothing is said.
+/// The default page size.
 const DEFAULT_LIMIT: u32 = 50;
-/// How many it has at most.
+/// The maximum page size.
 const MOST: u32 = 100;
 
 #[derive(Deserialize)]
@@ -32,7 +32,7 @@ pub(in crate::web) struct Parameters {
 
 type Page = (HeaderMap, Json<Vec<TaskJson>>);
 
-/// `GET /api/tasks`: queued and running ones first, newest first.
+/// `GET /api/tasks`: queued and running tasks first, newest first.
 pub(in crate::web) async fn active_first(
     service: Service,
     user: SignedInUser,
@@ -42,7 +42,7 @@ pub(in crate::web) async fn active_first(
     page(service, user, parameters, request.uri().path(), false).await
 }
 
-/// `GET /api/tasks/history`: those that have ended, newest first.
+/// `GET /api/tasks/history`: tasks that have ended, newest first.
 pub(in crate::web) async fn history(
     service: Service,
     user: SignedInUser,
@@ -72,8 +72,8 @@ async fn page(
         }
     };
     let filter = filter(&service.context.policy.agents, &parameters, ended)?;
-    let mut connection = service.context.db.read().await?;
-    // One more than asked for tells whether there is a next page.
+    let mut connection = service.context.store.read().await?;
+    // One more row than requested shows whether there is a next page.
     let mut tasks =
         db::task_lists::page(&mut connection, user.github_id, &filter, cursor.as_ref(), limit + 1).await?;
     let more = tasks.len() > limit as usize;

@@ -1,4 +1,4 @@
-//! `/api/tasks/:id` and its verbs (contract §6), for the person whose task it is.
+//! `/api/tasks/:id` and its operations (contract §6), for the owner of the task.
 
 pub(super) mod create;
 pub(super) mod events;
@@ -60,7 +60,7 @@ pub(super) async fn stop(
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<TaskJson>), Error> {
     let id = parse(&id)?;
-    let task = control::stop(&service.context, &id, user.github_id, &user.login).await?;
+    let task = control::stop(&service.context.store, &id, user.github_id, &user.login).await?;
     Ok((StatusCode::ACCEPTED, Json(described(&service, task).await?)))
 }
 
@@ -71,7 +71,7 @@ pub(super) async fn retry(
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<TaskJson>), Error> {
     let id = parse(&id)?;
-    let task = control::retry(&service.context, &id, user.github_id).await?;
+    let task = control::retry(&service.context.store, &id, user.github_id).await?;
     Ok((StatusCode::ACCEPTED, Json(described(&service, task).await?)))
 }
 
@@ -79,19 +79,19 @@ fn parse(id: &str) -> Result<TaskId, Error> {
     TaskId::parse(id).ok_or_else(|| Error::not_found("there is no such task"))
 }
 
-/// The person's task; somebody else's is as good as none.
+/// Loads the person's task; a task of another person is reported as not found.
 pub(super) async fn load_own(service: &Service, user: &User, id: &str) -> Result<Task, Error> {
-    db::tasks::find(&mut *service.context.db.read().await?, &parse(id)?)
+    db::tasks::find(&mut *service.context.store.read().await?, &parse(id)?)
         .await?
         .filter(|task| task.requester.id == user.github_id)
         .ok_or_else(|| Error::not_found("there is no such task"))
 }
 
-/// The task as JSON, with its place in the line while it waits.
+/// Returns the task as JSON, with its queue position while it is queued.
 async fn described(service: &Service, task: Task) -> Result<TaskJson, Error> {
     let position = match task.status {
         Status::Queued => {
-            let mut connection = service.context.db.read().await?;
+            let mut connection = service.context.store.read().await?;
             Some(db::queue::position(&mut connection, &task, service.context.now()).await?)
         }
         _ => None,

@@ -1,6 +1,6 @@
-//! Everything at once. The small profile runs everywhere; `PORTER_CHAOS_TASKS=200 PORTER_CHAOS_KILLS=20` is the
-//! whole storm. `PORTER_CHAOS_SEED` repeats one. With `PORTER_CHAOS_PEOPLE=1` all of it goes through one installation,
-//! which GitHub's every limit holds up as a whole: it takes twice as long to settle.
+//! All faults at the same time. By default the run is small; `PORTER_CHAOS_TASKS=200 PORTER_CHAOS_KILLS=20` is the
+//! full run. `PORTER_CHAOS_SEED` repeats a run. With `PORTER_CHAOS_PEOPLE=1` all calls go through one installation,
+//! so that each of GitHub's rate limits delays all of them: settling takes twice as long.
 
 use std::time::{Duration, Instant};
 
@@ -18,9 +18,9 @@ use crate::fake_fly::Fault as FlyFault;
 
 const TASKS: u64 = 40;
 const KILLS: u64 = 6;
-/// Of a thousand calls to GitHub, so many go wrong.
+/// The share of calls to GitHub that fail, in per mille.
 const GITHUB_PER_MILLE: u16 = 150;
-/// Of a hundred calls to Fly.
+/// The share of calls to Fly that fail, in percent.
 const FLY_PERCENT: u64 = 33;
 
 fn number(name: &str) -> Option<u64> {
@@ -28,7 +28,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_mention_ends_exactly_once_whatever_fails_and_however_often_porter_is_killed() {
+async fn every_mention_ends_exactly_once_despite_faults_and_kills() {
     let seed = number("PORTER_CHAOS_SEED").unwrap_or_else(|| u64::from(std::process::id()) * 7919);
     let tasks = number("PORTER_CHAOS_TASKS").unwrap_or(TASKS);
     let kills = number("PORTER_CHAOS_KILLS").unwrap_or(KILLS);
@@ -59,15 +59,15 @@ async fn every_mention_ends_exactly_once_whatever_fails_and_however_often_porter
         },
         speaking
     );
-    let stormed = began.elapsed();
+    let chaos_time = began.elapsed();
     stage.settle(&porter, &asked).await;
     let settled = began.elapsed();
 
     let twice = stage.machines.made().into_values().filter(|times| *times > 1).count();
     eprintln!(
-        "stormed {stormed:.1?}, settled {:.1?} later; calls: {} to GitHub, {} to Fly; machines: {}, of these {twice} \
-         anew after one that had vanished; memory {} KiB",
-        settled.saturating_sub(stormed),
+        "chaos for {chaos_time:.1?}, settled {:.1?} later; calls: {} to GitHub, {} to Fly; machines: {}, of which \
+         {twice} replaced a lost one; memory {} KiB",
+        settled.saturating_sub(chaos_time),
         stage.github.read(|state| state.requests().len()),
         stage.fly.requests().len(),
         stage.fly.machines().len(),
@@ -88,7 +88,7 @@ async fn open_issues(stage: &Stage, seed: u64, tasks: u64) -> Vec<Request> {
     asked
 }
 
-/// Everyone asks, some time within `during`; some of GitHub's deliveries come twice.
+/// Writes one mention on each issue, at random times within `during`; some deliveries are sent twice.
 async fn speak(stage: &Stage, asked: &[Request], seed: u64, during: Duration) {
     let speaking = asked.iter().enumerate().map(|(number, asked)| async move {
         let mut random = Random::of(seed, &format!("mention {number}"));
@@ -106,7 +106,7 @@ async fn speak(stage: &Stage, asked: &[Request], seed: u64, during: Duration) {
 async fn kill_again_and_again(stage: &Stage, porter: &mut Process, seed: u64, kills: u64) {
     let mut random = Random::new(seed);
     for _ in 0..kills {
-        // The stand-in counts calls as GitHub does; the storm is to come from its faults alone.
+        // The stand-in counts calls against the rate limit like GitHub; only the injected faults should matter.
         stage.github.set_rate_limit(5000, TimeDelta::hours(1));
         stage.github.inject(Fault::before(
             Method::POST,

@@ -1,5 +1,5 @@
-//! Porter frozen at one chosen line, killed there, and started again: the remote side did what it was asked, and
-//! Porter never learned of it. It must end as if nothing had happened.
+//! Porter is killed while it waits for a response: the other side has performed the call, but Porter has not
+//! received the result. After the restart the outcome must be the same as without the crash.
 
 use axum::http::Method;
 use standin::{Effect, Fault, World};
@@ -10,8 +10,8 @@ use super::verdict::Request;
 use super::{LIMIT, porter::eventually};
 use crate::fake_fly::{Call, Fault as FlyFault};
 
-/// Kills Porter while it waits for the answer to such a call, of which `passed` go well first. The call has had its
-/// effect once `done` says so.
+/// Kills Porter while it waits for the response to such a call, after `passed` calls that succeed. `done` returns
+/// whether the call has taken effect.
 async fn killed_after(
     method: Method,
     path: impl Fn(&Request) -> String,
@@ -29,7 +29,7 @@ async fn killed_after(
         });
         hangs && done(kit, &asked)
     };
-    stage.github.wait_until(frozen, LIMIT).await.expect("Porter waits for the answer");
+    stage.github.wait_until(frozen, LIMIT).await.expect("Porter waits for the response");
     porter.kill();
     stage.github.clear_faults();
     let porter = stage.porter.start_ready().await;
@@ -42,19 +42,19 @@ fn issue(asked: &Request, what: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_status_comment_that_was_written_before_a_crash_stays_the_only_one() {
+async fn a_status_comment_created_before_a_crash_is_the_only_one() {
     let done = |kit: &World, asked: &Request| kit.comments(&asked.repository, asked.issue).len() == 2;
     killed_after(Method::POST, |asked| issue(asked, "comments"), 0, done).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pull_request_that_was_opened_before_a_crash_stays_the_only_one() {
+async fn a_pull_request_opened_before_a_crash_is_the_only_one() {
     let done = |kit: &World, asked: &Request| !kit.pull_requests(&asked.repository).is_empty();
     killed_after(Method::POST, |asked| format!("/repos/{}/pulls", asked.repository), 0, done).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn labels_that_were_put_on_before_a_crash_end_as_they_must() {
+async fn labels_added_before_a_crash_are_correct_at_the_end() {
     let done = |kit: &World, asked: &Request| {
         kit.labels(&asked.repository, asked.issue).iter().any(|label| label.starts_with("porter:"))
     };
@@ -63,7 +63,7 @@ async fn labels_that_were_put_on_before_a_crash_end_as_they_must() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_review_that_was_asked_for_before_a_crash_does_not_hold_the_task() {
+async fn a_review_requested_before_a_crash_does_not_block_the_task() {
     let done = |kit: &World, asked: &Request| {
         kit.pull_requests(&asked.repository).iter().any(|pull| !pull.reviewers.is_empty())
     };
@@ -71,24 +71,24 @@ async fn a_review_that_was_asked_for_before_a_crash_does_not_hold_the_task() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_was_taken_back_before_a_crash_does_not_hold_the_clean_up() {
+async fn a_token_revoked_before_a_crash_does_not_block_the_cleanup() {
     killed_after(Method::DELETE, |_| "/installation/token".to_owned(), 0, |_, _| true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_was_minted_before_a_crash_reaches_nobody() {
+async fn a_token_issued_before_a_crash_is_not_left_valid() {
     for passed in 0..2 {
         killed_after(Method::POST, |_| "/app/installations/".to_owned(), passed, |_, _| true).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_that_was_made_before_a_crash_is_the_only_one() {
+async fn a_machine_created_before_a_crash_is_the_only_one() {
     let (stage, asked) = Stage::small(Conduct::Waits).await;
     stage.fly.next(1, Call::Create, FlyFault::SilenceAfterEffect);
     let mut porter = stage.porter.start_ready().await;
     stage.speak(&asked).await;
-    eventually("a machine is made", LIMIT, async || !stage.fly.living().is_empty()).await;
+    eventually("a machine is created", LIMIT, async || !stage.fly.living().is_empty()).await;
     porter.kill();
     let porter = stage.porter.start_ready().await;
     let adopted = |kit: &World| {
@@ -99,23 +99,23 @@ async fn a_machine_that_was_made_before_a_crash_is_the_only_one() {
     stage.github.wait_until(adopted, LIMIT).await.expect("the machine is known");
     stage.machines.go_on();
     stage.settle(&porter, std::slice::from_ref(&asked)).await;
-    assert_eq!(stage.fly.machines().len(), 1, "machines were made");
+    assert_eq!(stage.fly.machines().len(), 1, "expected one machine");
     stage.close(porter, &[asked]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_of_a_task_that_was_stopped_while_it_was_being_made_is_found_and_ended() {
+async fn a_machine_created_while_its_task_is_stopped_is_found_and_destroyed() {
     let (stage, mut asked) = Stage::small(Conduct::Waits).await;
     stage.fly.next(1, Call::Create, FlyFault::SilenceAfterEffect);
-    // No list shows it while the attempt is cleaned up.
+    // No list shows the machine while the attempt is cleaned up.
     stage.fly.lag(2);
     let mut porter = stage.porter.start_ready().await;
     stage.speak(&asked).await;
-    eventually("a machine is made", LIMIT, async || !stage.fly.living().is_empty()).await;
+    eventually("a machine is created", LIMIT, async || !stage.fly.living().is_empty()).await;
     let closed = stage.github.close_issue(&asked.repository, asked.issue, &stage.people[0]).await;
     assert!(
         closed.expect("an issue").is_some_and(|delivery| delivery.succeeded()),
-        "Porter heard that it was closed"
+        "Porter accepted the delivery of the closed issue"
     );
     asked.conduct = Conduct::Fails;
     porter.kill();

@@ -1,5 +1,5 @@
-//! What runs on the fake Fly's machines: workers that push a real commit and report it, each in the manner
-//! that the seed gives to its issue. A worker that is killed with its machine says nothing more.
+//! The programs on the fake Fly's machines: workers that push a real commit and report it. The seed and the issue
+//! determine a worker's behaviour. A worker that is killed with its machine sends no further reports.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,31 +14,31 @@ use tokio::task::AbortHandle;
 use super::random::Random;
 use crate::fake_fly::{FakeFly, Happening, Machine};
 
-/// How a worker behaves.
+/// The behaviour of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Conduct {
-    /// Pushes and reports, again and again until it is heard.
+    /// Pushes and repeats its report until it is accepted.
     Reports,
-    /// Pushes and dies before it reports.
+    /// Pushes and exits before it reports.
     IsLost,
-    /// Reports twice at the same time, and once more later.
+    /// Sends its report twice at the same time, and once more later.
     ReportsTwice,
     /// Pushes, and reports some seconds later.
     IsLate,
-    /// Speaks while it works.
+    /// Sends progress reports while it works.
     Talks,
     /// Reports that the agent failed.
     Fails,
     /// Reports success without a commit.
     ChangesNothing,
-    /// Dies without a word or a commit.
+    /// Exits without a commit or a report.
     Dies,
-    /// Pushes, and reports once it is told to go on. Only when a test asks for it.
+    /// Pushes, and reports once the test continues it. Used only if a test selects it.
     Waits,
 }
 
 impl Conduct {
-    /// What the seed gives to an issue.
+    /// Returns the behaviour that the seed assigns to an issue.
     pub fn of(seed: u64, repository: &str, issue: u64) -> Self {
         match Random::of(seed, &format!("{repository}#{issue}")).below(100) {
             0..40 => Self::Reports,
@@ -52,13 +52,13 @@ impl Conduct {
         }
     }
 
-    /// Whether a pull request must come of it.
+    /// Returns whether it must result in a pull request.
     pub fn succeeds(self) -> bool {
         !matches!(self, Self::Fails | Self::ChangesNothing | Self::Dies)
     }
 }
 
-/// All workers of one Fly.
+/// All workers on one fake Fly.
 #[derive(Clone)]
 pub struct Machines {
     seed: u64,
@@ -73,16 +73,16 @@ pub struct Machines {
 struct State {
     /// Workers by their machine's id.
     running: HashMap<String, AbortHandle>,
-    /// Machines made for each task and attempt.
+    /// The number of machines created for each task and attempt.
     made: HashMap<(String, String), u32>,
-    /// Every token a machine was given, and for which repository.
+    /// All tokens given to machines, each with its repository.
     tokens: Vec<(String, String)>,
-    /// How everyone behaves, whatever the seed says.
+    /// The behaviour of all workers, if a test has selected one.
     all: Option<Conduct>,
 }
 
 impl Machines {
-    /// From now on, every machine made at `fly` runs a worker.
+    /// Runs a worker on every machine that `fly` creates.
     pub fn run(seed: u64, github: &StandIn, fly: &FakeFly) -> Self {
         let http =
             reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().expect("a client");
@@ -103,22 +103,22 @@ impl Machines {
         machines
     }
 
-    /// How many machines were made for each task and attempt.
+    /// Returns the number of machines created for each task and attempt.
     pub fn made(&self) -> HashMap<(String, String), u32> {
         self.state().made.clone()
     }
 
-    /// Tokens that machines were given, with their repositories.
+    /// Returns the tokens given to machines, with their repositories.
     pub fn tokens(&self) -> Vec<(String, String)> {
         self.state().tokens.clone()
     }
 
-    /// From now on, every worker behaves like this.
+    /// Makes all workers that start later behave like this.
     pub fn all(&self, conduct: Conduct) {
         self.state().all = Some(conduct);
     }
 
-    /// Lets the workers go on that wait for it.
+    /// Continues the workers that wait.
     pub fn go_on(&self) {
         self.go.send_replace(true);
     }
@@ -208,7 +208,7 @@ impl Machines {
         }
     }
 
-    /// Proves that the token may push, as git would, then commits. Nothing when the token is dead.
+    /// Checks that the token allows a push, like git, then commits. `None` if the token is revoked.
     async fn push(&self, assignment: &Assignment) -> Option<String> {
         loop {
             match may_push(&self.http, &assignment.repo_url, &assignment.github_token).await {
@@ -228,11 +228,11 @@ impl Machines {
             "task_id": assignment.task_id, "attempt": assignment.attempt, "progress": percent,
             "message": "working", "events": ["a line"],
         });
-        // Like the real worker's: lost when nobody listens.
+        // Like the real worker's progress reports, it is lost if the server does not respond.
         self.post(&assignment.progress_url, assignment, &body).await;
     }
 
-    /// Reports until Porter has heard, or has refused for good.
+    /// Repeats the report until Porter accepts it or rejects it with a status below 500.
     async fn report(&self, assignment: &Assignment, status: &str, words: Value) {
         let mut body = words;
         body["task_id"] = assignment.task_id.as_str().into();
@@ -255,7 +255,7 @@ impl Machines {
     }
 }
 
-/// Whether a token may push, asked as git asks; nothing when GitHub does not say.
+/// Returns whether a token allows a push, with git's request; `None` if GitHub's answer is unclear.
 pub async fn may_push(http: &reqwest::Client, repo_url: &str, token: &str) -> Option<bool> {
     let url = format!("{repo_url}/info/refs?service=git-receive-pack");
     let answer = http.get(url).basic_auth("x-access-token", Some(token)).send().await.ok()?;

@@ -1,9 +1,9 @@
-//! Porter under fire: the real binary with its database on disk, killed with SIGKILL at random moments, between
-//! a GitHub and a Fly that refuse, lie and hang up. Whatever happens, each mention ends in one terminal status,
-//! one status comment, and one pull request or one explanation.
+//! The real binary with its database on disk is killed with SIGKILL at random moments, while a fake GitHub and a fake
+//! Fly reject calls, fail after taking effect, and drop connections. Each mention must end in one terminal status, one
+//! status comment, and one pull request or one explanation.
 //!
-//! [`storm`] is the whole at once, from a seed; [`crash`] freezes Porter at one chosen line and kills it there;
-//! [`outage`] is time that passes while Porter is away; [`disk`] is a disk that takes nothing more.
+//! [`chaos_run`] combines all faults, from a seed; [`crash`] kills Porter during one chosen call; [`outage`] lets time
+//! pass while Porter does not run; [`disk`] is a full disk.
 
 mod chaos_run;
 mod crash;
@@ -15,5 +15,5 @@ mod random;
 mod stage;
 mod verdict;
 
-/// How long one thing may take to come about.
+/// The maximum wait for a single condition.
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! Time that passes while Porter is away.
+//! Time passes while Porter does not run.
 
 use axum::http::Method;
 use db::Db;
@@ -7,7 +7,7 @@ use standin::{Effect, Fault};
 use super::machines::Conduct;
 use super::stage::Stage;
 
-/// Makes everything in the database older by as many minutes as Porter is to have been away.
+/// Moves all times in the database two hours into the past, as if Porter had not run for that long.
 async fn hours_pass(stage: &Stage) {
     let db = Db::open(&stage.database()).await.expect("the database");
     let mut connection = db.writer().await.expect("a connection");
@@ -26,7 +26,7 @@ async fn hours_pass(stage: &Stage) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_could_not_be_heard_while_porter_was_away_is_waited_for() {
+async fn a_worker_that_could_not_report_during_an_outage_is_not_timed_out_at_once() {
     let (stage, asked) = Stage::small(Conduct::Waits).await;
     let mut porter = stage.porter.start_ready().await;
     stage.speak(&asked).await;
@@ -34,11 +34,11 @@ async fn a_worker_that_could_not_be_heard_while_porter_was_away_is_waited_for() 
     porter.kill();
     hours_pass(&stage).await;
     let porter = stage.porter.start_ready().await;
-    // The watchdog has looked when it has listed the machines.
+    // The watchdog has checked the attempts when it has listed the machines.
     let listed =
         || stage.fly.requests().iter().filter(|r| r.method == Method::GET && r.query.is_empty()).count();
     let before = listed();
-    super::porter::eventually("the watchdog looks twice", super::LIMIT, async || listed() >= before + 2)
+    super::porter::eventually("the watchdog checks twice", super::LIMIT, async || listed() >= before + 2)
         .await;
     assert_eq!(stage.fly.living().len(), 1, "the worker's machine is still there");
     stage.machines.go_on();
@@ -47,7 +47,7 @@ async fn a_worker_that_could_not_be_heard_while_porter_was_away_is_waited_for() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_launch_that_waited_while_porter_was_away_is_tried_again_and_not_given_up_at_the_first_stumble() {
+async fn a_launch_that_was_pending_during_an_outage_is_retried_after_a_failure() {
     let (stage, asked) = Stage::small(Conduct::Reports).await;
     stage.fly.chaos_run(1, 100, &[crate::fake_fly::Fault::Status(500)]);
     let mut porter = stage.porter.start_ready().await;
@@ -66,10 +66,10 @@ async fn a_launch_that_waited_while_porter_was_away_is_tried_again_and_not_given
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_refused_while_porter_was_away_is_asked_for_although_github_stumbles() {
+async fn deliveries_missed_during_an_outage_are_requested_again_despite_github_errors() {
     let (stage, asked) = Stage::small(Conduct::Reports).await;
     let delivery = stage.speak(&asked).await;
-    assert_eq!(delivery.status, None, "Porter is away");
+    assert_eq!(delivery.status, None, "expected no answer, because Porter does not run");
     let deliveries = "/app/hook/deliveries";
     stage.github.inject(Fault::before(Method::GET, deliveries, Effect::SecondaryLimit(1)));
     stage.github.inject(Fault::before(Method::POST, deliveries, Effect::Drop));

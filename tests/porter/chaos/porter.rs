@@ -1,4 +1,4 @@
-//! The real binary as a process that can be killed.
+//! The real binary as a process that tests can kill.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,17 +9,17 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-/// How Porter is started, again and again, on the same database and port.
+/// The command that starts Porter, repeatedly, on the same database and port.
 #[derive(Clone)]
 pub struct Binary {
     pub url: String,
     pub log: PathBuf,
     environment: Vec<(String, String)>,
-    /// A shell's word before the program, for limits of the process.
+    /// Shell commands that run before the program, for limits of the process.
     pub before: String,
 }
 
-/// One life of it. Killed when dropped.
+/// One running process. Killed when dropped.
 pub struct Process {
     child: Child,
     url: String,
@@ -30,7 +30,7 @@ impl Binary {
         Self { url, log: folder.join("porter.log"), environment, before: String::new() }
     }
 
-    /// Starts it, and does not wait for anything.
+    /// Starts Porter without waiting.
     pub fn start(&self) -> Process {
         let log = File::options().create(true).append(true).open(&self.log).expect("a log");
         let program = env!("CARGO_BIN_EXE_porter");
@@ -48,7 +48,7 @@ impl Binary {
         Process { child, url: self.url.clone() }
     }
 
-    /// Starts it, and waits until it takes requests.
+    /// Starts Porter and waits until it accepts requests.
     pub async fn start_ready(&self) -> Process {
         let process = self.start();
         process.ready().await;
@@ -57,13 +57,13 @@ impl Binary {
 }
 
 impl Process {
-    /// SIGKILL, now.
+    /// Sends SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().expect("a process to kill");
         self.child.wait().expect("its end");
     }
 
-    /// SIGTERM; gives how long the end took, and whether it was a clean one.
+    /// Sends SIGTERM; returns the time until the exit, and whether the exit code was 0.
     pub async fn end(&mut self) -> (Duration, bool) {
         let began = Instant::now();
         let id = i32::try_from(self.child.id()).expect("a process id");
@@ -72,7 +72,10 @@ impl Process {
             if let Some(status) = self.child.try_wait().expect("its state") {
                 return (began.elapsed(), status.success());
             }
-            assert!(began.elapsed() < Duration::from_secs(15), "Porter does not end after SIGTERM");
+            assert!(
+                began.elapsed() < Duration::from_secs(15),
+                "expected Porter to exit within 15 s of SIGTERM"
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -83,14 +86,14 @@ impl Process {
         eventually("Porter is ready", Duration::from_secs(60), answers).await;
     }
 
-    /// How many jobs are owed; nothing while Porter does not say.
+    /// Returns the number of pending jobs; `None` while Porter does not answer.
     pub async fn pending(&self) -> Option<i64> {
         let answer = reqwest::get(format!("{}/api/startup/check", self.url)).await.ok()?;
         let body: Value = answer.json().await.ok()?;
         body["engine"]["jobs"]["pending"].as_i64()
     }
 
-    /// Resident memory in KiB.
+    /// Returns the resident memory in KiB.
     pub fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -100,17 +103,17 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Already gone, perhaps; a test that failed must leave nothing behind.
+        // The process may already have ended; a failed test must not leave it running.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Waits for something that another process does.
+/// Waits until a condition of another process holds.
 pub async fn eventually(what: &str, limit: Duration, mut holds: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !holds().await {
-        assert!(began.elapsed() < limit, "within {limit:?} it did not come about that {what}");
+        assert!(began.elapsed() < limit, "timed out after {limit:?} waiting until {what}");
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
 }

@@ -1,18 +1,18 @@
-//! Chance that can be repeated.
+//! Repeatable pseudo-random numbers.
 
 use std::time::Duration;
 
-/// `splitmix64` (Steele, Lea, Flood): small, and the same everywhere.
+/// `splitmix64` (Steele, Lea, Flood): small, and identical on all platforms.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// The same numbers for the same seed.
+    /// Creates a generator; the same seed yields the same numbers.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Numbers that belong to `name`, whatever else was drawn.
+    /// Creates a generator for `name`, independent of other generators of the same seed.
     pub fn of(seed: u64, name: &str) -> Self {
         let mixed =
             name.bytes().fold(seed, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
@@ -27,12 +27,12 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// Something from `0` to `below`, without `below`.
+    /// Returns a number from `0` to `below`, exclusive.
     pub fn below(&mut self, below: u64) -> u64 {
         self.next() % below
     }
 
-    /// A time between the two.
+    /// Returns a duration between the two.
     pub fn time(&mut self, shortest: Duration, longest: Duration) -> Duration {
         let room = u64::try_from((longest - shortest).as_millis()).expect("a short time");
         shortest + Duration::from_millis(self.below(room.max(1)))

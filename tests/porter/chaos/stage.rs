@@ -1,5 +1,5 @@
-//! What every test here stands on: a GitHub with people, organizations and repositories, a Fly with one app,
-//! workers on its machines, and a Porter that knows the people.
+//! The environment of all tests here: a GitHub with people, organizations and repositories, a Fly with one app,
+//! workers on its machines, and a Porter in which the people have signed in.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -20,19 +20,19 @@ use super::verdict::{self, Request, has_ended};
 use crate::fake_fly::FakeFly;
 use crate::testkit::plan::free_port;
 
-/// How long everything may take to settle.
+/// The maximum time until everything has settled.
 const TEST_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// How many tasks run at once, however few people ask: as many as eight people may have by default. One person at
-/// the default of five waits for the workers (four seconds each on average, since every fifth dies and is missed
-/// only after ten): 200 tasks take two and a half minutes even where nothing fails.
+/// The number of tasks that run at once, whatever the number of people: the default limit of eight people. With the
+/// default limit of five, one person's 200 tasks take two and a half minutes without any fault, because a worker takes
+/// four seconds on average (every fifth dies, which is noticed only after ten seconds).
 const AT_ONCE: u32 = 40;
 
 const ROOT: &str = "the root secret of these tests";
 const APP: &str = "porter-workers";
 const FLY_TOKEN: &str = "fm2_lJPECAAAAAAAsecret";
 
-/// Who and where, how many of each.
+/// The number of people, organizations, and repositories of each organization.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
     pub people: u32,
@@ -53,7 +53,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// One person, one repository, and one issue: its number.
+    /// Creates one person, one repository and one issue.
     pub async fn small(conduct: Conduct) -> (Self, Request) {
         let stage = Self::set(0, Size { people: 1, organizations: 1, repositories: 1 }).await;
         stage.machines.all(conduct);
@@ -61,26 +61,26 @@ impl Stage {
         (stage, asked)
     }
 
-    /// Another issue, by the first person in the first repository.
+    /// Opens another issue, by the first person in the first repository.
     pub async fn ask_about(&self, title: &str, conduct: Conduct) -> Request {
         let repository = self.repositories[0].clone();
         let issue = self.issue(&repository, &self.people[0], title).await;
         Request { repository, issue, conduct }
     }
 
-    /// The first person asks for the mock agent.
+    /// Comments as the first person to start the mock agent.
     pub async fn speak(&self, asked: &Request) -> Delivery {
         let said =
             self.github.comment(&asked.repository, asked.issue, &self.people[0], "@porter mock please");
         said.await.expect("a comment")
     }
 
-    /// Waits until every issue shows an end, nothing is owed and no machine is there.
+    /// Waits until every issue shows a terminal status, no job is pending and no machine exists.
     pub async fn settle(&self, porter: &Process, asked: &[Request]) {
         let began = Instant::now();
         let mut told = Instant::now();
         loop {
-            // The stand-in counts calls as GitHub does; trouble is to come from faults alone.
+            // The stand-in counts calls against the rate limit like GitHub; only the injected faults should matter.
             self.github.set_rate_limit(5000, TimeDelta::hours(1));
             let open: Vec<&Request> =
                 self.github.read(|kit| asked.iter().filter(|asked| !has_ended(kit, asked)).collect());
@@ -98,18 +98,18 @@ impl Stage {
             }
             assert!(
                 began.elapsed() < TEST_TIMEOUT,
-                "not settled: {pending:?} jobs are owed, {living} machines are there; not ended: {open:?}"
+                "not settled: {pending:?} jobs are pending, {living} machines exist; not ended: {open:?}"
             );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
-    /// Lets Porter end, and holds the world against what must be true.
+    /// Stops Porter and checks the final state.
     pub async fn close(&self, mut porter: Process, asked: &[Request]) {
         self.github.clear_faults();
         let mut complaints = verdict::complaints(self, asked).await;
         let (_, clean) = porter.end().await;
-        assert!(clean, "Porter did not end cleanly after SIGTERM");
+        assert!(clean, "expected exit code 0 after SIGTERM");
         let (left, counts) = verdict::remains(self).await;
         complaints.extend(left);
         let tasks = counts.values().sum::<i64>();
@@ -152,7 +152,7 @@ impl Stage {
         stage
     }
 
-    /// Waits until Porter knows of a machine at work.
+    /// Waits until Porter has recorded a working machine.
     pub async fn works(&self) {
         let db = Db::open(&self.database()).await.expect("the database");
         let known = async || {
@@ -168,7 +168,7 @@ impl Stage {
         self.folder.as_ref().expect("a folder").path().join("porter.db")
     }
 
-    /// An issue of somebody's, with a label of their own.
+    /// Opens an issue of this author, with a label that is not Porter's.
     pub async fn issue(&self, repository: &str, author: &str, title: &str) -> u64 {
         let body = "It should greet everybody, not only the world.";
         let issue = self.github.open_issue(repository, author, title, body).await.expect("an issue");
@@ -192,7 +192,7 @@ impl Drop for Stage {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let kept = self.folder.take().map(TempDir::keep);
-            eprintln!("what Porter left is in {}", kept.unwrap_or_default().display());
+            eprintln!("Porter's files are in {}", kept.unwrap_or_default().display());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What must be true at the end, whatever happened before.
+//! The conditions that must hold at the end of every run.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use standin::World;
 use super::machines::{Conduct, may_push};
 use super::stage::Stage;
 
-/// An issue on which somebody asked, and how its worker behaves.
+/// An issue with a mention, and the behaviour of its worker.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub repository: String,
@@ -20,12 +20,12 @@ pub struct Request {
 const TERMINAL: [&str; 3] = ["porter:success", "porter:failed", "porter:timed_out"];
 const PORTER: &str = "porter[bot]";
 
-/// Whether the issue carries the label of an end.
+/// Returns whether the issue has the label of a terminal status.
 pub fn has_ended(kit: &World, asked: &Request) -> bool {
     kit.labels(&asked.repository, asked.issue).iter().any(|label| TERMINAL.contains(&label.as_str()))
 }
 
-/// Everything that is not as it must be; a line each.
+/// Returns the violated conditions, one line each.
 pub async fn complaints(stage: &Stage, asked: &[Request]) -> Vec<String> {
     let mut complaints = Vec::new();
     let mut wanted_pulls: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -79,7 +79,7 @@ pub async fn complaints(stage: &Stage, asked: &[Request]) -> Vec<String> {
             let extra: Vec<_> = heads.iter().filter(|head| !wanted.contains(head)).collect();
             let missing: Vec<_> = wanted.iter().filter(|head| !heads.contains(head)).collect();
             complaints.push(format!(
-                "{repository}: expected {} pull requests, seen {}; too many: {extra:?}, missing: {missing:?}",
+                "{repository}: expected {} pull requests, seen {}; unexpected: {extra:?}, missing: {missing:?}",
                 wanted.len(),
                 heads.len()
             ));
@@ -95,20 +95,20 @@ pub async fn complaints(stage: &Stage, asked: &[Request]) -> Vec<String> {
     complaints
 }
 
-/// Tokens of machines that still work.
+/// Returns the workers' tokens that are still valid.
 async fn live_tokens(stage: &Stage) -> Vec<String> {
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
     let mut live = Vec::new();
     for (repository, token) in stage.machines.tokens() {
         let url = format!("{}/{repository}.git", stage.github.web_url());
         if may_push(&http, &url, &token).await != Some(false) {
-            live.push(format!("a token for {repository} outlives its task"));
+            live.push(format!("a token for {repository} is still valid after its task"));
         }
     }
     live
 }
 
-/// What the database says once Porter has ended: what is still owed, and tasks by status.
+/// Returns the jobs and tokens that are left in the database once Porter has stopped, and the tasks by status.
 pub async fn remains(stage: &Stage) -> (Vec<String>, BTreeMap<String, i64>) {
     let db = Db::open(&stage.database()).await.expect("the database");
     let mut connection = db.writer().await.expect("a connection");
@@ -117,14 +117,14 @@ pub async fn remains(stage: &Stage) -> (Vec<String>, BTreeMap<String, i64>) {
         sqlx::query("SELECT key, tries, run_at, last_error FROM jobs").fetch_all(&mut *connection).await;
     for job in jobs.expect("the jobs") {
         let (key, tries, error): (String, i64, Option<String>) = (job.get(0), job.get(1), job.get(3));
-        left.push(format!("the job {key} is still owed after {tries} tries: {error:?}"));
+        left.push(format!("the job {key} is still pending after {tries} tries: {error:?}"));
     }
     let tokens = sqlx::query("SELECT task_id FROM attempt_tokens").fetch_all(&mut *connection).await;
     left.extend(
         tokens
             .expect("the tokens")
             .iter()
-            .map(|row| format!("a token of {} is kept", row.get::<String, _>(0))),
+            .map(|row| format!("a token of {} is still stored", row.get::<String, _>(0))),
     );
     let counts =
         sqlx::query("SELECT status, count(*) FROM tasks GROUP BY status").fetch_all(&mut *connection).await;
@@ -134,7 +134,7 @@ pub async fn remains(stage: &Stage) -> (Vec<String>, BTreeMap<String, i64>) {
     (left, counts)
 }
 
-/// The marker of a comment of Porter's.
+/// Parses the marker of one of Porter's comments.
 pub fn marker(body: &str) -> serde_json::Value {
     let last = body.trim_end().lines().next_back().unwrap_or_default();
     let json =

@@ -1,4 +1,4 @@
-//! Every request that Porter sends in its life is one that GitHub describes.
+//! Every request that Porter sends conforms to GitHub's API description.
 
 use std::collections::BTreeSet;
 
@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use super::description;
 use crate::testkit::{ADA, CAROL, EVE, Plan, REPO, Testkit, people};
 
-/// What Porter asked GitHub over its REST API, pages and git apart.
+/// Returns Porter's requests to the REST API, without those to pages and git.
 fn calls(kit: &Testkit) -> Vec<standin::Request> {
     let mut calls = kit.github.requests();
     calls.retain(|call| !call.path.contains(".git/"));
     calls
 }
 
-/// Looks at each of Porter's comments: what they say is not this test's business.
+/// Reads each of Porter's comments, because the closing step requires it. The texts are not checked here.
 async fn read_all(kit: &Testkit) {
     for number in 1..=40 {
         for comment in kit.github.comments(REPO, number) {
@@ -34,13 +34,13 @@ async fn read_all(kit: &Testkit) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_request_is_one_that_github_describes() {
+async fn every_request_conforms_to_githubs_description() {
     let kit = Plan::real().start().await;
     let issue = kit.issue().await;
     let done = kit.ask(issue, ADA, "@porter mock --priority=high Make ./test.sh pass.").await;
     assert_eq!(kit.ended(&done).await.status, Status::Success);
 
-    // Without changes, then again: a second attempt that brings some.
+    // An attempt without changes, then a retry with changes.
     let other = kit.issue().await;
     let barren = kit.ask(other, ADA, "@porter mock\nmock: nothing").await;
     assert_eq!(kit.ended(&barren).await.status, Status::Failed);
@@ -50,7 +50,7 @@ async fn every_request_is_one_that_github_describes() {
         kit.answer_to(other, people::comment_of(&delivery)).await;
     }
 
-    // On a pull request, from its branch; and from a branch by name, there or not.
+    // On a pull request, based on its branch; then with an existing and a missing base branch.
     let pull = kit.pulls()[0].number;
     let follow_up = kit.ask(pull, ADA, "@porter mock\nmock: write more.txt more").await;
     assert_eq!(kit.ended(&follow_up).await.status, Status::Success);
@@ -60,7 +60,7 @@ async fn every_request_is_one_that_github_describes() {
     let nowhere = kit.ask(third, ADA, "@porter mock --base=nowhere do it").await;
     assert_eq!(kit.ended(&nowhere).await.status, Status::Failed);
 
-    // Stopped while it works, and by the issue's end.
+    // Stopped by a command while the agent works, and by closing the issue.
     for ending in ["stop", "close"] {
         let issue = kit.issue().await;
         let id = kit.ask(issue, ADA, "@porter mock\nmock: sleep 30").await;
@@ -72,14 +72,14 @@ async fn every_request_is_one_that_github_describes() {
         assert_eq!(kit.ended(&id).await.status, Status::Failed, "after {ending}");
     }
 
-    // Refused, and asked for through the API, with an issue and without.
+    // Rejected mentions, and tasks created through the API.
     kit.say(third, EVE, "@porter status").await;
     kit.say(third, CAROL, "@porter mock do it").await;
     let new = json!({"repoOwner": "acme", "repoName": "greeter", "agent": "mock", "prompt": "Do it\nnow"});
     kit.post(ADA, "/api/tasks", &new).await.expect(201);
     kit.drained().await;
 
-    // And what failed to arrive.
+    // Redelivery of failed deliveries.
     redelivery::sweep(kit.porter(), None).await.expect("a sweep");
     kit.drained().await;
 
@@ -90,7 +90,7 @@ async fn every_request_is_one_that_github_describes() {
         .filter(|(_, problems)| !problems.is_empty())
         .map(|(call, problems)| format!("{} {}?{}: {problems:?}", call.method, call.path, call.query))
         .collect();
-    assert!(wrong.is_empty(), "GitHub does not describe {wrong:#?}");
+    assert!(wrong.is_empty(), "requests that do not conform to GitHub's description: {wrong:#?}");
     let made: BTreeSet<&str> = calls.iter().filter_map(description::operation).collect();
     let wanted = [
         "apps/create-installation-access-token",
@@ -114,7 +114,7 @@ async fn every_request_is_one_that_github_describes() {
         "repos/get-content",
     ];
     let unproven: Vec<&str> = wanted.into_iter().filter(|wanted| !made.contains(wanted)).collect();
-    assert!(unproven.is_empty(), "the run made no call of {unproven:?}, only {made:#?}");
+    assert!(unproven.is_empty(), "expected calls of {unproven:?}, seen only {made:#?}");
     read_all(&kit).await;
     kit.close().await;
 }

@@ -1,5 +1,5 @@
-//! Holds a request against GitHub's own description (`fixtures/github/openapi-excerpt.json`): path, query and
-//! body, each with no more than what is described.
+//! Checks a request against GitHub's API description (`fixtures/github/openapi-excerpt.json`): path, query and
+//! body, which may contain only what is described.
 
 use std::sync::LazyLock;
 
@@ -11,7 +11,7 @@ use crate::openapi::Description;
 static DESCRIPTION: LazyLock<Description> =
     LazyLock::new(|| Description::read(include_str!("../../fixtures/github/openapi-excerpt.json")));
 
-/// What is wrong with `request`: nothing, when GitHub describes it.
+/// Returns the deviations of `request` from the description; empty if it conforms.
 pub fn problems(request: &Request) -> Vec<String> {
     let Some((template, path)) = DESCRIPTION.path(&request.path) else {
         return vec!["an unknown path".to_owned()];
@@ -38,7 +38,7 @@ pub fn problems(request: &Request) -> Vec<String> {
     problems
 }
 
-/// The operation's name in GitHub's documentation, e.g. `issues/create-comment`.
+/// Returns the operation's id in GitHub's documentation, e.g. `issues/create-comment`.
 pub fn operation(request: &Request) -> Option<&'static str> {
     DESCRIPTION.path(&request.path)?.1.get(request.method.to_ascii_lowercase())?["operationId"].as_str()
 }
@@ -48,7 +48,7 @@ fn parameter(operation: &'static Value, place: &str, name: &str) -> Option<&'sta
     parameters.iter().find(|known| known["in"] == place && known["name"] == *name)
 }
 
-/// Text in a path or query is of the described type when it can be read as one.
+/// Checks text from a path or query against the schema, after converting it to the described type if possible.
 fn fit(parameter: &Value, name: &str, text: &str, problems: &mut Vec<String>) {
     let schema = &parameter["schema"];
     let read = match schema["type"].as_str() {
@@ -59,14 +59,14 @@ fn fit(parameter: &Value, name: &str, text: &str, problems: &mut Vec<String>) {
 }
 
 fn body(operation: &Value, sent: Option<&Value>, problems: &mut Vec<String>) {
-    // The stand-in reads an absent body as `{}`.
+    // The stand-in represents an absent body as `{}`.
     let sent = sent.filter(|sent| **sent != json!({}));
     match (operation.pointer("/requestBody/content/application~1json/schema"), sent) {
         (Some(schema), Some(sent)) => DESCRIPTION.check(schema, sent, "body", problems),
         (Some(_), None) if operation["requestBody"]["required"] == true => {
             problems.push("no body".to_owned());
         }
-        (None, Some(_)) => problems.push("a body where none belongs".to_owned()),
+        (None, Some(_)) => problems.push("an unexpected body".to_owned()),
         _ => {}
     }
 }
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_github_describes_passes() {
+    fn a_described_request_conforms() {
         let new = json!({"title": "t", "body": "b", "head": "h", "base": "main", "draft": true});
         assert_eq!(of("POST", "/repos/a/b/pulls", "", Some(new)), [""; 0]);
         assert_eq!(of("GET", "/repos/a/b/pulls", "state=all&head=a%3Ab&per_page=100", None), [""; 0]);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_github_does_not_describe_is_named() {
+    fn every_deviation_from_the_description_is_reported() {
         let seen = [
             of("GET", "/repos/a/b/nothing", "", None),
             of("PUT", "/repos/a/b/pulls", "", None),
@@ -115,7 +115,7 @@ mod tests {
         ];
         let unnoticed: Vec<usize> =
             seen.iter().enumerate().filter(|(_, problems)| problems.is_empty()).map(|(n, _)| n).collect();
-        assert_eq!(unnoticed, [0; 0], "of {seen:#?}");
-        assert_eq!(seen[5].len(), 2, "each of them: {:?}", seen[5]);
+        assert_eq!(unnoticed, [0; 0], "expected a problem of each request, seen {seen:#?}");
+        assert_eq!(seen[5].len(), 2, "expected both problems, seen {:?}", seen[5]);
     }
 }

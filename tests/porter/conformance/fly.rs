@@ -1,4 +1,4 @@
-//! Porter with machines at Fly, against a strict model of Fly's API.
+//! Porter with machines on Fly, against a strict fake of Fly's API.
 
 use chrono::TimeDelta;
 use domain::task::Status;
@@ -9,7 +9,7 @@ use crate::testkit::{ADA, Plan};
 
 const TOKEN: &str = "fm2_a_token_of_acme";
 
-/// A world whose machines are at Fly, where nothing runs in them.
+/// Starts a testkit whose machines are on the fake Fly, where no program runs in them.
 async fn kit(fly: &FakeFly) -> crate::testkit::Testkit {
     fly.add_app("acme-porter", "acme", TOKEN);
     let plan = Plan::fly(fly).with("PORTER_SHARED_FLY_TOKEN", TOKEN);
@@ -17,7 +17,7 @@ async fn kit(fly: &FakeFly) -> crate::testkit::Testkit {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_request_is_one_that_fly_describes() {
+async fn every_request_conforms_to_flys_description() {
     let fly = FakeFly::start().await;
     let kit = kit(&fly).await;
     for ending in ["success", "failure", "stop", "silence"] {
@@ -39,12 +39,12 @@ async fn every_request_is_one_that_fly_describes() {
         kit.status_comment(issue, &id);
     }
     assert_eq!(fly.violations(), Vec::<String>::new());
-    assert!(fly.living().is_empty(), "{} machines live on", fly.living().len());
+    assert!(fly.living().is_empty(), "expected no running machine, seen {}", fly.living().len());
     kit.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fly_token_that_was_taken_away_does_not_keep_githubs_from_being_taken_back() {
+async fn a_revoked_fly_token_does_not_prevent_the_revocation_of_the_github_token() {
     let fly = FakeFly::start().await;
     let kit = kit(&fly).await;
     let issue = kit.issue().await;
@@ -53,14 +53,14 @@ async fn a_fly_token_that_was_taken_away_does_not_keep_githubs_from_being_taken_
     fly.next(1, Call::List, Fault::Status(401));
     kit.post(ADA, &format!("/api/tasks/{id}/stop"), &json!(null)).await.expect(202);
     assert_eq!(kit.ended(&id).await.status, Status::Failed);
-    assert_eq!(fly.living().len(), 1, "nobody could end the machine");
+    assert_eq!(fly.living().len(), 1, "the machine could not be destroyed");
     let live: Vec<_> = kit.github.issued_tokens().into_iter().filter(|token| token.is_live).collect();
     assert!(
         live.iter().all(|token| token.permissions.contains_key("issues")),
-        "a worker's token lives: {live:?}"
+        "expected no valid worker token, seen {live:?}"
     );
     kit.status_comment(issue, &id);
-    porter::tasks::watch::reap(kit.porter()).await.expect("a look, once the token is good again");
+    porter::tasks::watch::reap(kit.porter()).await.expect("a reap with a valid token");
     assert_eq!(fly.living().len(), 0);
     kit.close().await;
 }

@@ -1,4 +1,4 @@
-//! What is not essential never keeps a task from its pull request: reaction, labels, reviewers, the sweep.
+//! Failures of optional GitHub features (reactions, labels, reviewers, redelivery) do not prevent a pull request.
 
 use domain::task::Status;
 use porter::tasks::redelivery;
@@ -7,7 +7,7 @@ use standin::{Effect, Fault};
 
 use crate::testkit::{ADA, Plan, REPO, TEST_TIMEOUT, Testkit};
 
-/// Everything that may be missing without anybody's work being lost.
+/// Makes all calls fail whose failure must not lose work.
 fn take_away(kit: &Testkit, issue: u64, effect: Effect) {
     let repository = format!("/repos/{REPO}");
     for (method, path) in [
@@ -25,23 +25,23 @@ fn take_away(kit: &Testkit, issue: u64, effect: Effect) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_github_that_lacks_all_but_the_essential_still_gets_its_pull_request() {
+async fn a_pull_request_needs_only_the_essential_github_calls() {
     for status in [404, 501] {
         let kit = Plan::real().start().await;
         let issue = kit.issue().await;
         take_away(&kit, issue, Effect::Status(status));
         let id = kit.ask(issue, ADA, "@porter mock Make ./test.sh pass.").await;
         let task = kit.ended(&id).await;
-        assert_eq!(task.status, Status::Success, "where {status} is answered: {task:#?}");
+        assert_eq!(task.status, Status::Success, "with status {status}: {task:#?}");
         assert!(kit.only_pull().open);
         assert!(kit.status_comment(issue, &id).body.contains("is done"));
-        assert_eq!(redelivery::sweep(kit.porter(), None).await.expect("nothing to ask for").asked, 0);
+        assert_eq!(redelivery::sweep(kit.porter(), None).await.expect("a sweep").asked, 0);
         kit.close().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_does_not_wait_for_a_reviewer_that_github_cannot_take_at_present() {
+async fn a_task_does_not_wait_for_a_failing_review_request() {
     let kit = Plan::real().start().await;
     let issue = kit.issue().await;
     let reviewers = format!("/repos/{REPO}/pulls/{}/requested_reviewers", issue + 1);
@@ -53,13 +53,13 @@ async fn a_task_does_not_wait_for_a_reviewer_that_github_cannot_take_at_present(
 
     kit.github.clear_faults();
     kit.drained().await;
-    assert_eq!(kit.only_pull().reviewers, ["ada"], "asked for as soon as GitHub takes it");
+    assert_eq!(kit.only_pull().reviewers, ["ada"], "requested once GitHub accepts it");
     kit.status_comment(issue, &id);
     kit.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reaction_that_github_cannot_take_at_present_does_not_keep_the_comment_back() {
+async fn a_failing_reaction_does_not_delay_the_status_comment() {
     let kit = Plan::real().start().await;
     let issue = kit.issue().await;
     let reactions = format!("/repos/{REPO}/issues/comments/");
@@ -69,19 +69,19 @@ async fn a_reaction_that_github_cannot_take_at_present_does_not_keep_the_comment
         let mut comments = all.comments(REPO, issue).into_iter();
         comments.any(|comment| comment.author == "porter[bot]" && comment.body.contains("is done"))
     };
-    kit.github.wait_until(done, TEST_TIMEOUT).await.expect("the comment says so");
+    kit.github.wait_until(done, TEST_TIMEOUT).await.expect("a status comment of the success");
 
     kit.github.clear_faults();
     assert_eq!(kit.ended(&id).await.status, Status::Success);
     let asked = kit.github.comments(REPO, issue)[0].clone();
     let reactions: Vec<_> = asked.reactions.iter().map(|reaction| reaction.content.as_str()).collect();
-    assert_eq!(reactions, ["eyes"], "made as soon as GitHub takes it");
+    assert_eq!(reactions, ["eyes"], "added once GitHub accepts it");
     kit.status_comment(issue, &id);
     kit.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delivery_that_github_no_longer_keeps_does_not_keep_the_others_from_coming() {
+async fn an_expired_delivery_does_not_prevent_the_redelivery_of_others() {
     let kit = Plan::real().start().await;
     let issue = kit.issue().await;
     let receiver = format!("{}/api/webhooks/github", kit.url);
@@ -93,7 +93,7 @@ async fn a_delivery_that_github_no_longer_keeps_does_not_keep_the_others_from_co
     let mut lost = kit.github.deliveries();
     lost.retain(|delivery| delivery.event == "issue_comment" && delivery.status == Some(404));
     assert_eq!(lost.len(), 2, "{lost:#?}");
-    // Whichever of the two is asked for first is gone.
+    // The first of the two redelivery requests fails, whichever delivery it is for.
     kit.github.inject(Fault::before(Method::POST, "/app/hook/deliveries/", Effect::Status(404)));
     assert_eq!(redelivery::sweep(kit.porter(), None).await.expect("a sweep").asked, 1);
     let answered = |kit: &standin::World| {

@@ -1,4 +1,4 @@
-//! Porter against GitHub's and Fly's own descriptions of their APIs, and against a GitHub that has little of it.
+//! Porter against the API descriptions of GitHub and Fly, and against a GitHub that lacks optional features.
 
 mod calls;
 mod description;

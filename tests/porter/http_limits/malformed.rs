@@ -1,4 +1,4 @@
-//! Odd requests are answered as errors of the usual shape, and odd words end as tasks or refusals: never a 5xx.
+//! Malformed requests get an error response in the usual form, and unusual text in comments never causes a 5xx.
 
 use domain::task::{Phase, Status};
 use reqwest::Method;
@@ -6,18 +6,23 @@ use serde_json::{Value, json};
 
 use crate::testkit::{ADA, Answer, Plan, REPO, Testkit};
 
-/// An answer that tells a client what it did wrong.
+/// Checks that the response is a 4xx with the fields of an error.
 #[track_caller]
 fn assert_refused(what: &str, answer: &Answer) {
-    assert!((400..500).contains(&answer.status), "{what} was answered {}: {}", answer.status, answer.text);
+    assert!(
+        (400..500).contains(&answer.status),
+        "{what}: expected a 4xx, seen {}: {}",
+        answer.status,
+        answer.text
+    );
     for field in ["error", "message", "requestId"] {
         let text = answer.json[field].as_str().unwrap_or_default();
-        assert!(!text.is_empty(), "{what} was answered without {field}: {}", answer.text);
+        assert!(!text.is_empty(), "{what}: expected the field {field} in {}", answer.text);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn odd_values_from_a_signed_in_person_are_refused_with_a_reason() {
+async fn malformed_paths_and_parameters_are_rejected_with_a_reason() {
     let kit = Plan::silent().start().await;
     let long = "a".repeat(50_000);
     let paths = [
@@ -57,7 +62,7 @@ async fn odd_values_from_a_signed_in_person_are_refused_with_a_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn odd_tasks_are_refused_with_a_reason() {
+async fn malformed_task_requests_are_rejected_with_a_reason() {
     let kit = Plan::silent().start().await;
     let with = |name: &str, value: Value| {
         let mut new = json!({"repoOwner": "acme", "repoName": "greeter", "issueNumber": 1, "agent": "mock"});
@@ -106,7 +111,7 @@ async fn odd_tasks_are_refused_with_a_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_survives_odd_characters_in_everything_people_write() {
+async fn control_characters_in_peoples_texts_do_not_fail_a_task() {
     let kit = Plan::real().start().await;
     let title = "\u{202e}evil\u{2066} \u{0}\u{7}\u{1b}[31m <!-- --> `@porter` $(touch x) \u{feff}";
     let issue = kit.github.open_issue(REPO, "bob", title, "\u{0}\u{200b}body").await.expect("an issue");
@@ -122,7 +127,7 @@ async fn a_task_survives_odd_characters_in_everything_people_write() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_comment_of_a_megabyte_becomes_a_pull_request() {
+async fn a_comment_of_one_megabyte_results_in_a_pull_request() {
     let kit = Plan::real().start().await;
     let issue = kit.issue().await;
     let words = format!("@porter mock\nmock: write long.txt long\n{}", "é".repeat(500_000));
@@ -134,7 +139,7 @@ async fn a_comment_of_a_megabyte_becomes_a_pull_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn odd_reports_are_refused_and_change_nothing() {
+async fn malformed_reports_are_rejected_and_change_nothing() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     let id = kit.ask(issue, ADA, "@porter mock go").await;
@@ -155,7 +160,7 @@ async fn odd_reports_are_refused_and_change_nothing() {
     ];
     for report in &malformed {
         for path in ["/api/callbacks/complete", "/api/callbacks/progress"] {
-            // To a progress report, a status is a word it does not know.
+            // A progress report has no status, so the field is ignored as unknown.
             let same = path.ends_with("progress") && report["attempt"].is_null() && report["status"] == "won";
             let request = kit.request(Method::POST, path).header("x-porter-callback-token", &token);
             let answer = kit.send(request.json(report)).await;
@@ -177,7 +182,7 @@ async fn end(kit: &Testkit, issue: u64, id: &domain::task::TaskId) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_that_is_no_plain_word_is_not_echoed() {
+async fn a_malformed_request_id_is_not_returned() {
     let kit = Plan::silent().start().await;
     let ask = |id: &[u8]| {
         let id = reqwest::header::HeaderValue::from_bytes(id).expect("a header value");

@@ -1,4 +1,4 @@
-//! The HTTP door, from the side of people who mean no good: odd requests, odd values, too much of everything.
+//! Limits of the HTTP interface against hostile clients: malformed requests, malformed values, and many connections.
 
 mod malformed;
 mod many_clients;

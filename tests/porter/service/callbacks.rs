@@ -2,7 +2,7 @@
 
 use domain::task::{Phase, Status};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::testkit::{ADA, Plan};
 
@@ -165,9 +165,10 @@ async fn progress_is_a_sign_of_life_and_shows_on_the_issue() {
     let comment = kit.status_comment(issue, &id);
     assert!(comment.body.contains("Now: `Running the tests`"), "{}", comment.body);
     let events =
-        db::events::list_after(&mut kit.porter().db.read().await.unwrap(), &id, 0, 100).await.unwrap();
-    let lines: Vec<_> = events.iter().filter(|event| event.kind == "log").map(|event| &event.data).collect();
-    assert_eq!(lines, [r#"{"line":"one"}"#, r#"{"line":"two"}"#]);
+        db::events::list_after(&mut kit.porter().store.read().await.unwrap(), &id, 0, 100).await.unwrap();
+    let output = events.iter().map(|stored| &stored.event).filter(|event| event.kind() == "output");
+    let lines: Vec<_> = output.map(|event| Value::from(event.data()).to_string()).collect();
+    assert_eq!(lines, [r#"{"text":"one"}"#, r#"{"text":"two"}"#]);
 
     kit.post(ADA, &format!("/api/tasks/{id}/stop"), &json!({})).await.expect(202);
     let answer = kit.call_back("progress", &token, &less).await.expect(200);

@@ -1,12 +1,12 @@
 //! `stop`, `retry`, `status` and `help` in a comment (contract §4).
 
-use domain::task::Status;
+use domain::task::{Status, Task};
 use porter::tasks::control;
 use serde_json::json;
 use standin::Permission;
 
 use crate::testkit::people::comment_of;
-use crate::testkit::{ADA, BOB, CAROL, EVE, Person, Plan, REPO, Testkit};
+use crate::testkit::{ADA, BOB, CAROL, EVE, Person, Plan, REPO, TEST_TIMEOUT, Testkit};
 
 /// Says a control word and gives the one answer.
 async fn control(kit: &Testkit, issue: u64, who: Person, text: &str) -> String {
@@ -156,7 +156,7 @@ async fn a_control_word_is_owed_no_more_once_it_is_obeyed() {
     kit.stop_porter().await;
     let job = Job::Control { by: by.clone(), word: Control::Help };
     let context = kit.context_without_engine().await;
-    let mut write = context.db.begin().await.unwrap();
+    let mut write = context.store.begin().await.unwrap();
     let row = db::jobs::NewJob {
         kind: job.kind(),
         key: job.key(),
@@ -165,15 +165,55 @@ async fn a_control_word_is_owed_no_more_once_it_is_obeyed() {
         payload: serde_json::to_string(&job).unwrap(),
     };
     db::jobs::enqueue(&mut write, &[row], kit.clock.now()).await.unwrap();
-    db::commit(write).await.unwrap();
+    write.commit().await.unwrap();
     control::run(&context, &by, Control::Help).await.unwrap();
-    let mut connection = context.db.read().await.unwrap();
+    let mut connection = context.store.read().await.unwrap();
     assert!(!db::jobs::is_pending(&mut connection, &job.key()).await.unwrap(), "it would be obeyed twice");
     drop(connection);
-    context.db.close().await;
+    context.store.close().await;
     drop(context);
     kit.start_porter().await;
     let answer = kit.answer_to(issue, comment).await;
     assert!(answer.contains("Agents"), "{answer}");
+    kit.close().await;
+}
+
+async fn execute(kit: &Testkit, statement: &'static str) {
+    let mut work = kit.porter().store.begin().await.unwrap();
+    sqlx::query(statement).execute(&mut *work).await.unwrap();
+    work.commit().await.unwrap();
+}
+
+/// A write fails at its last statement, the answer, after the task was changed in it.
+const REFUSE_ANSWERS: &str = "CREATE TRIGGER refuse_answers BEFORE INSERT ON jobs WHEN NEW.kind = 'answer'
+   BEGIN SELECT RAISE(ABORT, 'no answers'); END";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn followers_are_notified_of_a_stop_or_a_retry_only_after_it_is_stored() {
+    let kit = Plan::silent().start().await;
+    let (issue, Task { id, .. }) = kit.at_work().await;
+    for (words, before) in [("@porter stop", Status::Running), ("@porter retry", Status::Failed)] {
+        kit.drained().await;
+        execute(&kit, REFUSE_ANSWERS).await;
+        let mut changes = kit.porter().store.follow();
+        let comment = comment_of(&kit.say(issue, ADA, words).await);
+        kit.backlog_when("the write has failed", |all| all.retrying == 1).await;
+        assert_eq!(kit.task(&id).await.status, before, "{words}");
+        let notified = changes.try_recv().ok();
+        assert_eq!(
+            notified, None,
+            "{words}: the task is as before, and a follower would wait for the next change"
+        );
+        execute(&kit, "DROP TRIGGER refuse_answers").await;
+        let changed = |task: &Task| task.status != before;
+        kit.task_in_time(&id, "the word was obeyed at last", changed).await;
+        let notified =
+            tokio::time::timeout(TEST_TIMEOUT, changes.recv()).await.expect("a notification").unwrap();
+        assert_eq!(notified, id, "{words}");
+        let answer = kit.answer_to(issue, comment).await;
+        assert!(answer.contains(id.as_str()), "{words}: {answer}");
+    }
+    kit.fail(&id).await;
+    kit.status_comment(issue, &id);
     kit.close().await;
 }

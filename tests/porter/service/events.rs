@@ -78,8 +78,8 @@ async fn a_follower_is_told_everything_from_the_start_and_then_live_until_the_en
     });
     kit.call_back("progress", &kit.token(&id, 1), &body).await.expect(200);
     for (kind, name, value) in [
-        ("log", "line", json!("first\nline")),
-        ("log", "line", json!("second")),
+        ("output", "text", json!("first\nline")),
+        ("output", "text", json!("second")),
         ("progress", "message", json!("Half way")),
     ] {
         let event = stream.next().await.unwrap();
@@ -137,7 +137,7 @@ async fn many_lines_at_once_are_all_told() {
     }
     kit.fail(&id).await;
     let told = Stream::open(&kit, &id, None).await.rest().await;
-    assert_eq!(told.iter().filter(|(_, kind, _)| kind == "log").count(), 900);
+    assert_eq!(told.iter().filter(|(_, kind, _)| kind == "output").count(), 900);
     assert_eq!(statuses(&told), ["queued", "running", "failed"]);
     kit.status_comment(issue, &id);
     kit.close().await;
@@ -154,7 +154,7 @@ async fn of_an_agent_that_talks_too_much_the_last_words_are_kept_and_shown() {
     }
     kit.fail(&id).await;
     let told = Stream::open(&kit, &id, None).await.rest().await;
-    let lines: Vec<&str> = told.iter().filter_map(|(_, _, data)| data["line"].as_str()).collect();
+    let lines: Vec<&str> = told.iter().filter_map(|(_, _, data)| data["text"].as_str()).collect();
     assert!(lines.len() <= 4000, "{} lines are kept", lines.len());
     assert_eq!(lines.last(), Some(&"line 9.499."));
     assert_eq!(statuses(&told), ["queued", "running", "failed"]);

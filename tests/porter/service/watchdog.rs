@@ -153,7 +153,7 @@ async fn look_after_idle(kit: &mut Testkit, minutes: i64, id: &TaskId) -> Task {
     kit.clock.advance(TimeDelta::minutes(minutes));
     watch::look(&context).await.unwrap();
     let task = context.load(id).await.unwrap();
-    context.db.close().await;
+    context.store.close().await;
     drop(context);
     kit.start_porter().await;
     task

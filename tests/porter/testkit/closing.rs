@@ -1,4 +1,4 @@
-//! How every test ends: nothing is owed any more, and nothing happened that nobody expected.
+//! The end of every test: no job is pending, and nothing unexpected happened.
 
 use std::collections::BTreeSet;
 
@@ -12,15 +12,15 @@ use secrecy::ExposeSecret;
 use super::{BOT, REPO, Testkit, logs};
 
 impl Testkit {
-    /// Waits until nothing is owed, then fails on calls that GitHub would not take, on comments of Porter that
-    /// the test did not read, and on any secret in anything that was emitted.
+    /// Waits until no job is pending, then fails on calls that GitHub would reject, on comments of Porter that the
+    /// test did not read, and on any secret in any output.
     pub async fn close(mut self) {
         self.drained().await;
         self.remove_machines().await;
         let violations = self.github.violations();
-        assert!(violations.is_empty(), "GitHub was asked what it does not take: {violations:#?}");
+        assert!(violations.is_empty(), "calls that GitHub would reject: {violations:#?}");
         let unread = self.unread_comments();
-        assert!(unread.is_empty(), "the test did not read these comments of Porter: {unread:#?}");
+        assert!(unread.is_empty(), "comments of Porter that the test did not read: {unread:#?}");
         self.keep_tokens_secret();
         self.stop_porter().await;
         self.look_for_secrets();
@@ -47,7 +47,7 @@ impl Testkit {
             .collect()
     }
 
-    /// What Porter made up itself: callback tokens of every task that was ever named, and what GitHub issued.
+    /// Registers the tokens that were issued: the installation tokens, and the callback tokens of all tasks.
     fn keep_tokens_secret(&self) {
         for token in self.github.issued_tokens() {
             self.keep_secret("an installation token", token.text.expose_secret());
@@ -76,7 +76,7 @@ impl Testkit {
         emitted
     }
 
-    /// Everything that left Porter, with a name for each place.
+    /// Returns all output of Porter, each part with a name.
     fn emitted(&self) -> Vec<(String, String)> {
         let over_http = ("an answer, or a call of GitHub".to_owned(), self.emitted_over_http().join("\n"));
         let mut places = vec![over_http, ("the logs".to_owned(), logs::so_far())];
@@ -91,7 +91,7 @@ impl Testkit {
         places
     }
 
-    /// Where this text stands in what left Porter.
+    /// Returns the names of the outputs that contain this text.
     pub fn places_with(&self, text: &str) -> Vec<String> {
         let emitted = self.emitted().into_iter();
         emitted.filter(|(_, place)| place.contains(text)).map(|(name, _)| name).collect()
@@ -100,11 +100,11 @@ impl Testkit {
     fn look_for_secrets(&self) {
         let secrets = self.seen().secrets.clone();
         let places = self.emitted();
-        assert!(secrets.len() >= 4, "there must be something to look for");
+        assert!(secrets.len() >= 4, "expected at least four secrets to look for, seen {}", secrets.len());
         for (name, secret) in secrets {
             assert!(secret.len() >= 8, "{name} is too short to be looked for");
             for (place, text) in &places {
-                assert!(!text.contains(&secret), "{name} stands in {place}");
+                assert!(!text.contains(&secret), "{name} is in {place}");
             }
         }
     }
@@ -119,6 +119,6 @@ impl Drop for Testkit {
                 killpg(Pid::from_raw(pid), Signal::SIGKILL).ok();
             }
         }
-        assert!(self.closed || std::thread::panicking(), "every test ends with World::close");
+        assert!(self.closed || std::thread::panicking(), "every test must end with Testkit::close");
     }
 }

@@ -1,4 +1,4 @@
-//! Porter over HTTP, as browsers, programs and workers see it. Every answer is kept for the closing step.
+//! HTTP requests to Porter by browsers, programs and workers. Every response is kept for the closing step.
 
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
@@ -6,25 +6,25 @@ use serde_json::Value;
 
 use super::{Person, Testkit};
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
     pub text: String,
-    /// The text, when it is JSON.
+    /// The body as JSON; `null` if it is not JSON.
     pub json: Value,
 }
 
 impl Answer {
-    /// The answer must have this status.
+    /// Checks the status.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "the answer was {}", self.text);
         self
     }
 
-    /// The answer must be an error of this status and code, in the shape that every error has.
+    /// Checks status and code of an error, and the fields that every error has.
     #[track_caller]
     pub fn expect_error(self, status: u16, code: &str) -> Self {
         let seen = (self.status, self.json["error"].as_str());
@@ -36,14 +36,14 @@ impl Answer {
         self
     }
 
-    /// A header's text.
+    /// Returns the text of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }
 
 impl Testkit {
-    /// A request to Porter.
+    /// Creates a request to Porter.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.url))
     }
@@ -58,22 +58,22 @@ impl Testkit {
         Answer { status, headers, text, json }
     }
 
-    /// Reads as nobody.
+    /// Sends a `GET` request without a session.
     pub async fn look(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path)).await
     }
 
-    /// Reads as a person.
+    /// Sends a `GET` request with a person's session.
     pub async fn get(&self, who: Person, path: &str) -> Answer {
         self.send(self.as_person(Method::GET, who, path).await).await
     }
 
-    /// Sends JSON as a person.
+    /// Sends JSON with a person's session.
     pub async fn post(&self, who: Person, path: &str, body: &Value) -> Answer {
         self.send(self.as_person(Method::POST, who, path).await.json(body)).await
     }
 
-    /// A request with a person's session.
+    /// Creates a request with a person's session.
     pub async fn as_person(&self, method: Method, who: Person, path: &str) -> RequestBuilder {
         let session = self.session(who).await;
         self.request(method, path).header("cookie", format!("porter_session={session}"))

@@ -1,4 +1,4 @@
-//! Everything this test binary logs, in one buffer, so that secrets can be looked for in it.
+//! Collects all log lines of this test binary in one buffer, in which the closing step looks for secrets.
 
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -24,7 +24,7 @@ fn lines() -> MutexGuard<'static, Vec<u8>> {
     LINES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Begins to listen; later calls change nothing.
+/// Starts the collection; later calls have no effect.
 pub fn capture() {
     static BEGUN: Once = Once::new();
     BEGUN.call_once(|| {
@@ -36,12 +36,12 @@ pub fn capture() {
     });
 }
 
-/// What was logged until now.
+/// Returns everything logged so far.
 pub fn so_far() -> String {
     String::from_utf8_lossy(&lines()).into_owned()
 }
 
-/// The latest warnings and errors, for a test that fails. Tests run side by side: not all are its own.
+/// Returns the latest warnings and errors, for failure messages. Tests run concurrently: some belong to other tests.
 pub fn latest_warnings() -> String {
     let text = so_far();
     let warnings: Vec<&str> =

@@ -1,8 +1,8 @@
-//! The world around Porter: a GitHub (the stand-in), people, a running Porter, and a closing step that every
-//! test ends with.
+//! The environment of the integration tests: a GitHub (the stand-in), people, a running Porter, and a closing step
+//! that every test ends with.
 //!
-//! [`plan`] says how a world begins; [`people`] act in it; [`worker`] speaks in a machine's place;
-//! [`closing`] waits until nothing is owed and then looks for whatever nobody expected.
+//! [`plan`] describes the initial state; [`people`] contains the actions of people; [`worker`] those of a worker;
+//! [`closing`] waits until no job is pending and then checks for unexpected results.
 
 pub mod closing;
 pub mod http;
@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use db::Db;
 use domain::clock::Clock;
 use domain::task::{Phase, Task, TaskId};
 use porter::accounts::sessions::Sessions;
@@ -30,14 +31,14 @@ pub use http::Answer;
 pub use people::{ADA, BOB, CAROL, EVE, Person};
 pub use plan::Plan;
 
-/// Where everything happens.
+/// The repository that the tests use.
 pub const REPO: &str = "acme/greeter";
-/// How long anything may take before the test gives up.
+/// The maximum wait for any condition.
 pub const TEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Porter's own account.
+/// The login of the App.
 const BOT: &str = "porter[bot]";
 
-/// Everything, running.
+/// The running environment of one test.
 pub struct Testkit {
     pub github: StandIn,
     pub clock: Clock,
@@ -51,29 +52,35 @@ pub struct Testkit {
     closed: bool,
 }
 
-/// A Porter that runs.
+/// A running Porter.
 struct Porter {
     context: Context,
+    db: Db,
     sessions: Sessions,
     stop: CancellationToken,
     running: JoinHandle<anyhow::Result<()>>,
 }
 
-/// What the closing step needs to know.
+/// The data that the closing step checks.
 #[derive(Default)]
 struct Seen {
-    /// Every secret that was given to anybody, with its name.
+    /// All secrets of the test, with their names.
     secrets: Vec<(String, String)>,
-    /// Porter's comments that the test has looked at.
+    /// The comments of Porter that the test has read.
     comments: BTreeSet<u64>,
-    /// Everything that Porter answered over HTTP.
+    /// All HTTP responses of Porter.
     answers: Vec<String>,
 }
 
 impl Testkit {
-    /// Porter's ground.
+    /// Returns Porter's context.
     pub fn porter(&self) -> &Context {
         &self.porter.as_ref().expect("Porter runs").context
+    }
+
+    /// Returns the database, for writes of the accounts.
+    fn db(&self) -> &Db {
+        &self.porter.as_ref().expect("Porter runs").db
     }
 
     fn sessions(&self) -> &Sessions {
@@ -84,12 +91,12 @@ impl Testkit {
         self.seen.lock().expect("no test panics with it")
     }
 
-    /// From now on the closing step looks for this text.
+    /// Registers a text that the closing step must not find in any output.
     pub fn keep_secret(&self, name: &str, text: &str) {
         self.seen().secrets.push((name.to_owned(), text.to_owned()));
     }
 
-    /// Starts Porter on the world's folder.
+    /// Starts Porter in the test's folder.
     pub async fn start_porter(&mut self) {
         assert!(self.porter.is_none(), "Porter runs already");
         let config = Config::load(&self.environment).expect("a good configuration");
@@ -99,18 +106,19 @@ impl Testkit {
         let app = app.await.expect("Porter starts");
         let context = app.context().expect("the App is known").clone();
         let sessions = app.sessions().expect("the App is known").clone();
+        let db = app.db().clone();
         let running = tokio::spawn(app.run());
-        self.porter = Some(Porter { context, sessions, stop, running });
+        self.porter = Some(Porter { context, db, sessions, stop, running });
     }
 
-    /// Starts Porter although nobody told it of an App. What it gives ends it again.
+    /// Starts Porter without a configured GitHub App. The returned future stops it.
     pub async fn start_without_app(&self) -> impl Future<Output = ()> + use<> {
         let config = Config::load(&self.environment).expect("a good configuration");
         let stop = CancellationToken::new();
         let app =
             App::build(config, &self.environment, self.clock.clone(), self.machines.clone(), stop.clone());
         let app = app.await.expect("Porter starts");
-        assert!(app.context().is_none(), "nobody told Porter of an App");
+        assert!(app.context().is_none(), "expected no configured App");
         let running = tokio::spawn(app.run());
         async move {
             stop.cancel();
@@ -118,7 +126,7 @@ impl Testkit {
         }
     }
 
-    /// Porter's ground while it does not run: what would happen happens only when the test calls for it.
+    /// Returns a context without starting Porter: jobs run only when the test calls them.
     pub async fn context_without_engine(&self) -> Context {
         assert!(self.porter.is_none(), "Porter runs");
         let config = Config::load(&self.environment).expect("a good configuration");
@@ -127,7 +135,7 @@ impl Testkit {
         app.await.expect("Porter can be put together").context().expect("the App is known").clone()
     }
 
-    /// Ends Porter as SIGTERM does. Gives how long that took.
+    /// Stops Porter as SIGTERM does. Returns the time it took.
     pub async fn stop_porter(&mut self) -> Duration {
         let Porter { stop, running, .. } = self.porter.take().expect("Porter runs");
         let began = Instant::now();
@@ -136,31 +144,31 @@ impl Testkit {
         began.elapsed()
     }
 
-    /// Ends Porter in the middle of whatever it does; nothing is drained or written.
+    /// Stops Porter abruptly: running jobs are aborted, and nothing is drained or written.
     pub async fn kill_porter(&mut self) {
         let Porter { running, stop, .. } = self.porter.take().expect("Porter runs");
         running.abort();
         running.await.expect_err("Porter was killed");
-        // What it had set going at intervals would outlive it only here, where the process goes on.
+        // Ends periodic tasks, which would survive only here, because the test's process continues.
         stop.cancel();
     }
 
-    /// The task as it stands.
+    /// Returns the current task.
     pub async fn task(&self, id: &TaskId) -> Task {
         self.porter().load(id).await.expect("the task is there")
     }
 
-    /// Waits until the task is as wanted.
+    /// Waits until the task meets a condition.
     pub async fn task_when(&self, id: &TaskId, what: &str, holds: impl Fn(&Task) -> bool) -> Task {
         let began = Instant::now();
-        let mut notifier = self.porter().notifier.follow();
+        let mut notifier = self.porter().store.follow();
         loop {
             let task = self.task(id).await;
             if holds(&task) {
                 return task;
             }
             still_worth_waiting(began, what, &task);
-            // A ring may be missed by one who lags; then the row is looked at all the same.
+            // A lagging receiver may miss a notification, so the row is read at intervals as well.
             tokio::time::timeout(Duration::from_millis(500), notifier.recv()).await.ok();
         }
     }
@@ -170,15 +178,14 @@ impl Testkit {
         self.task_when(id, "its machine works", |task| task.phase == Some(Phase::Working)).await
     }
 
-    /// Waits until the task has ended and everything owed for it is done.
+    /// Waits until the task has ended and its jobs are done.
     pub async fn ended(&self, id: &TaskId) -> Task {
         self.task_when(id, "it has ended", |task| task.status.is_terminal()).await;
         self.drained().await;
         self.task(id).await
     }
 
-    /// Waits until the task is as wanted, letting time jump to whatever waits for its time: for tests in which
-    /// things are tried again.
+    /// Waits until the task meets a condition, and advances the clock to the next due job: for tests of retries.
     pub async fn task_in_time(&self, id: &TaskId, what: &str, holds: impl Fn(&Task) -> bool) -> Task {
         let began = Instant::now();
         loop {
@@ -189,22 +196,22 @@ impl Testkit {
             still_worth_waiting(began, what, &task);
             let now = self.clock.now();
             let due =
-                db::jobs::next_due(&mut self.porter().db.read().await.expect("a connection"), now).await;
-            // A minute is more than any pause between two tries, and less than a machine may be silent.
+                db::jobs::next_due(&mut self.porter().store.read().await.expect("a connection"), now).await;
+            // One minute is longer than any retry delay and shorter than the time a machine may be silent.
             if let Some(due) = due.expect("an instant").filter(|due| *due > self.clock.now()) {
                 self.clock.advance((due - self.clock.now()).min(chrono::TimeDelta::minutes(1)));
                 self.let_machines_be_heard().await;
-                self.porter().notifier.wake();
+                self.porter().store.wake_engine();
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
-    /// Waits until what is owed is as wanted; time stays as it is.
+    /// Waits until the pending jobs meet a condition; does not advance the clock.
     pub async fn backlog_when(&self, what: &str, holds: impl Fn(&db::jobs::Backlog) -> bool) {
         let began = Instant::now();
         loop {
-            let mut connection = self.porter().db.read().await.expect("a connection");
+            let mut connection = self.porter().store.read().await.expect("a connection");
             let backlog = db::jobs::backlog(&mut connection, self.clock.now()).await.expect("a count");
             if holds(&backlog) {
                 return;
@@ -215,14 +222,14 @@ impl Testkit {
         }
     }
 
-    /// Waits until no job is owed. Jobs that wait for their time get it: the clock jumps to it.
+    /// Waits until no job is pending. Advances the clock to jobs that are due later.
     pub async fn drained(&self) {
         let began = Instant::now();
         loop {
             let now = self.clock.now();
             let context = self.porter();
             let (pending, due) = {
-                let mut connection = context.db.read().await.expect("a connection");
+                let mut connection = context.store.read().await.expect("a connection");
                 let backlog = db::jobs::backlog(&mut connection, now).await.expect("a count");
                 (backlog, db::jobs::next_due(&mut connection, now).await.expect("an instant"))
             };
@@ -231,24 +238,24 @@ impl Testkit {
             }
             if let Some(due) = due {
                 self.clock.advance(due - now);
-                context.notifier.wake();
+                context.store.wake_engine();
             }
             assert!(
                 began.elapsed() < TEST_TIMEOUT,
-                "jobs are still owed: {pending:?}\n{}",
+                "jobs are still pending: {pending:?}\n{}",
                 logs::latest_warnings()
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
-    /// The task's one status comment. Counts as read.
+    /// Returns the task's only status comment and marks it as read.
     pub fn status_comment(&self, issue: u64, id: &TaskId) -> Comment {
         let about = format!("\"taskId\":\"{id}\"");
         self.one_comment(issue, &about, "status comment")
     }
 
-    /// Porter's one answer to a comment, once it is there. Counts as read.
+    /// Waits for Porter's only answer to a comment, returns it and marks it as read.
     pub async fn answer_to(&self, issue: u64, comment: u64) -> String {
         let about = format!("\"comment\":{comment},");
         let there = |comments: &[Comment]| comments.iter().any(|found| found.body.contains(&about));
@@ -271,19 +278,19 @@ impl Testkit {
         found.into_iter().next().expect("one comment")
     }
 
-    /// The labels of an issue, sorted.
+    /// Returns the labels of an issue, sorted.
     pub fn labels(&self, issue: u64) -> Vec<String> {
         let mut labels = self.github.labels(REPO, issue);
         labels.sort();
         labels
     }
 
-    /// The pull requests that Porter opened, and no more.
+    /// Returns the repository's pull requests.
     pub fn pulls(&self) -> Vec<Pull> {
         self.github.pull_requests(REPO)
     }
 
-    /// The one pull request there is.
+    /// Returns the only pull request.
     pub fn only_pull(&self) -> Pull {
         let pulls = self.pulls();
         assert_eq!(pulls.len(), 1, "expected one pull request, seen {pulls:#?}");

@@ -1,4 +1,4 @@
-//! How a world begins.
+//! The initial state of a test's environment.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::fake_fly::FakeFly;
 use super::people::{ADA, BOB, CAROL, EVE};
 use super::{REPO, Seen, Testkit, logs};
 
-/// What a world is to be like.
+/// The settings of an environment.
 pub struct Plan {
     program: PathBuf,
     provider: Option<Arc<dyn MachineProvider>>,
@@ -27,27 +27,27 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The real worker runs.
+    /// Machines run the real worker.
     pub fn real() -> Self {
         Self::of(Path::new(env!("CARGO_BIN_EXE_porter")))
     }
 
-    /// Machines are silent: the test speaks in their place.
+    /// Machines run a worker that never reports: the test sends its reports.
     pub fn silent() -> Self {
         Self::of(&program("silent-worker"))
     }
 
-    /// Machines are silent, and do not end when they are told to.
+    /// Machines run a worker that never reports and ignores SIGTERM.
     pub fn stubborn() -> Self {
         Self::of(&program("stubborn-worker"))
     }
 
-    /// Machines are gone at once, without a word.
+    /// Machines run a worker that exits at once without a report.
     pub fn hasty() -> Self {
         Self::of(&program("hasty-worker"))
     }
 
-    /// Machines are Fly's; the test speaks in their place.
+    /// Machines are on the fake Fly; the test sends the workers' reports.
     pub fn fly(fly: &FakeFly) -> Self {
         Self::of(Path::new("/nowhere"))
             .with("PORTER_RUNNER", "fly")
@@ -63,13 +63,13 @@ impl Plan {
         Self { program: program.to_owned(), provider: None, settings: Vec::new() }
     }
 
-    /// Porter is started with this variable.
+    /// Starts Porter with this variable.
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.settings.push((name, value.into()));
         self
     }
 
-    /// Makes the world and starts Porter in it: the sample project, the App installed, and four people.
+    /// Creates the environment (the sample project, an installation of the App, four people) and starts Porter in it.
     pub async fn start(self) -> Testkit {
         let mut kit = self.prepare().await;
         kit.start_porter().await;
@@ -79,7 +79,7 @@ impl Plan {
         kit
     }
 
-    /// The same, before Porter is started and anybody has signed in.
+    /// Creates the environment without starting Porter and without signing anybody in.
     pub async fn prepare(self) -> Testkit {
         logs::capture();
         let clock = Clock::running();
@@ -155,7 +155,7 @@ fn program(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/porter/testkit").join(name)
 }
 
-/// A port below those that the system gives to connections, so that it stays free over a restart.
+/// Returns a port below the system's ephemeral range, so that it stays free during a restart.
 pub fn free_port() -> (u16, String) {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 9_000).expect("a small number");

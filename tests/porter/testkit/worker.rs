@@ -1,4 +1,4 @@
-//! The worker's part, played by the test: what a silent machine would push and say.
+//! The worker's actions, performed by the test: the commits and reports that a silent machine does not send.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use standin::File;
 use super::{Answer, REPO, TEST_TIMEOUT, Testkit};
 
 impl Testkit {
-    /// The callback token of an attempt.
+    /// Returns the callback token of an attempt.
     pub fn token(&self, task: &TaskId, attempt: u32) -> String {
         self.porter().keys.callback_token(task, attempt).expose_secret().to_owned()
     }
 
-    /// Pushes one commit to the task's branch; gives its id.
+    /// Pushes one commit to the task's branch; returns its hash.
     pub async fn push(&self, task: &TaskId) -> String {
         let files = [File::text("greet.sh", "echo Hello, world!\n")];
         self.github.commit(REPO, &task.branch(), &files, "Greet the world").await.expect("a commit")
@@ -34,7 +34,7 @@ impl Testkit {
         self.send(request.header("x-porter-callback-token", token).json(body)).await
     }
 
-    /// Reports that the agent is done and has pushed `commit`.
+    /// Reports success with the pushed `commit`.
     pub async fn report_success(&self, task: &Task, commit: &str) -> Answer {
         let body = json!({
             "task_id": task.id, "attempt": task.attempt, "status": "success", "summary": "It greets.",
@@ -43,7 +43,7 @@ impl Testkit {
         self.call_back("complete", &self.token(&task.id, task.attempt), &body).await
     }
 
-    /// Reports that the agent has given up.
+    /// Reports that the agent failed.
     pub async fn report_failure(&self, task: &Task) -> Answer {
         let body = json!({
             "task_id": task.id, "attempt": task.attempt, "status": "failed", "error": "I give up.",
@@ -52,7 +52,7 @@ impl Testkit {
         self.call_back("complete", &self.token(&task.id, task.attempt), &body).await
     }
 
-    /// Lets a working task succeed.
+    /// Completes a task: waits for its machine, pushes and reports success.
     pub async fn succeed(&self, id: &TaskId) -> Task {
         let task = self.working(id).await;
         let commit = self.push(id).await;
@@ -60,9 +60,9 @@ impl Testkit {
         self.ended(id).await
     }
 
-    /// Sends a sign of life of every machine that works, so that time may jump.
+    /// Sends a progress report for every working machine, so that the clock can be advanced.
     pub async fn let_machines_be_heard(&self) {
-        let mut connection = self.porter().db.read().await.expect("a connection");
+        let mut connection = self.porter().store.read().await.expect("a connection");
         let running = db::tasks::list_running(&mut connection).await.expect("tasks");
         drop(connection);
         for task in running.into_iter().filter(|task| task.phase == Some(Phase::Working)) {
@@ -71,7 +71,7 @@ impl Testkit {
         }
     }
 
-    /// Lets a task succeed whose effects have to be tried again and again.
+    /// Completes a task whose jobs need several retries.
     pub async fn succeed_however_long(&self, id: &TaskId) -> Task {
         let works = |task: &Task| task.phase == Some(Phase::Working);
         let task = self.task_in_time(id, "its machine works", works).await;
@@ -82,37 +82,37 @@ impl Testkit {
         self.task(id).await
     }
 
-    /// Reports success as soon as the task works, then waits until everything owed is done.
+    /// Reports success as soon as the task works, then waits until no job is pending.
     pub async fn report_once_working(&self, id: &TaskId) {
         let task = self.working(id).await;
         let commit = self.push(id).await;
         self.report_success(&task, &commit).await.expect(200);
-        self.backlog_when("everything is done", |all| all.pending == 0).await;
+        self.backlog_when("no job is pending", |all| all.pending == 0).await;
     }
 
-    /// Lets a working task fail.
+    /// Waits for a task's machine and reports a failure.
     pub async fn fail(&self, id: &TaskId) -> Task {
         let task = self.working(id).await;
         self.report_failure(&task).await.expect(200);
         self.ended(id).await
     }
 
-    /// The machines there are.
+    /// Returns the existing machines.
     pub async fn machines(&self) -> Vec<Machine> {
         self.runner().await.list().await.expect("machines")
     }
 
-    /// Waits until the task's worker has ended by itself.
+    /// Waits until the task's worker has exited.
     pub async fn machine_gone(&self, task: &TaskId) {
         let began = Instant::now();
         let lives = |machine: &Machine| machine.task == *task && machine.state != MachineState::Gone;
         while self.machines().await.iter().any(lives) {
-            assert!(began.elapsed() < TEST_TIMEOUT, "timed out waiting until the worker of {task} ends");
+            assert!(began.elapsed() < TEST_TIMEOUT, "timed out waiting until the worker of {task} exits");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
-    /// A machine that no attempt owns.
+    /// Launches a machine that belongs to no attempt.
     pub async fn launch_stray(&self, task: &TaskId, attempt: u32) {
         let spec = LaunchSpec {
             task: task.clone(),
@@ -133,7 +133,7 @@ impl Testkit {
         machines.scope(&holdings(machines, &anybody), None).expect("a scope").runner
     }
 
-    /// Ends a machine's worker and its agent in the middle of their work, as when the host dies.
+    /// Kills a machine's worker and its agent, as when the host fails.
     pub async fn kill_machine(&self, task: &TaskId) {
         let machine = self.task(task).await.machine_id.expect("a machine");
         let folder = self.folder.path().join("porter.db.machines").join(machine);
@@ -142,7 +142,7 @@ impl Testkit {
         let agents = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
         killpg(pid, Signal::SIGKILL).expect("the worker was there");
         for agent in agents.split_whitespace().filter_map(|pid| pid.parse().ok()) {
-            // It may have ended with the worker.
+            // The agent may have ended with the worker.
             killpg(Pid::from_raw(agent), Signal::SIGKILL).ok();
         }
     }

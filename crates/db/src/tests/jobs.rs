@@ -9,14 +9,14 @@ use crate::{Connection, Db};
 const LEASE: TimeDelta = TimeDelta::minutes(1);
 
 fn job(key: &str, lane: &str, rank: i64) -> NewJob {
-    NewJob { kind: "reflect", key: key.to_owned(), lane: lane.to_owned(), rank, payload: key.to_owned() }
+    NewJob { kind: "sync_issue", key: key.to_owned(), lane: lane.to_owned(), rank, payload: key.to_owned() }
 }
 
 async fn with(jobs: &[NewJob]) -> (tempfile::TempDir, Db) {
     let (folder, db) = fresh().await;
     let mut write = db.begin().await.unwrap();
     enqueue(&mut write, jobs, start()).await.unwrap();
-    crate::commit(write).await.unwrap();
+    write.commit().await.unwrap();
     (folder, db)
 }
 

@@ -46,7 +46,12 @@ fn succeeded() -> Task {
         summary: Some(
             "Fixed the session check.\n\n- `login.rs`: compare *after* trimming\n- a test for it".into(),
         ),
-        usage: Usage { input_tokens: Some(1_234_567), output_tokens: Some(890), cost_usd: Some(0.4242) },
+        usage: Usage {
+            input_tokens: Some(1_234_567),
+            output_tokens: Some(890),
+            cost_usd: Some(0.4242),
+            ..Usage::default()
+        },
         ..task(Status::Success)
     }
 }

@@ -103,7 +103,7 @@ fn anthropic_usage(usage: &Value) -> Usage {
     Usage {
         input_tokens: count("input_tokens").map(|fresh| cached.fold(fresh, u64::saturating_add)),
         output_tokens: count("output_tokens"),
-        cost_usd: None,
+        ..Usage::default()
     }
 }
 
