@@ -14,7 +14,7 @@ pub struct Arguments {
     pub command: Option<Command>,
 }
 
-/// The subcommands, in the order of contract §2.
+/// The subcommands, in the order of main-spec §2.
 #[derive(Subcommand)]
 pub enum Command {
     /// Run the service: webhooks, API, pages and background jobs (the default).

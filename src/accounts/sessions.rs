@@ -1,4 +1,4 @@
-//! Sessions: seven days, sliding (contract §8). The cookie contains an opaque id. The database stores only a digest
+//! Sessions: seven days, sliding (main-spec §8). The cookie contains an opaque id. The database stores only a digest
 //! of it, keyed with the session secret, so a copy of the database does not allow anybody to sign in.
 
 use std::sync::Arc;

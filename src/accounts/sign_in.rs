@@ -1,4 +1,4 @@
-//! Records a person who has signed in with GitHub. From then on their mentions are accepted (contract §5).
+//! Records a person who has signed in with GitHub. From then on their mentions are accepted (main-spec §5).
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;

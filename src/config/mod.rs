@@ -1,4 +1,4 @@
-//! The configuration: the environment variables (contract §3), checked once at the start and then passed on as
+//! The configuration: the environment variables (main-spec §3), checked once at the start and then passed on as
 //! plain values. Nothing else in Porter reads the environment.
 //!
 //! [`Config::load`] is called by `app`, `doctor` and `demo`; [`Database::load`] and [`Import::load`] by

@@ -13,7 +13,7 @@ use super::variables;
 /// The reasons the configuration is not valid.
 #[derive(Debug)]
 pub struct ConfigErrors {
-    /// All problems, in the order of the contract's table.
+    /// All problems, in the order of the table in main-spec §3.
     pub problems: Vec<Problem>,
     /// Unset variables that are not required for the start, but for accepting webhooks.
     pub also_unset: Vec<&'static str>,

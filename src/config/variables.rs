@@ -1,5 +1,5 @@
 //! The table of variables, from which the defaults, `--help`, the README's table and the advice in error messages
-//! are taken, so that they agree (contract §3).
+//! are taken, so that they agree (main-spec §3).
 
 use std::fmt::Write as _;
 
@@ -45,7 +45,7 @@ const fn optional(name: &'static str, meaning: &'static str) -> Variable {
     Variable { name, need: Need::No, default: None, meaning, advice: "" }
 }
 
-/// All variables that the service reads, in the order of the contract.
+/// All variables that the service reads, in the order of main-spec §3.
 pub const VARIABLES: &[Variable] = &[
     required(
         "PUBLIC_APP_URL",

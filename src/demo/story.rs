@@ -64,10 +64,10 @@ impl Narrator {
     /// Tells what happens to the task, until it has ended and its issue says so.
     async fn follow(&self, stage: &Stage, id: &TaskId) -> anyhow::Result<Task> {
         let porter = &stage.porter;
-        let mut changes = porter.store.follow();
+        let mut changes = porter.store().follow();
         let (mut told, mut phase) = (0, None);
         loop {
-            let mut connection = porter.store.read().await?;
+            let mut connection = porter.store().read().await?;
             let task = db::tasks::find(&mut connection, id).await?.context("the task is there")?;
             for event in db::events::list_after(&mut connection, id, told, 1000).await? {
                 told = event.seq;

@@ -5,7 +5,7 @@ use crate::config::Config;
 use domain::clock::Clock;
 use github::{AppInfo, Client, Error, Settings};
 
-/// What Porter asks for (seed, "GitHub App Permissions"), and at which level.
+/// What Porter asks for (main-spec §5), and at which level.
 const PERMISSIONS: [(&str, &str); 4] =
     [("contents", "write"), ("issues", "write"), ("pull_requests", "write"), ("metadata", "read")];
 /// What Porter listens to; `installation` and `installation_repositories` come unasked.

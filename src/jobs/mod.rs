@@ -37,7 +37,7 @@ const DRAIN: Duration = Duration::from_secs(7);
 /// # Errors
 /// [`Error::Db`] when what an earlier process left cannot be taken over.
 pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error> {
-    let mut work = context.store.begin().await?;
+    let mut work = context.store().begin().await?;
     let freed = db::jobs::release_all(&mut work, context.now()).await?;
     work.commit().await?;
     if freed > 0 {
@@ -52,7 +52,7 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = context.store.engine_woken() => {}
+            () = context.store().engine_woken() => {}
             _ = running.join_next(), if !running.is_empty() => {}
             () = tokio::time::sleep(pause(&context, &lanes).await) => {}
         }
@@ -61,7 +61,7 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
     let finished = async { while running.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, finished).await.is_err() {
         running.shutdown().await;
-        let mut work = context.store.begin().await?;
+        let mut work = context.store().begin().await?;
         let freed = db::jobs::release_all(&mut work, context.now()).await?;
         work.commit().await?;
         tracing::info!(jobs = freed, "put back what could not be finished in time");
@@ -104,7 +104,7 @@ async fn claim(context: &Context, lanes: &Lanes) -> Result<Vec<db::jobs::Claimed
     let now = context.now();
     // Most looks find nothing due: look before taking the one writer.
     let due = db::jobs::list_due(
-        &mut *context.store.read().await?,
+        &mut *context.store().read().await?,
         MAX_CONCURRENT_PER_LANE_KIND,
         &lanes.paused(now),
         now,
@@ -113,7 +113,7 @@ async fn claim(context: &Context, lanes: &Lanes) -> Result<Vec<db::jobs::Claimed
     if due.is_empty() {
         return Ok(Vec::new());
     }
-    let mut work = context.store.begin().await?;
+    let mut work = context.store().begin().await?;
     let claimed = db::jobs::claim(&mut work, &due, LEASE, now).await?;
     work.commit().await?;
     Ok(claimed)
@@ -122,7 +122,7 @@ async fn claim(context: &Context, lanes: &Lanes) -> Result<Vec<db::jobs::Claimed
 /// How long to wait to be woken: until the next job is due or the next lane may be used again, at most the poll.
 async fn pause(context: &Context, lanes: &Lanes) -> Duration {
     let now = context.now();
-    let next = async { db::jobs::next_due(&mut *context.store.read().await?, now).await };
+    let next = async { db::jobs::next_due(&mut *context.store().read().await?, now).await };
     let due = next.await.ok().flatten();
     let first = due.into_iter().chain(lanes.next_opening(now)).min();
     first.map_or(POLL, |at| (at - now).to_std().unwrap_or_default().min(POLL))

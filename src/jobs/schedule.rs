@@ -17,7 +17,7 @@ use domain::clock::Clock;
 const WATCH: Duration = Duration::from_secs(5);
 /// How often machines without an owner are looked for.
 const REAP: Duration = Duration::from_secs(60);
-/// How often GitHub is asked for deliveries that failed (contract §5).
+/// How often GitHub is asked for deliveries that failed (main-spec §5).
 const REDELIVER: Duration = Duration::from_secs(600);
 /// The first pauses between two such questions: what was on its way while Porter was away is in GitHub's list
 /// only when GitHub has given it up, after ten seconds.
@@ -32,7 +32,7 @@ pub(super) fn start(context: &Context, stop: &CancellationToken) -> impl Future<
     let tracker = TaskTracker::new();
     let begin = |what, pause, act: fn(Context) -> Running| {
         let own = context.clone();
-        tracker.spawn(every(what, context.store.clock().clone(), stop.clone(), move || {
+        tracker.spawn(every(what, context.store().clock().clone(), stop.clone(), move || {
             let acting = act(own.clone());
             async move { acting.await.map(|()| pause) }
         }));
@@ -42,7 +42,7 @@ pub(super) fn start(context: &Context, stop: &CancellationToken) -> impl Future<
     begin("forgetting", FORGET, |context| Box::pin(async move { retention::run(&context).await }));
     let sweeps = Arc::<Mutex<Sweeps>>::default();
     let own = context.clone();
-    tracker.spawn(every("the redelivery sweep", context.store.clock().clone(), stop.clone(), move || {
+    tracker.spawn(every("the redelivery sweep", context.store().clock().clone(), stop.clone(), move || {
         redeliver(own.clone(), sweeps.clone())
     }));
     tracker.close();

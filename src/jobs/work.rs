@@ -36,7 +36,7 @@ pub(super) async fn carry_out(context: &Context, claimed: Claimed, lanes: &Lanes
 }
 
 async fn record(context: &Context, claimed: &Claimed, ended: &Ended) -> Result<(), db::Error> {
-    let mut work = context.store.begin().await?;
+    let mut work = context.store().begin().await?;
     match ended {
         Ended::Done => db::jobs::finish(&mut work, claimed, context.now()).await?,
         Ended::Again { at, error, counts } => {

@@ -1,4 +1,4 @@
-//! Machines at Fly (contract §7).
+//! Machines at Fly (main-spec §7).
 //!
 //! Creating a machine is not idempotent there, and "a 408 is ambiguous" (superfly/flyctl). Three things
 //! together keep it to one machine for each attempt: the name is made from task and attempt and unique in

@@ -1,5 +1,5 @@
 //! The one credential an attempt's worker holds: an installation token for its repository alone. It is minted
-//! once an attempt, kept sealed, and taken back when the attempt ends (contract §1, promise 3). With it is kept
+//! once an attempt, kept sealed, and taken back when the attempt ends (main-spec §1, promise 3). With it is kept
 //! where the attempt's machine is.
 
 use chrono::TimeDelta;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::decision::{Facts, decide, may_ask, may_wait};
+use super::decision::{Rules, decide, may_ask, may_wait};
 use super::{Context, Error};
 use db::idempotency::Remembered;
 use db::users::User;
@@ -26,24 +26,32 @@ pub struct Wanted {
     pub run: Run,
 }
 
+/// Makes tasks for the API. Cheap to clone.
+#[derive(Clone)]
+pub struct Creation {
+    context: Context,
+    rules: Rules,
+    locks: IdempotencyLocks,
+}
+
 /// Requests with an idempotency key that are being carried out: of those with the same key, the second waits
 /// until the first has its task. One process has the database for itself, so this memory is enough.
 #[derive(Clone, Default)]
-pub struct IdempotencyLocks(Arc<Mutex<HashMap<Key, Weak<tokio::sync::Mutex<()>>>>>);
+struct IdempotencyLocks(Arc<Mutex<HashMap<Key, Weak<tokio::sync::Mutex<()>>>>>);
 
 /// A person and what they call their request.
 type Key = (i64, String);
 
 impl IdempotencyLocks {
-    async fn wait(&self, key: Key) -> tokio::sync::OwnedMutexGuard<()> {
-        let turn = {
-            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            turns.retain(|_, turn| turn.strong_count() > 0);
-            let turn = turns.get(&key).and_then(Weak::upgrade).unwrap_or_default();
-            turns.insert(key, Arc::downgrade(&turn));
-            turn
+    async fn lock(&self, key: Key) -> tokio::sync::OwnedMutexGuard<()> {
+        let lock = {
+            let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            locks.retain(|_, lock| lock.strong_count() > 0);
+            let lock = locks.get(&key).and_then(Weak::upgrade).unwrap_or_default();
+            locks.insert(key, Arc::downgrade(&lock));
+            lock
         };
-        turn.lock_owned().await
+        lock.lock_owned().await
     }
 }
 
@@ -76,69 +84,71 @@ impl From<github::Error> for Failure {
     }
 }
 
-/// Makes a task for a signed-in person; a repeated `key` gives the task of the first time.
-///
-/// # Errors
-/// [`Failure`].
-pub async fn create(
-    context: &Context,
-    user: &User,
-    wanted: &Wanted,
-    key: Option<(&str, &str)>,
-) -> Result<Task, Failure> {
-    let _turn = match key {
-        Some((key, _)) => Some(context.turns.wait((user.github_id, key.to_owned())).await),
-        None => None,
-    };
-    if let Some((key, digest)) = key {
-        let mut read = context.store.read().await?;
-        let known = db::idempotency::find(&mut read, user.github_id, key, context.now()).await?;
-        if let Some(known) = known {
-            return repeat(context, &known, digest).await;
-        }
+impl Creation {
+    /// Creation with these use cases.
+    pub fn new(context: Context) -> Self {
+        Self { rules: Rules::of(&context), context, locks: IdempotencyLocks::default() }
     }
-    may_ask(&context.policy, &user.login).map_err(Failure::Refused)?;
-    let request = look_up(context, user, wanted).await?;
-    let now = context.now();
-    let mut read = context.store.read().await?;
-    let person = db::users::load_person(&mut read, user.github_id).await?;
-    may_wait(&context.policy, &mut read, user.github_id, 0).await?.map_err(Failure::Refused)?;
-    drop(read);
-    let settings = Settings::parse(person.settings.as_deref());
-    let facts = Facts {
-        policy: &context.policy,
-        credentials: &context.credentials,
-        machines: context.machines.as_ref(),
-        person: &person,
-        settings: &settings,
-    };
-    let mut task = decide(&facts, &request, &wanted.run, now).map_err(Failure::Refused)?;
-    // Last, so that no issue is made for a request that is refused.
-    task.issue = find_or_make_issue(context, &request.repository, wanted).await?;
 
-    let mut work = context.store.begin().await?;
-    match work.insert(std::slice::from_ref(&task)).await {
-        Ok(()) => {}
-        Err(db::Error::Conflict) => {
-            let active =
-                db::tasks::list_active_on_issue(&mut work, task.repository.id, task.issue.number).await?;
-            let other = active.iter().find(|other| other.agent == task.agent).unwrap_or(&task);
-            return Err(Failure::Refused(Refusal::TaskAlreadyActive {
-                task_url: context.policy.task_url(&other.id),
-                status: other.status,
-                agent: other.agent.clone(),
-            }));
+    /// Makes a task for a signed-in person; a repeated `key` gives the task of the first time.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn create(
+        &self,
+        user: &User,
+        wanted: &Wanted,
+        key: Option<(&str, &str)>,
+    ) -> Result<Task, Failure> {
+        let Self { context, rules, locks } = self;
+        let _lock = match key {
+            Some((key, _)) => Some(locks.lock((user.github_id, key.to_owned())).await),
+            None => None,
+        };
+        if let Some((key, digest)) = key {
+            let mut read = context.store.read().await?;
+            let known = db::idempotency::find(&mut read, user.github_id, key, context.now()).await?;
+            if let Some(known) = known {
+                return repeat(context, &known, digest).await;
+            }
         }
-        Err(error) => return Err(error.into()),
+        may_ask(&context.policy, &user.login).map_err(Failure::Refused)?;
+        let request = look_up(context, user, wanted).await?;
+        let now = context.now();
+        let mut read = context.store.read().await?;
+        let person = db::users::load_person(&mut read, user.github_id).await?;
+        may_wait(&context.policy, &mut read, user.github_id, 0).await?.map_err(Failure::Refused)?;
+        drop(read);
+        let settings = Settings::parse(person.settings.as_deref());
+        let mut task =
+            decide(&rules.about(&person, &settings), &request, &wanted.run, now).map_err(Failure::Refused)?;
+        // Last, so that no issue is made for a request that is refused.
+        task.issue = find_or_make_issue(context, &request.repository, wanted).await?;
+
+        let mut work = context.store.begin().await?;
+        match work.insert(std::slice::from_ref(&task)).await {
+            Ok(()) => {}
+            Err(db::Error::Conflict) => {
+                let active =
+                    db::tasks::list_active_on_issue(&mut work, task.repository.id, task.issue.number).await?;
+                let other = active.iter().find(|other| other.agent == task.agent).unwrap_or(&task);
+                return Err(Failure::Refused(Refusal::TaskAlreadyActive {
+                    task_url: context.policy.task_url(&other.id),
+                    status: other.status,
+                    agent: other.agent.clone(),
+                }));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if let Some((key, digest)) = key {
+            let remembered = Remembered { request_digest: digest.to_owned(), task_id: task.id.to_string() };
+            db::idempotency::insert(&mut work, user.github_id, key, &remembered, now).await?;
+        }
+        let id = task.id.clone();
+        work.log(move || tracing::info!(task.id = %id, "a task was accepted through the API"));
+        work.commit().await?;
+        Ok(task)
     }
-    if let Some((key, digest)) = key {
-        let remembered = Remembered { request_digest: digest.to_owned(), task_id: task.id.to_string() };
-        db::idempotency::insert(&mut work, user.github_id, key, &remembered, now).await?;
-    }
-    let id = task.id.clone();
-    work.log(move || tracing::info!(task.id = %id, "a task was accepted through the API"));
-    work.commit().await?;
-    Ok(task)
 }
 
 async fn repeat(context: &Context, known: &Remembered, digest: &str) -> Result<Task, Failure> {

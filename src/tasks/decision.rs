@@ -1,8 +1,10 @@
 //! May this person have this task? Answers from what the database knows about them; no network.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
-use super::{Policy, machines};
+use super::{Context, Policy, machines};
 use crate::accounts::credentials::Credentials;
 use crate::runner::MachineProvider;
 use db::users::Person;
@@ -10,6 +12,28 @@ use domain::command::Run;
 use domain::comment::Refusal;
 use domain::settings::Settings;
 use domain::task::{Request, Task};
+
+/// What is decided with, whoever asks. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Rules {
+    /// The operator's rules.
+    pub policy: Arc<Policy>,
+    credentials: Credentials,
+    machines: Arc<dyn MachineProvider>,
+}
+
+impl Rules {
+    pub(super) fn of(context: &Context) -> Self {
+        let Context { policy, credentials, machines, .. } = context.clone();
+        Self { policy, credentials, machines }
+    }
+
+    /// The same with what is known about one person.
+    pub(super) fn about<'a>(&'a self, person: &'a Person, settings: &'a Settings) -> Facts<'a> {
+        let (policy, credentials) = (&self.policy, &self.credentials);
+        Facts { policy, credentials, machines: self.machines.as_ref(), person, settings }
+    }
+}
 
 /// What the decision rests on.
 pub(super) struct Facts<'a> {

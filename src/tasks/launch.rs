@@ -1,4 +1,4 @@
-//! From an admitted task to a machine that works on it: the preflight (contract §6), then one machine. Run by
+//! From an admitted task to a machine that works on it: the preflight (main-spec §6), then one machine. Run by
 //! the engine; after a crash at any line it runs again, finds what it made, and goes on.
 
 use std::collections::BTreeMap;
@@ -166,7 +166,7 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
     Ok((machine, base_branch, time_limit))
 }
 
-/// Only people who may push can start an agent (contract §5: the permission endpoint decides, never
+/// Only people who may push can start an agent (main-spec §5: the permission endpoint decides, never
 /// `author_association`).
 async fn may_push(github: &github::Installation, task: &Task) -> Result<(), Stop> {
     let repository = &task.repository;

@@ -9,7 +9,7 @@ use domain::settings::Settings;
 use domain::task::Task;
 
 /// What a person has, opened.
-pub fn holdings<'a>(machines: &dyn MachineProvider, keyring: &'a Keyring) -> Holdings<'a> {
+pub(super) fn holdings<'a>(machines: &dyn MachineProvider, keyring: &'a Keyring) -> Holdings<'a> {
     Holdings::opened(&keyring.settings, keyring.machine_secrets(machines.kind()))
 }
 

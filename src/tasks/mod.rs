@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::SecretString;
 use url::Url;
 
 use crate::accounts;
-use crate::runner::{self, MachineProvider};
+use crate::runner::{self, MachineProvider, Scope};
 use crypto::tokens::Keys;
 use domain::agent::{Agent, Registry};
 use domain::task::{Event, InvalidState, Status, Task, TaskId};
@@ -25,7 +26,7 @@ pub mod create;
 mod decision;
 pub mod intake;
 pub mod launch;
-pub mod machines;
+mod machines;
 pub mod publish;
 mod redaction;
 pub mod redelivery;
@@ -37,25 +38,18 @@ pub mod watch;
 
 pub use unit_of_work::{Store, UnitOfWork};
 
-/// What every use case stands on. Cheap to clone.
+/// What the use cases stand on. Cheap to clone. Whoever needs less takes less: [`Store`], [`intake::Intake`],
+/// [`reports::Callbacks`], [`create::Creation`].
 #[derive(Clone)]
 pub struct Context {
-    /// The database, the time, and who is notified of changes.
-    pub store: Store,
-    /// GitHub.
-    pub github: github::Client,
-    /// Where machines are.
-    pub machines: Arc<dyn MachineProvider>,
-    /// Who has which keys.
-    pub credentials: accounts::credentials::Credentials,
-    /// Callback tokens and comment proofs.
-    pub keys: Arc<Keys>,
-    /// The operator's rules.
-    pub policy: Arc<Policy>,
-    /// Requests of the API that must not be carried out twice at once.
-    pub turns: create::IdempotencyLocks,
-    /// Since when this process is there: before, nobody could be heard and nothing was tried.
-    pub began: DateTime<Utc>,
+    store: Store,
+    github: github::Client,
+    machines: Arc<dyn MachineProvider>,
+    credentials: accounts::credentials::Credentials,
+    keys: Arc<Keys>,
+    policy: Arc<Policy>,
+    /// Since when this process runs: before that nobody could report to it, and it tried nothing.
+    began: DateTime<Utc>,
 }
 
 /// The operator's rules, as the configuration gives them.
@@ -171,6 +165,44 @@ pub enum Step {
 }
 
 impl Context {
+    /// The use cases over these parts, from now on.
+    pub fn new(
+        store: Store,
+        github: github::Client,
+        machines: Arc<dyn MachineProvider>,
+        credentials: accounts::credentials::Credentials,
+        keys: Keys,
+        policy: Policy,
+    ) -> Self {
+        let began = store.now();
+        Self { store, github, machines, credentials, keys: Arc::new(keys), policy: Arc::new(policy), began }
+    }
+
+    /// The database, the time, and who is notified of changes.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The operator's rules.
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// The token that the worker of this attempt presents.
+    pub fn callback_token(&self, id: &TaskId, attempt: u32) -> SecretString {
+        self.keys.callback_token(id, attempt)
+    }
+
+    /// Where this person's machines are now; `None` when they lack what that takes.
+    ///
+    /// # Errors
+    /// [`Error::Db`].
+    pub async fn scope_of_person(&self, github_user_id: i64) -> Result<Option<Scope>, Error> {
+        let person = self.credentials.load(github_user_id).await?;
+        let machines = self.machines.as_ref();
+        Ok(machines.scope(&machines::holdings(machines, &person), None).ok())
+    }
+
     /// The current instant.
     pub fn now(&self) -> DateTime<Utc> {
         self.store.now()

@@ -3,7 +3,7 @@
 //!
 //! `tasks::reports` cleans what it stores, `tasks::sync_issue` and `tasks::publish` what they publish.
 
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 
 use super::{Context, Error, attempt_token, machines};
 use domain::redact::Redactor;
@@ -16,7 +16,7 @@ use domain::task::Task;
 /// [`Error::Credentials`], [`Error::Db`]: nothing may be published then.
 pub(super) async fn redactor(context: &Context, task: &Task) -> Result<Redactor, Error> {
     let keyring = context.credentials.load(task.requester.id).await?;
-    let callback_token = context.keys.callback_token(&task.id, task.attempt);
+    let callback_token = context.callback_token(&task.id, task.attempt);
     let token = attempt_token::open(context, &task.id, task.attempt).await?;
     let machines = context.machines.as_ref();
     let scope = machines.scope(&machines::holdings(machines, &keyring), None).ok();

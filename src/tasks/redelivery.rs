@@ -1,5 +1,5 @@
 //! GitHub never delivers a webhook again by itself, and keeps it for three days: at the start and every ten
-//! minutes Porter asks for those that failed while it was away (contract §5).
+//! minutes Porter asks for those that failed while it was away (main-spec §5).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -22,6 +22,40 @@ pub enum Recorded {
     OtherAttempt,
 }
 
+/// What workers may call. Cheap to clone.
+#[derive(Clone)]
+pub struct Callbacks {
+    context: Context,
+}
+
+impl Callbacks {
+    /// Callbacks into these use cases.
+    pub fn new(context: Context) -> Self {
+        Self { context }
+    }
+
+    /// Whether `token` is the one of exactly this attempt. The task need not exist.
+    pub fn is_authentic(&self, task: &TaskId, attempt: u32, token: &str) -> bool {
+        self.context.keys.verify_callback_token(task, attempt, token)
+    }
+
+    /// See [`complete`].
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Db`].
+    pub async fn complete(&self, id: &TaskId, report: Completion) -> Result<Recorded, Error> {
+        complete(&self.context, id, report).await
+    }
+
+    /// See [`progress`].
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Db`].
+    pub async fn progress(&self, id: &TaskId, report: Progress) -> Result<Option<bool>, Error> {
+        progress(&self.context, id, report).await
+    }
+}
+
 /// How long the status comment may lag behind the worker's progress: edits count towards GitHub's limits.
 const PROGRESS_SHOWN_AFTER: TimeDelta = TimeDelta::seconds(60);
 /// The longest line kept of a worker's output, in bytes.
@@ -33,7 +67,7 @@ const MAX_LINES: usize = 500;
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Db`].
-pub async fn complete(context: &Context, id: &TaskId, mut report: Completion) -> Result<Recorded, Error> {
+async fn complete(context: &Context, id: &TaskId, mut report: Completion) -> Result<Recorded, Error> {
     let redactor = redactor(context, &context.load(id).await?).await?;
     for text in [&mut report.summary, &mut report.error].into_iter().flatten() {
         *text = redactor.clean(text);
@@ -60,7 +94,7 @@ pub async fn complete(context: &Context, id: &TaskId, mut report: Completion) ->
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Db`].
-pub async fn progress(context: &Context, id: &TaskId, report: Progress) -> Result<Option<bool>, Error> {
+async fn progress(context: &Context, id: &TaskId, report: Progress) -> Result<Option<bool>, Error> {
     let redactor = redactor(context, &context.load(id).await?).await?;
     let message = report.message.as_deref().map(|text| redactor.clean(text));
     let events: Vec<String> = report.events.iter().take(MAX_LINES).map(|line| redactor.clean(line)).collect();

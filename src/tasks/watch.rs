@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 
-use super::machines::{holdings, scope_of};
+use super::machines::scope_of;
 use super::{Context, Error, LAUNCH_TIMEOUT, error_chain, publish};
 use crate::runner::{MachineState, Scope};
 use domain::report::FailureStage;
@@ -16,7 +16,7 @@ use domain::task::{Event, Phase, Status, Task};
 /// After this silence it is looked whether the machine is still there: who has ended says no more. A worker that
 /// cannot get through stays and tries.
 const LISTEN_TIME: TimeDelta = TimeDelta::seconds(10);
-/// After this silence the attempt is given up, whatever its machine looks like (contract §6).
+/// After this silence the attempt is given up, whatever its machine looks like (main-spec §6).
 const SILENT: TimeDelta = TimeDelta::minutes(3);
 /// How long workers may take to get through once Porter is there again: longer than the rest between two of
 /// their tries.
@@ -197,11 +197,9 @@ async fn pushed_head(context: &Context, task: &Task) -> Result<Option<String>, g
 pub async fn reap(context: &Context) -> Result<(), Error> {
     let since = context.now() - TimeDelta::days(1);
     let people = db::tasks::list_requesters_since(&mut *context.store.read().await?, since).await?;
-    let machines = context.machines.as_ref();
     let mut seen: Vec<Scope> = Vec::new();
     for person in people {
-        let person = context.credentials.load(person).await?;
-        let Ok(scope) = machines.scope(&holdings(machines, &person), None) else { continue };
+        let Some(scope) = context.scope_of_person(person).await? else { continue };
         if seen.iter().any(|known| known.is_same(&scope)) {
             continue;
         }

@@ -1,16 +1,16 @@
-//! `POST /api/callbacks/complete` and `…/progress`: the workers' reports (contract §7). The token is checked
+//! `POST /api/callbacks/complete` and `…/progress`: the workers' reports (main-spec §7). The token is checked
 //! before the task is looked up, and no handler waits for GitHub.
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::{Error, Site};
-use crate::tasks::reports::{self, Recorded};
+use super::{Configured, Error, Site};
+use crate::tasks::reports::{Callbacks, Recorded};
 use domain::report::{Completion, Progress, ProgressAnswer};
 use domain::task::TaskId;
 
@@ -52,8 +52,10 @@ impl Report for Progress {
 impl<R: Report> FromRequest<Site> for AuthenticatedWorker<R> {
     type Rejection = Error;
 
-    async fn from_request(mut request: Request, site: &Site) -> Result<Self, Error> {
-        let service = site.service.clone().ok_or_else(Error::not_configured)?;
+    async fn from_request(request: Request, site: &Site) -> Result<Self, Error> {
+        let (mut parts, body) = request.into_parts();
+        let Configured(callbacks) = Configured::<Callbacks>::from_request_parts(&mut parts, site).await?;
+        let mut request = Request::from_parts(parts, body);
         DefaultBodyLimit::max(MAX_BYTES).apply(&mut request);
         let headers = request.headers().clone();
         let body = Bytes::from_request(request, site).await.map_err(|error| match error.status() {
@@ -67,7 +69,7 @@ impl<R: Report> FromRequest<Site> for AuthenticatedWorker<R> {
         let (task, attempt) = report.subject();
         let task = TaskId::parse(task).ok_or_else(unauthorized)?;
         let token = token(&headers).or(report.token()).unwrap_or_default();
-        if !service.context.keys.verify_callback_token(&task, attempt, token) {
+        if !callbacks.is_authentic(&task, attempt, token) {
             return Err(unauthorized());
         }
         Ok(Self { task, report })
@@ -76,10 +78,10 @@ impl<R: Report> FromRequest<Site> for AuthenticatedWorker<R> {
 
 /// Records the result of an attempt.
 pub(super) async fn complete(
-    service: super::Service,
+    Configured(callbacks): Configured<Callbacks>,
     worker: AuthenticatedWorker<Completion>,
 ) -> Result<Response, Error> {
-    let (task, duplicate) = match reports::complete(&service.context, &worker.task, worker.report).await? {
+    let (task, duplicate) = match callbacks.complete(&worker.task, worker.report).await? {
         Recorded::New(task) => (task, false),
         Recorded::Duplicate(task) => (task, true),
         Recorded::OtherAttempt => return Err(unauthorized()),
@@ -93,10 +95,10 @@ pub(super) async fn complete(
 
 /// Records progress of an attempt.
 pub(super) async fn progress(
-    service: super::Service,
+    Configured(callbacks): Configured<Callbacks>,
     worker: AuthenticatedWorker<Progress>,
 ) -> Result<Json<ProgressAnswer>, Error> {
-    match reports::progress(&service.context, &worker.task, worker.report).await? {
+    match callbacks.progress(&worker.task, worker.report).await? {
         Some(cancel) => Ok(Json(ProgressAnswer { ok: true, cancel })),
         None => Err(unauthorized()),
     }

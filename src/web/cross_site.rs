@@ -1,4 +1,4 @@
-//! A request that changes state and carries the session cookie must come from Porter's own pages (contract §8).
+//! A request that changes state and carries the session cookie must come from Porter's own pages (main-spec §8).
 //! Webhooks and callbacks have no cookie and are authenticated separately.
 
 use axum::extract::{Request, State};
@@ -8,13 +8,13 @@ use axum::response::{IntoResponse, Response};
 use axum_extra::extract::CookieJar;
 
 use super::session::cookie_name;
-use super::{Error, Site};
+use super::{Error, ServiceSlot};
 
 /// Rejects requests that another site makes a signed-in person's browser send.
-pub(super) async fn refuse(State(site): State<Site>, request: Request, next: Next) -> Response {
+pub(super) async fn refuse(State(service): State<ServiceSlot>, request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if let (false, Some(service)) = (reads, &site.service) {
-        let policy = &service.context.policy;
+    if let (false, Some(service)) = (reads, service.get()) {
+        let policy = service.policy();
         let signed_in = CookieJar::from_headers(request.headers()).get(&cookie_name(policy)).is_some();
         let own = policy.public_url.origin().ascii_serialization();
         if signed_in && is_cross_site(request.headers(), &own) {

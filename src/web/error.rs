@@ -1,4 +1,4 @@
-//! Error responses: `{error, message, requestId, action?, actionUrl?}` (contract §8). `error` is a stable code. A 5xx
+//! Error responses: `{error, message, requestId, action?, actionUrl?}` (main-spec §8). `error` is a stable code. A 5xx
 //! response contains the request id and no internal details.
 
 use axum::body::Body;

@@ -2,27 +2,17 @@
 //! ([`webhook::VerifiedWebhook`], [`callbacks::AuthenticatedWorker`], [`session::SignedInUser`]) or does not
 //! run. Decisions are made in `tasks` and `accounts`; handlers may read directly from `db`.
 
-use std::sync::Arc;
-
 use axum::Router;
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
+use axum::extract::FromRef;
 use axum::http::{HeaderName, HeaderValue, Request};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
-use secrecy::SecretString;
-use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::map_request_body::MapRequestBodyLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::{DefaultOnResponse, TraceLayer};
-
-use crate::accounts::sessions::Sessions;
-use crate::tasks::Context;
-use crate::tasks::intake::Intake;
-use db::Db;
 
 mod callbacks;
 mod cross_site;
@@ -31,46 +21,15 @@ pub mod health;
 mod pages;
 mod server;
 mod session;
+mod state;
 mod tasks;
 mod webhook;
 
 pub use error::Error;
 pub use server::serve;
 pub use session::SESSION_COOKIE;
-
-/// The shared state of the handlers. Cheap to clone.
-#[derive(Clone)]
-pub struct Site {
-    /// The database.
-    pub db: Db,
-    /// The state of the environment at the start, for `/api/startup/check`.
-    pub startup: Arc<health::Startup>,
-    /// The service; `None` until the GitHub App is configured.
-    pub service: Option<Service>,
-    /// Cancelled when Porter shuts down: streams end, and `/readyz` reports that Porter is not ready.
-    pub stop: CancellationToken,
-}
-
-/// The parts that need a configured GitHub App. Cheap to clone. As an extractor, it rejects requests without one.
-#[derive(Clone)]
-pub struct Service {
-    /// The context of the use cases.
-    pub context: Context,
-    /// Processes webhooks.
-    pub intake: Intake,
-    /// The sessions of signed-in people.
-    pub sessions: Sessions,
-    /// The secret that GitHub signs webhooks with.
-    pub webhook_secret: Arc<SecretString>,
-}
-
-impl FromRequestParts<Site> for Service {
-    type Rejection = Error;
-
-    async fn from_request_parts(_parts: &mut Parts, site: &Site) -> Result<Self, Error> {
-        site.service.clone().ok_or_else(Error::not_configured)
-    }
-}
+use state::Configured;
+pub use state::{Service, ServiceSlot, Site};
 
 /// Creates the router with all routes.
 pub fn router(site: Site) -> Router {
@@ -112,7 +71,7 @@ pub fn router(site: Site) -> Router {
         .route("/api/tasks/{id}/stop", post(tasks::stop))
         .fallback(|| async { Error::not_found("there is nothing at this address") })
         .method_not_allowed_fallback(|| async { Error::method_not_allowed() })
-        .layer(from_fn_with_state(site.clone(), cross_site::refuse))
+        .layer(from_fn_with_state(ServiceSlot::from_ref(&site), cross_site::refuse))
         .layer(layers)
         .with_state(site)
 }

@@ -7,8 +7,8 @@ use axum::http::request::Parts;
 use axum::response::{Html, IntoResponse, Response};
 
 use super::session::SignedInUser;
-use super::tasks::load_own;
-use super::{Error, Service, Site};
+use super::tasks::Tasks;
+use super::{Configured, Error, ServiceSlot, Site};
 use db::events::Event;
 use domain::event::TaskEvent;
 use domain::task::Task;
@@ -24,8 +24,8 @@ struct Home {
 }
 
 /// `GET /`.
-pub(super) async fn home(State(site): State<Site>) -> Result<Html<String>, Error> {
-    let agents = site.service.as_ref().map(|service| service.context.policy.agent_ids());
+pub(super) async fn home(State(service): State<ServiceSlot>) -> Result<Html<String>, Error> {
+    let agents = service.get().map(|service| service.policy().agent_ids());
     render(&Home { configured: agents.is_some(), agents: agents.unwrap_or_default() })
 }
 
@@ -57,7 +57,7 @@ impl FromRequestParts<Site> for Visitor {
 
 /// `GET /tasks/:id`, for the owner of the task.
 pub(super) async fn task(
-    service: Service,
+    Configured(tasks): Configured<Tasks>,
     Visitor(visitor): Visitor,
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
@@ -66,14 +66,14 @@ pub(super) async fn task(
         let page = render(&Message { title: "Sign in to see this task", text })?;
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());
     };
-    let Ok(task) = load_own(&service, &user, &id).await else {
+    let Ok(task) = tasks.find_own(&user, &id).await else {
         let text = "There is no such task, or it is somebody else's.";
         let page = render(&Message { title: "Not found", text })?;
         return Ok((StatusCode::NOT_FOUND, page).into_response());
     };
-    let mut connection = service.context.store.read().await?;
+    let mut connection = tasks.read().await?;
     let events = db::events::list_last(&mut connection, &task.id, MAX_LINES).await?;
-    let agent = service.context.policy.agents.name_of(&task.agent).to_owned();
+    let agent = tasks.policy().agents.name_of(&task.agent).to_owned();
     let lines = events.iter().map(line).collect();
     Ok(render(&TaskPage { task, agent, lines })?.into_response())
 }

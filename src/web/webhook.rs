@@ -1,20 +1,22 @@
-//! `POST /api/webhooks/github` (contract §5). The signature is checked before the payload is parsed.
+//! `POST /api/webhooks/github` (main-spec §5). The signature is checked before the payload is parsed.
 
-use std::sync::LazyLock;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use http_body_util::{BodyExt, Limited};
+use secrecy::SecretString;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::{Error, Service, Site};
-use crate::tasks::intake::{Answer, Delivery};
+use super::{Configured, Error, Site};
+use crate::tasks::Policy;
+use crate::tasks::intake::{Answer, Delivery, Intake};
 
 /// GitHub's maximum payload size (docs.github.com, "Webhook events and payloads").
 const MAX_BYTES: usize = 25 * 1024 * 1024;
@@ -22,7 +24,26 @@ const MAX_BYTES: usize = 25 * 1024 * 1024;
 const LARGE: usize = 1024 * 1024;
 /// The timeout for receiving a body: GitHub stops waiting for the response after ten seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-static LARGE_BODIES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(4));
+/// How many large bodies are held in memory at once.
+const MAX_LARGE_BODIES: usize = 4;
+
+/// Receives webhooks. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Webhooks {
+    /// What GitHub signs with.
+    secret: Arc<SecretString>,
+    intake: Intake,
+    policy: Arc<Policy>,
+    /// A permit for each large body that may be held in memory.
+    large_bodies: Arc<Semaphore>,
+}
+
+impl Webhooks {
+    pub(super) fn new(secret: SecretString, intake: Intake, policy: Arc<Policy>) -> Self {
+        let large_bodies = Arc::new(Semaphore::new(MAX_LARGE_BODIES));
+        Self { secret: Arc::new(secret), intake, policy, large_bodies }
+    }
+}
 
 /// A delivery with a valid signature.
 pub(super) struct VerifiedWebhook {
@@ -35,8 +56,8 @@ impl FromRequest<Site> for VerifiedWebhook {
     type Rejection = Error;
 
     async fn from_request(request: Request, site: &Site) -> Result<Self, Error> {
-        let service = site.service.as_ref().ok_or_else(Error::not_configured)?;
-        let (parts, mut body) = request.into_parts();
+        let (mut parts, mut body) = request.into_parts();
+        let Configured(webhooks) = Configured::<Webhooks>::from_request_parts(&mut parts, site).await?;
         let text = |name: &str| parts.headers.get(name)?.to_str().ok().map(str::to_owned);
         let Some(signature) = text("x-hub-signature-256") else {
             discard(body).await;
@@ -50,7 +71,7 @@ impl FromRequest<Site> for VerifiedWebhook {
         // A body of unknown length counts as large.
         let _large = match announced {
             Some(length) if length < LARGE => None,
-            _ => LARGE_BODIES.acquire().await.ok(),
+            _ => webhooks.large_bodies.acquire().await.ok(),
         };
         let whole = tokio::time::timeout(ANSWER_TIMEOUT, Limited::new(&mut body, MAX_BYTES).collect()).await;
         let body = match whole {
@@ -62,7 +83,7 @@ impl FromRequest<Site> for VerifiedWebhook {
             Ok(Err(_)) => return Err(Error::bad_request("the body broke off")),
             Err(_) => return Err(too_slow()),
         };
-        if !crypto::webhook::verify(&service.webhook_secret, &body, &signature) {
+        if !crypto::webhook::verify(&webhooks.secret, &body, &signature) {
             return Err(invalid_signature());
         }
         Ok(Self { guid: text("x-github-delivery"), event: text("x-github-event"), body })
@@ -70,19 +91,21 @@ impl FromRequest<Site> for VerifiedWebhook {
 }
 
 /// Stores a delivery. When the response is 2xx, it is on disk.
-pub(super) async fn receive(service: Service, delivery: VerifiedWebhook) -> Result<Response, Error> {
+pub(super) async fn receive(
+    Configured(webhooks): Configured<Webhooks>,
+    delivery: VerifiedWebhook,
+) -> Result<Response, Error> {
     let missing = |header: &str| Error::bad_request(format!("the {header} header is missing"));
     let event = delivery.event.ok_or_else(|| missing("X-GitHub-Event"))?;
-    let policy = &service.context.policy;
     if event == "ping" {
         let _: serde::de::IgnoredAny = serde_json::from_slice(&delivery.body)
             .map_err(|error| Error::bad_request(format!("the payload is not JSON: {error}")))?;
         return Ok(Json(json!({ "status": "pong" })).into_response());
     }
     let guid = delivery.guid.filter(|guid| !guid.is_empty()).ok_or_else(|| missing("X-GitHub-Delivery"))?;
-    let delivery = Delivery::read(guid, event, &delivery.body, policy)
+    let delivery = Delivery::read(guid, event, &delivery.body, &webhooks.policy)
         .map_err(|error| Error::new(StatusCode::BAD_REQUEST, "invalid_payload", error.to_string()))?;
-    let answer = service.intake.take(delivery).await.map_err(|error| Error::unavailable(&error))?;
+    let answer = webhooks.intake.take(delivery).await.map_err(|error| Error::unavailable(&error))?;
     let body = match answer {
         Answer::Accepted { task: Some(task) } => json!({ "status": "accepted", "taskId": task }),
         Answer::Accepted { task: None } => json!({ "status": "accepted" }),

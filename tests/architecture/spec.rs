@@ -352,7 +352,8 @@ fn the_specification_names_every_table() {
         for rest in read(&path).split("CREATE TABLE ").skip(1) {
             let rest = rest.trim_start_matches("IF NOT EXISTS ");
             let name = rest.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap();
-            if !spec.contains(name) {
+            // A migration that rebuilds a table makes it under this prefix first.
+            if !spec.contains(name.trim_start_matches("new_")) {
                 violations
                     .push(format!("{path}: the table `{name}` is not marked `built`; describe it in {SPEC}"));
             }

@@ -1,4 +1,4 @@
-//! What others present to Porter: a worker its callback token (contract §7), a status comment the proof that
+//! What others present to Porter: a worker its callback token (main-spec §7), a status comment the proof that
 //! Porter wrote it, a browser its session id. All are compared in constant time; what the database keeps of
 //! them cannot be presented.
 

@@ -1,4 +1,4 @@
-//! Encryption at rest (contract §9): a [`Vault`] seals a secret for one row of the database, its
+//! Encryption at rest (main-spec §9): a [`Vault`] seals a secret for one row of the database, its
 //! [`Identity`], and opens it there only.
 //!
 //! | `key_version` | key | associated data |

@@ -1,5 +1,5 @@
 //! The signature GitHub puts on a webhook: `X-Hub-Signature-256: sha256=<hex of HMAC-SHA256 of the body>`
-//! (GitHub documentation, "Validating webhook deliveries"; contract §5). The web layer asks before it looks
+//! (GitHub documentation, "Validating webhook deliveries"; main-spec §5). The web layer asks before it looks
 //! at anything else in the body; the demo's stand-in for GitHub signs.
 
 use secrecy::{ExposeSecret, SecretString};

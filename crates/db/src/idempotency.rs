@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Connection, Error, millis};
 
-/// How long a key is remembered (contract §6).
+/// How long a key is remembered (main-spec §6).
 pub const KEY_LIFETIME: TimeDelta = TimeDelta::hours(24);
 
 /// What a key stands for.

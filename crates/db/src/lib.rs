@@ -3,7 +3,7 @@
 //!
 //! One connection writes, several read: SQLite has one writer anyway, and a queue in front of it is better
 //! than a lock that is polled. `synchronous = FULL` makes a commit survive a power cut, which promise 1
-//! (contract §1) rests on.
+//! (main-spec §1) rests on.
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;

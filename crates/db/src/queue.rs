@@ -1,5 +1,5 @@
 //! Whose turn it is. The order is priority, then age, with a waiting task rising one class every ten
-//! minutes (contract §6); a person at their limit is passed over, so that nobody waits behind them.
+//! minutes (main-spec §6); a person at their limit is passed over, so that nobody waits behind them.
 
 use std::collections::HashMap;
 

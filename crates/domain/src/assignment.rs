@@ -1,4 +1,4 @@
-//! What a worker is told: the environment of the machine (contract §7). The server writes it with
+//! What a worker is told: the environment of the machine (main-spec §7). The server writes it with
 //! [`Assignment::to_env`], `porter worker` reads it back with [`Assignment::from_env`]; one type, so that
 //! the names cannot drift apart.
 
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::agent::Specification;
 
 /// A prompt longer than this goes as a file: the kernel refuses one environment string over 128 KiB
-/// (`MAX_ARG_STRLEN`), and the contract draws the line at 96 KiB.
+/// (`MAX_ARG_STRLEN`), and main-spec §7 draws the line at 96 KiB.
 pub const MAX_PROMPT_ENV_BYTES: usize = 96 * 1024;
 
 /// Where the prompt file lies inside the machine.

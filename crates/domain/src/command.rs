@@ -1,4 +1,4 @@
-//! Reads a comment: is Porter mentioned, and what is asked (contract §4)?
+//! Reads a comment: is Porter mentioned, and what is asked (main-spec §4)?
 //!
 //! `@porter [agent] [--priority=low|normal|high] [--model=…] [--base=branch] [instructions…]`, or one of the
 //! control words. Nothing here decides whether the person may ask; `tasks::intake` calls [`parse`] for

@@ -1,5 +1,5 @@
 //! What happened to a task: the one definition of the events that `db` stores and
-//! `GET /api/tasks/:id/events` streams (contract §6). Nothing else writes or reads their JSON.
+//! `GET /api/tasks/:id/events` streams (main-spec §6). Nothing else writes or reads their JSON.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -182,7 +182,7 @@ impl TaskEvent {
 mod tests {
     use super::*;
 
-    /// Every kind of event, with its name and its data as contract §6 has them.
+    /// Every kind of event, with its name and its data as main-spec §6 has them.
     fn events() -> Vec<(TaskEvent, &'static str, Value)> {
         let text = |text: &str| text.to_owned();
         let usage = Usage { input_tokens: Some(7), cache_read_tokens: Some(5), ..Usage::default() };

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::comment::{Answer, Refusal};
 use super::task::{Effect, Task, TaskId};
 
-/// What a control word asks (contract §4).
+/// What a control word asks (main-spec §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Control {

@@ -14,6 +14,7 @@ pub mod clock;
 pub mod command;
 pub mod comment;
 pub mod event;
+pub mod ids;
 pub mod job;
 mod markdown;
 pub mod priority;

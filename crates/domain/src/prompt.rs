@@ -1,4 +1,4 @@
-//! What the agent is asked: the prompt (contract §6).
+//! What the agent is asked: the prompt (main-spec §6).
 //!
 //! `tasks::launch` calls [`build`], the worker [`title`]; nothing here decides who may ask.
 

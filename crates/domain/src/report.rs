@@ -1,5 +1,5 @@
 //! What a worker says to the server: the bodies of `POST /api/callbacks/complete` and `…/progress`
-//! (contract §7), shared by both sides so that they cannot drift apart.
+//! (main-spec §7), shared by both sides so that they cannot drift apart.
 
 use serde::{Deserialize, Deserializer, Serialize};
 

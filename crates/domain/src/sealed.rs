@@ -11,7 +11,7 @@ pub struct Sealed {
     pub tag: String,
     /// [`ALG`].
     pub alg: String,
-    /// `v1` or `v2` (contract §9).
+    /// `v1` or `v2` (main-spec §9).
     pub key_version: String,
 }
 

@@ -1,4 +1,4 @@
-//! A person's settings as they are stored in `user_settings.config_json` (the seed's `PorterConfig`, without
+//! A person's settings as they are stored in `user_settings.config_json` (main-spec §8, without
 //! any secret). Read leniently and part by part: what is missing or cannot be read has a default, what is
 //! unknown is left alone. Only what forbids something fails closed: an agent whose `enabled` cannot be read is
 //! switched off, and a repository that cannot be read among those chosen is none.
@@ -111,7 +111,7 @@ impl Settings {
     }
 
     /// The agent that runs when the comment names none: the first of those on offer that the person enabled
-    /// by name, else opencode (contract §4), or, when that is switched off, the first that is not.
+    /// by name, else opencode (main-spec §4), or, when that is switched off, the first that is not.
     pub fn default_agent<'a>(&self, offered: impl Iterator<Item = &'a Agent> + Clone) -> &'a str {
         let mut ids = offered.map(|agent| agent.id.as_str());
         let enabled = ids.clone().find(|id| self.agents.by_id.get(*id).is_some_and(|agent| agent.enabled));

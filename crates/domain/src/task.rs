@@ -1,4 +1,4 @@
-//! A task: what a person asked for, and where it stands (contract §6). Its name is in [`id`], its statuses in
+//! A task: what a person asked for, and where it stands (main-spec §6). Its name is in [`id`], its statuses in
 //! [`states`], how it moves from one to the next in [`machine`].
 
 mod id;

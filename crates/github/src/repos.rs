@@ -31,7 +31,7 @@ pub enum Permission {
 }
 
 impl Permission {
-    /// Returns whether this permission includes push, which commands to Porter require (contract §5).
+    /// Returns whether this permission includes push, which commands to Porter require (main-spec §5).
     pub fn may_push(self) -> bool {
         self >= Self::Write
     }

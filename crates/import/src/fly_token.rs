@@ -1,5 +1,5 @@
 //! The earlier Porter kept a person's Fly token in the clear, as `flyToken` of `config_json`. Here it moves to
-//! where secrets live: `user_secrets`, provider `fly`, key `FLY_API_TOKEN`, sealed (contract §8, §9).
+//! where secrets live: `user_secrets`, provider `fly`, key `FLY_API_TOKEN`, sealed (main-spec §8, §9).
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
 //! `porter import-d1`: takes over the accounts of the earlier Porter from an SQL export of its database
-//! (contract §9). All or nothing, and twice is once.
+//! (main-spec §9). All or nothing, and twice is once.
 //!
 //! The export is never executed against the real database: `export` checks its statements, a database in
 //! memory loads them, and its rows are copied by type. A row of the export is written when there is none here,

@@ -1,4 +1,4 @@
-//! `porter worker`: what runs inside a machine (contract §7). It fetches the repository, runs the agent as
+//! `porter worker`: what runs inside a machine (main-spec §7). It fetches the repository, runs the agent as
 //! an unprivileged user, pushes what the agent did as one branch, and reports.
 //!
 //! Invariant: the agent is hostile. Whatever reads what the agent wrote runs as the agent's user without any

@@ -1,7 +1,7 @@
 //! `porter mock-agent PROMPT`: a tiny coding agent for the demo and for tests. It knows nothing of Porter: it
 //! works on the folder it stands in and prints the events of `claude --output-format stream-json`.
 //!
-//! It obeys the lines of its prompt that begin with `mock:` (contract §7). Without any it mends the demo's
+//! It obeys the lines of its prompt that begin with `mock:` (main-spec §7). Without any it mends the demo's
 //! sample project where it finds it, and else writes the task into `PORTER.md`.
 
 use std::io::{Read as _, Write as _};

@@ -14,7 +14,7 @@ use domain::report::{Completion, Progress, ProgressAnswer, Usage};
 
 use super::output;
 
-/// The header that proves who reports (contract §7).
+/// The header that proves who reports (main-spec §7).
 const TOKEN_HEADER: &str = "X-Porter-Callback-Token";
 /// Least time between two progress reports.
 const PACE: Duration = Duration::from_secs(1);

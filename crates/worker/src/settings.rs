@@ -1,4 +1,4 @@
-//! The worker's own settings (contract §7), and the decision as whom the agent runs.
+//! The worker's own settings (main-spec §7), and the decision as whom the agent runs.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
 //! Webhooks become durable: each is read (`reading`), decided (`tasks::decision`) and recorded with everything
-//! that must follow (`record`), in one transaction and without a network call; only then it is answered (contract §5).
+//! that must follow (`record`), in one transaction and without a network call; only then it is answered (main-spec §5).
 //!
 //! Deliveries that arrive while a commit is under way share the next one: a commit costs a disk flush, and
 //! under load that flush is most of the work.
@@ -10,7 +10,8 @@ mod record;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Context, Error};
+use super::decision::Rules;
+use super::{Context, Error, Store};
 
 pub(super) use reading::concerns;
 pub use reading::{Delivery, Unreadable};
@@ -35,7 +36,7 @@ pub enum Answer {
     },
     /// For Porter, but it cannot be done; the person is told on the issue.
     Rejected {
-        /// Why, in one word of contract §5.
+        /// Why, in one word of main-spec §5.
         reason: &'static str,
     },
 }
@@ -53,9 +54,9 @@ pub struct Intake {
 
 impl Intake {
     /// Starts the recorder. The future ends when every clone of the handle is gone.
-    pub fn new(context: Context) -> (Self, impl Future<Output = ()> + Send) {
+    pub fn new(context: &Context) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (waiting, deliveries) = mpsc::channel(QUEUE_CAPACITY);
-        (Self { waiting }, run(context, deliveries))
+        (Self { waiting }, run(context.store().clone(), Rules::of(context), deliveries))
     }
 
     /// Records one delivery. When this answers, it is on disk.
@@ -71,13 +72,14 @@ impl Intake {
 }
 
 async fn run(
-    context: Context,
+    store: Store,
+    rules: Rules,
     mut deliveries: mpsc::Receiver<(Delivery, oneshot::Sender<Result<Answer, Error>>)>,
 ) {
     let mut batch = Vec::with_capacity(MAX_BATCH);
     while deliveries.recv_many(&mut batch, MAX_BATCH).await > 0 {
         let (deliveries, waiting): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-        match record::batch(&context, &deliveries).await {
+        match record::batch(&store, &rules, &deliveries).await {
             Ok(answers) => {
                 for (answer, waiting) in answers.into_iter().zip(waiting) {
                     // A sender that hung up was answered all the same: its delivery is on disk.
@@ -88,7 +90,7 @@ async fn run(
             Err(error) => {
                 tracing::warn!(error = %error, deliveries = deliveries.len(), "a batch failed");
                 for (delivery, waiting) in deliveries.iter().zip(waiting) {
-                    let alone = record::batch(&context, std::slice::from_ref(delivery)).await;
+                    let alone = record::batch(&store, &rules, std::slice::from_ref(delivery)).await;
                     let _ = waiting.send(alone.map(|mut answers| answers.remove(0)));
                 }
             }

@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 use super::Answer;
 use super::known::Known;
 use super::reading::{Action, Delivery, Intent, Mention};
-use crate::tasks::decision::{Facts, decide, may_ask, may_wait};
-use crate::tasks::{Context, Error, UnitOfWork};
+use crate::tasks::decision::{Rules, decide, may_ask, may_wait};
+use crate::tasks::{Error, Store, UnitOfWork};
 use domain::comment::Refusal;
 use domain::job::{Control, Job, Reply};
 use domain::task::{Event, Task, TaskId};
@@ -19,11 +19,15 @@ const INVITED_BEFORE: &str = "invited_before";
 ///
 /// # Errors
 /// [`Error::Db`].
-pub(super) async fn batch(context: &Context, deliveries: &[Delivery]) -> Result<Vec<Answer>, Error> {
-    let mut work = context.store.begin().await?;
+pub(super) async fn batch(
+    store: &Store,
+    rules: &Rules,
+    deliveries: &[Delivery],
+) -> Result<Vec<Answer>, Error> {
+    let mut work = store.begin().await?;
     let known = Known::read(&mut work, deliveries).await?;
     let mut batch = Batch {
-        context,
+        rules,
         now: work.now(),
         known,
         rows: Vec::with_capacity(deliveries.len()),
@@ -41,7 +45,7 @@ pub(super) async fn batch(context: &Context, deliveries: &[Delivery]) -> Result<
 }
 
 struct Batch<'a> {
-    context: &'a Context,
+    rules: &'a Rules,
     now: DateTime<Utc>,
     known: Known,
     /// What is remembered at the end, all at once.
@@ -187,17 +191,10 @@ impl Batch<'_> {
             return Ok(Verdict::Refused { refusal: Refusal::MissingInstallation, tell: false });
         }
         let sender = mention.request.requester.id;
-        if let Err(refusal) = may_ask(&self.context.policy, &mention.request.requester.login) {
+        if let Err(refusal) = may_ask(&self.rules.policy, &mention.request.requester.login) {
             return refused(refusal);
         }
         let (person, settings) = &self.known.people[&sender];
-        let facts = Facts {
-            policy: &self.context.policy,
-            credentials: &self.context.credentials,
-            machines: self.context.machines.as_ref(),
-            person,
-            settings,
-        };
         let asked = match &mention.action {
             // Anyone who may push may say these; whether they may is asked of GitHub before it is done.
             Ok(Action::Control(word)) => return Ok(Verdict::Control(*word)),
@@ -209,7 +206,7 @@ impl Batch<'_> {
                 || db::deliveries::was_invited(work, sender, repo_id, self.now).await?;
             let refusal = Refusal::MissingUserOauth {
                 login: mention.request.requester.login.clone(),
-                sign_in_url: self.context.policy.link("api/auth/github"),
+                sign_in_url: self.rules.policy.link("api/auth/github"),
             };
             return Ok(Verdict::Refused { refusal, tell: !invited });
         }
@@ -218,19 +215,19 @@ impl Batch<'_> {
             Ok(Action::Control(word)) => return Ok(Verdict::Control(*word)),
             Err(invalid) => return refused(Refusal::InvalidCommand { message: invalid.message.clone() }),
         };
-        let task = match decide(&facts, &mention.request, run, self.now) {
+        let task = match decide(&self.rules.about(person, settings), &mention.request, run, self.now) {
             Ok(task) => task,
             Err(refusal) => return refused(refusal),
         };
         if let Some(active) = self.known.find_active(&task) {
             return refused(Refusal::TaskAlreadyActive {
-                task_url: self.context.policy.task_url(&active.id),
+                task_url: self.rules.policy.task_url(&active.id),
                 status: active.status,
-                agent: self.context.policy.agents.name_of(&task.agent).to_owned(),
+                agent: self.rules.policy.agents.name_of(&task.agent).to_owned(),
             });
         }
         let unwritten = self.made.iter().filter(|made| made.requester.id == sender).count();
-        if let Err(refusal) = may_wait(&self.context.policy, work, sender, unwritten).await? {
+        if let Err(refusal) = may_wait(&self.rules.policy, work, sender, unwritten).await? {
             return refused(refusal);
         }
         Ok(Verdict::Task(Box::new(task)))

@@ -1,4 +1,4 @@
-//! `POST /api/tasks` (contract §6). An `Idempotency-Key` is kept for one day.
+//! `POST /api/tasks` (main-spec §6). An `Idempotency-Key` is kept for one day.
 
 use axum::Json;
 use axum::body::Bytes;
@@ -6,11 +6,12 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::described;
+use super::Tasks;
 use super::json::TaskJson;
-use crate::tasks::create::{self, Failure, Wanted};
+use crate::tasks::Policy;
+use crate::tasks::create::{Creation, Failure, Wanted};
 use crate::web::session::SignedInUser;
-use crate::web::{Error, Service};
+use crate::web::{Configured, Error};
 use domain::agent::is_model_name;
 use domain::branch::is_branch_name;
 use domain::command::Run;
@@ -41,7 +42,8 @@ enum WirePriority {
 
 /// Creates a task for the caller.
 pub(in crate::web) async fn create(
-    service: Service,
+    Configured(creation): Configured<Creation>,
+    Configured(tasks): Configured<Tasks>,
     SignedInUser(user): SignedInUser,
     headers: HeaderMap,
     body: Bytes,
@@ -56,10 +58,9 @@ pub(in crate::web) async fn create(
     };
     let digest = hex::encode(Sha256::digest(&body));
     let key = key.map(|key| (key, digest.as_str()));
-    let task = create::create(&service.context, &user, &wanted, key)
-        .await
-        .map_err(|failure| answer(&service, failure))?;
-    Ok((StatusCode::CREATED, Json(described(&service, task).await?)))
+    let created = creation.create(&user, &wanted, key).await;
+    let task = created.map_err(|failure| answer(&tasks.policy, failure))?;
+    Ok((StatusCode::CREATED, Json(tasks.describe(task).await?)))
 }
 
 fn read(new: NewTask) -> Result<Wanted, Error> {
@@ -112,8 +113,8 @@ fn is_github_name(name: &str) -> bool {
     (1..=100).contains(&name.len()) && name.chars().all(plain) && !matches!(name, "." | "..")
 }
 
-fn answer(service: &Service, failure: Failure) -> Error {
-    let settings = || service.context.policy.link("settings");
+fn answer(policy: &Policy, failure: Failure) -> Error {
+    let settings = || policy.link("settings");
     let refused = |refusal: &Refusal, status, message: String| Error::new(status, refusal.reason(), message);
     match failure {
         Failure::KeyReused => Error::new(StatusCode::CONFLICT, "idempotency_key_reused", failure.to_string()),

@@ -7,19 +7,19 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::Path;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde_json::Value;
 use tokio::sync::broadcast::{self, error::RecvError};
+use tokio_util::sync::CancellationToken;
 
+use super::Tasks;
 use super::json::rfc3339;
-use super::load_own;
-use crate::tasks::Context;
 use crate::web::session::SignedInUser;
-use crate::web::{Error, Service};
+use crate::web::{Configured, Error};
 use domain::task::TaskId;
 
 /// The maximum number of events in one read.
@@ -28,37 +28,30 @@ const BATCH_SIZE: i64 = 200;
 const POLL: Duration = Duration::from_secs(5);
 
 struct Following {
-    context: Context,
+    tasks: Tasks,
     task: TaskId,
     last: i64,
     ready: VecDeque<db::events::Event>,
-    notifier: broadcast::Receiver<TaskId>,
-    stop: tokio_util::sync::CancellationToken,
+    changes: broadcast::Receiver<TaskId>,
+    stop: CancellationToken,
 }
 
 /// Streams a task's events to the owner of the task.
 pub(in crate::web) async fn stream(
-    service: Service,
+    Configured(tasks): Configured<Tasks>,
     SignedInUser(user): SignedInUser,
-    axum::extract::State(site): axum::extract::State<crate::web::Site>,
+    State(stop): State<CancellationToken>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    let task = load_own(&service, &user, &id).await?;
+    let task = tasks.find_own(&user, &id).await?;
     let last = match headers.get("last-event-id").map(|value| value.to_str().unwrap_or_default()) {
         None | Some("") => 0,
         Some(text) => text.parse().map_err(|_| Error::bad_request("Last-Event-ID must be a number"))?,
     };
     // Subscribed before the first read, so that no event between the two is missed.
-    let notifier = service.context.store.follow();
-    let mut following = Following {
-        context: service.context,
-        task: task.id,
-        last,
-        ready: VecDeque::new(),
-        notifier,
-        stop: site.stop,
-    };
+    let changes = tasks.store.follow();
+    let mut following = Following { tasks, task: task.id, last, ready: VecDeque::new(), changes, stop };
     let ended = following.look().await?;
     if last > 0 && ended && following.ready.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -95,7 +88,7 @@ impl Following {
 
     /// Reads new events. Returns whether the task had ended before the read.
     async fn look(&mut self) -> Result<bool, db::Error> {
-        let mut connection = self.context.store.read().await?;
+        let mut connection = self.tasks.read().await?;
         let task = db::tasks::find(&mut connection, &self.task).await?;
         let ended = task.is_none_or(|task| task.status.is_terminal());
         self.ready = db::events::list_after(&mut connection, &self.task, self.last, BATCH_SIZE).await?.into();
@@ -108,7 +101,7 @@ impl Following {
             tokio::select! {
                 () = self.stop.cancelled() => return None,
                 () = tokio::time::sleep(POLL) => return Some(()),
-                woken = self.notifier.recv() => match woken {
+                woken = self.changes.recv() => match woken {
                     Ok(task) if task != self.task => {}
                     Ok(_) | Err(RecvError::Lagged(_)) => return Some(()),
                     Err(RecvError::Closed) => return None,

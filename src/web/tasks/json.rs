@@ -1,4 +1,4 @@
-//! A task as JSON: the seed's `Task` and the fields that contract §6 adds. Unknown values are omitted.
+//! A task as JSON: the seed's `Task` and the fields that main-spec §6 adds. Unknown values are omitted.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;

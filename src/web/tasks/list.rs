@@ -1,4 +1,4 @@
-//! `GET /api/tasks` and `GET /api/tasks/history`: a person's tasks by page (contract §6).
+//! `GET /api/tasks` and `GET /api/tasks/history`: a person's tasks by page (main-spec §6).
 
 use std::collections::HashMap;
 
@@ -7,9 +7,10 @@ use axum::extract::{Query, Request};
 use axum::http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 
+use super::Tasks;
 use super::json::TaskJson;
 use crate::web::session::SignedInUser;
-use crate::web::{Error, Service};
+use crate::web::{Configured, Error};
 use db::task_lists::{Cursor, Filter};
 use domain::agent::Registry;
 use domain::task::Status;
@@ -34,26 +35,26 @@ type Page = (HeaderMap, Json<Vec<TaskJson>>);
 
 /// `GET /api/tasks`: queued and running tasks first, newest first.
 pub(in crate::web) async fn active_first(
-    service: Service,
+    Configured(tasks): Configured<Tasks>,
     user: SignedInUser,
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
     request: Request,
 ) -> Result<Page, Error> {
-    page(service, user, parameters, request.uri().path(), false).await
+    page(tasks, user, parameters, request.uri().path(), false).await
 }
 
 /// `GET /api/tasks/history`: tasks that have ended, newest first.
 pub(in crate::web) async fn history(
-    service: Service,
+    Configured(tasks): Configured<Tasks>,
     user: SignedInUser,
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
     request: Request,
 ) -> Result<Page, Error> {
-    page(service, user, parameters, request.uri().path(), true).await
+    page(tasks, user, parameters, request.uri().path(), true).await
 }
 
 async fn page(
-    service: Service,
+    all: Tasks,
     SignedInUser(user): SignedInUser,
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
     path: &str,
@@ -71,8 +72,8 @@ async fn page(
             Some(cursor.ok_or_else(|| Error::bad_request("cursor must be one that a Link header gave"))?)
         }
     };
-    let filter = filter(&service.context.policy.agents, &parameters, ended)?;
-    let mut connection = service.context.store.read().await?;
+    let filter = filter(&all.policy.agents, &parameters, ended)?;
+    let mut connection = all.read().await?;
     // One more row than requested shows whether there is a next page.
     let mut tasks =
         db::task_lists::page(&mut connection, user.github_id, &filter, cursor.as_ref(), limit + 1).await?;
@@ -80,7 +81,7 @@ async fn page(
     tasks.truncate(limit as usize);
     let mut headers = HeaderMap::new();
     if let (true, Some(last)) = (more, tasks.last()) {
-        let link = service.context.policy.link(&next(path, &parameters, limit, &Cursor::after(last)));
+        let link = all.policy.link(&next(path, &parameters, limit, &Cursor::after(last)));
         let link = HeaderValue::try_from(format!("<{link}>; rel=\"next\""));
         headers.insert(header::LINK, link.map_err(|error| Error::internal(&error))?);
     }
@@ -88,7 +89,7 @@ async fn page(
     let queued: Vec<&str> = queued.map(|task| task.id.as_str()).collect();
     let positions = match queued.is_empty() {
         true => HashMap::new(),
-        false => db::queue::positions(&mut connection, &queued, service.context.now()).await?,
+        false => db::queue::positions(&mut connection, &queued, all.store.now()).await?,
     };
     let page = tasks.into_iter().map(|task| {
         let position = positions.get(task.id.as_str()).copied();

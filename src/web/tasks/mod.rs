@@ -1,9 +1,11 @@
-//! `/api/tasks/:id` and its operations (contract §6), for the owner of the task.
+//! `/api/tasks/:id` and its operations (main-spec §6), for the owner of the task.
 
 pub(super) mod create;
 pub(super) mod events;
 pub(super) mod json;
 pub(super) mod list;
+
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::Path;
@@ -11,29 +13,77 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::session::SignedInUser;
-use super::{Error, Service};
+use super::{Configured, Error};
 use crate::tasks::control;
+use crate::tasks::{Policy, Store};
+use db::jobs::Backlog;
 use db::users::User;
 use domain::task::{Status, Task, TaskId};
 use json::TaskJson;
 
+/// People's tasks, as they are read, stopped and retried. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Tasks {
+    store: Store,
+    policy: Arc<Policy>,
+}
+
+impl Tasks {
+    pub(super) fn new(store: Store, policy: Arc<Policy>) -> Self {
+        Self { store, policy }
+    }
+
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub(super) async fn read(&self) -> Result<db::Reader, db::Error> {
+        self.store.read().await
+    }
+
+    /// Loads the person's task; a task of another person is reported as not found.
+    pub(super) async fn find_own(&self, user: &User, id: &str) -> Result<Task, Error> {
+        db::tasks::find(&mut *self.read().await?, &parse(id)?)
+            .await?
+            .filter(|task| task.requester.id == user.github_id)
+            .ok_or_else(|| Error::not_found("there is no such task"))
+    }
+
+    /// Returns the task as JSON, with its queue position while it is queued.
+    async fn describe(&self, task: Task) -> Result<TaskJson, Error> {
+        let position = match task.status {
+            Status::Queued => {
+                let mut connection = self.read().await?;
+                Some(db::queue::position(&mut connection, &task, self.store.now()).await?)
+            }
+            _ => None,
+        };
+        Ok(TaskJson::new(task, position))
+    }
+
+    /// How many jobs there are.
+    pub(super) async fn backlog(&self) -> Result<Backlog, db::Error> {
+        db::jobs::backlog(&mut *self.read().await?, self.store.now()).await
+    }
+}
+
 /// `GET /api/tasks/:id`.
 pub(super) async fn show(
-    service: Service,
+    Configured(tasks): Configured<Tasks>,
     SignedInUser(user): SignedInUser,
     Path(id): Path<String>,
 ) -> Result<Json<TaskJson>, Error> {
-    let task = load_own(&service, &user, &id).await?;
-    Ok(Json(described(&service, task).await?))
+    let task = tasks.find_own(&user, &id).await?;
+    Ok(Json(tasks.describe(task).await?))
 }
 
 /// `GET /api/tasks/:id/status`.
 pub(super) async fn status(
-    service: Service,
+    Configured(tasks): Configured<Tasks>,
     SignedInUser(user): SignedInUser,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Error> {
-    let task = described(&service, load_own(&service, &user, &id).await?).await?;
+    let task = tasks.describe(tasks.find_own(&user, &id).await?).await?;
     let mut body = json!({
         "id": task.id,
         "status": task.status,
@@ -55,46 +105,26 @@ pub(super) async fn status(
 
 /// `POST /api/tasks/:id/stop`.
 pub(super) async fn stop(
-    service: Service,
+    Configured(tasks): Configured<Tasks>,
     SignedInUser(user): SignedInUser,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<TaskJson>), Error> {
     let id = parse(&id)?;
-    let task = control::stop(&service.context.store, &id, user.github_id, &user.login).await?;
-    Ok((StatusCode::ACCEPTED, Json(described(&service, task).await?)))
+    let task = control::stop(&tasks.store, &id, user.github_id, &user.login).await?;
+    Ok((StatusCode::ACCEPTED, Json(tasks.describe(task).await?)))
 }
 
 /// `POST /api/tasks/:id/retry`.
 pub(super) async fn retry(
-    service: Service,
+    Configured(tasks): Configured<Tasks>,
     SignedInUser(user): SignedInUser,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<TaskJson>), Error> {
     let id = parse(&id)?;
-    let task = control::retry(&service.context.store, &id, user.github_id).await?;
-    Ok((StatusCode::ACCEPTED, Json(described(&service, task).await?)))
+    let task = control::retry(&tasks.store, &id, user.github_id).await?;
+    Ok((StatusCode::ACCEPTED, Json(tasks.describe(task).await?)))
 }
 
 fn parse(id: &str) -> Result<TaskId, Error> {
     TaskId::parse(id).ok_or_else(|| Error::not_found("there is no such task"))
-}
-
-/// Loads the person's task; a task of another person is reported as not found.
-pub(super) async fn load_own(service: &Service, user: &User, id: &str) -> Result<Task, Error> {
-    db::tasks::find(&mut *service.context.store.read().await?, &parse(id)?)
-        .await?
-        .filter(|task| task.requester.id == user.github_id)
-        .ok_or_else(|| Error::not_found("there is no such task"))
-}
-
-/// Returns the task as JSON, with its queue position while it is queued.
-async fn described(service: &Service, task: Task) -> Result<TaskJson, Error> {
-    let position = match task.status {
-        Status::Queued => {
-            let mut connection = service.context.store.read().await?;
-            Some(db::queue::position(&mut connection, &task, service.context.now()).await?)
-        }
-        _ => None,
-    };
-    Ok(TaskJson::new(task, position))
 }

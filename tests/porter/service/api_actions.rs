@@ -1,4 +1,4 @@
-//! Changing tasks over the API (contract §6): create, stop, retry; and who may.
+//! Changing tasks over the API (main-spec §6): create, stop, retry; and who may.
 
 use domain::task::{Status, Task, TaskId};
 use reqwest::Method;

@@ -1,4 +1,4 @@
-//! Reading tasks over the API (contract §6): lists, pages, filters, one task, and who may see it.
+//! Reading tasks over the API (main-spec §6): lists, pages, filters, one task, and who may see it.
 
 use std::collections::BTreeSet;
 

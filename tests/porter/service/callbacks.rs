@@ -1,4 +1,4 @@
-//! What workers say (contract §7): progress, completion, and who may say it.
+//! What workers say (main-spec §7): progress, completion, and who may say it.
 
 use domain::task::{Phase, Status};
 use reqwest::Method;
@@ -165,7 +165,7 @@ async fn progress_is_a_sign_of_life_and_shows_on_the_issue() {
     let comment = kit.status_comment(issue, &id);
     assert!(comment.body.contains("Now: `Running the tests`"), "{}", comment.body);
     let events =
-        db::events::list_after(&mut kit.porter().store.read().await.unwrap(), &id, 0, 100).await.unwrap();
+        db::events::list_after(&mut kit.porter().store().read().await.unwrap(), &id, 0, 100).await.unwrap();
     let output = events.iter().map(|stored| &stored.event).filter(|event| event.kind() == "output");
     let lines: Vec<_> = output.map(|event| Value::from(event.data()).to_string()).collect();
     assert_eq!(lines, [r#"{"text":"one"}"#, r#"{"text":"two"}"#]);

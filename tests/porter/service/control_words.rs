@@ -1,4 +1,4 @@
-//! `stop`, `retry`, `status` and `help` in a comment (contract §4).
+//! `stop`, `retry`, `status` and `help` in a comment (main-spec §4).
 
 use domain::task::{Status, Task};
 use porter::tasks::control;
@@ -156,7 +156,7 @@ async fn a_control_word_is_owed_no_more_once_it_is_obeyed() {
     kit.stop_porter().await;
     let job = Job::Control { by: by.clone(), word: Control::Help };
     let context = kit.context_without_engine().await;
-    let mut write = context.store.begin().await.unwrap();
+    let mut write = context.store().begin().await.unwrap();
     let row = db::jobs::NewJob {
         kind: job.kind(),
         key: job.key(),
@@ -167,10 +167,10 @@ async fn a_control_word_is_owed_no_more_once_it_is_obeyed() {
     db::jobs::enqueue(&mut write, &[row], kit.clock.now()).await.unwrap();
     write.commit().await.unwrap();
     control::run(&context, &by, Control::Help).await.unwrap();
-    let mut connection = context.store.read().await.unwrap();
+    let mut connection = context.store().read().await.unwrap();
     assert!(!db::jobs::is_pending(&mut connection, &job.key()).await.unwrap(), "it would be obeyed twice");
     drop(connection);
-    context.store.close().await;
+    context.store().close().await;
     drop(context);
     kit.start_porter().await;
     let answer = kit.answer_to(issue, comment).await;
@@ -179,7 +179,7 @@ async fn a_control_word_is_owed_no_more_once_it_is_obeyed() {
 }
 
 async fn execute(kit: &Testkit, statement: &'static str) {
-    let mut work = kit.porter().store.begin().await.unwrap();
+    let mut work = kit.porter().store().begin().await.unwrap();
     sqlx::query(statement).execute(&mut *work).await.unwrap();
     work.commit().await.unwrap();
 }
@@ -195,7 +195,7 @@ async fn followers_are_notified_of_a_stop_or_a_retry_only_after_it_is_stored() {
     for (words, before) in [("@porter stop", Status::Running), ("@porter retry", Status::Failed)] {
         kit.drained().await;
         execute(&kit, REFUSE_ANSWERS).await;
-        let mut changes = kit.porter().store.follow();
+        let mut changes = kit.porter().store().follow();
         let comment = comment_of(&kit.say(issue, ADA, words).await);
         kit.backlog_when("the write has failed", |all| all.retrying == 1).await;
         assert_eq!(kit.task(&id).await.status, before, "{words}");

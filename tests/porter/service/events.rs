@@ -1,4 +1,4 @@
-//! `GET /api/tasks/:id/events`: what happened to a task, told as it happens (contract §6).
+//! `GET /api/tasks/:id/events`: what happened to a task, told as it happens (main-spec §6).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Machines on Fly (contract §7): what they are told, and that there is one of them, whatever Fly answers.
+//! Machines on Fly (main-spec §7): what they are told, and that there is one of them, whatever Fly answers.
 
 use chrono::TimeDelta;
 use domain::report::FailureStage;

@@ -105,7 +105,7 @@ async fn a_limit_is_waited_out_and_not_knocked_at() {
         assert_eq!(kit.github.requests().len(), before, "GitHub had asked for peace");
         assert_eq!(kit.github.read(limited), 1);
         kit.clock.advance(TimeDelta::seconds(60));
-        kit.porter().store.wake_engine();
+        kit.porter().store().wake_engine();
         let task = kit.succeed(&id).await;
         assert_eq!(task.status, Status::Success, "{task:#?}");
         assert_eq!(kit.github.read(limited), 1, "it was waited out");

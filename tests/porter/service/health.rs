@@ -1,5 +1,6 @@
-//! Whether Porter lives and is ready (contract §8), and what every answer has.
+//! Whether Porter lives and is ready (main-spec §8), and what every answer has.
 
+use domain::task::{Status, Task};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -41,32 +42,34 @@ async fn a_variable_under_its_older_name_is_not_missing() {
     kit.close().await;
 }
 
+/// The variables that describe the GitHub App.
+const APP: [&str; 6] = [
+    "WEBHOOK_SECRET",
+    "GITHUB_APP_ID",
+    "GITHUB_APP_PRIVATE_KEY",
+    "GITHUB_APP_SLUG",
+    "GITHUB_CLIENT_ID",
+    "GITHUB_CLIENT_SECRET",
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_an_app_only_health_is_served() {
     let mut kit = Plan::silent().prepare().await;
     let whole = kit.environment.clone();
-    let app = [
-        "WEBHOOK_SECRET",
-        "GITHUB_APP_ID",
-        "GITHUB_APP_PRIVATE_KEY",
-        "GITHUB_APP_SLUG",
-        "GITHUB_CLIENT_ID",
-        "GITHUB_CLIENT_SECRET",
-    ];
-    kit.environment = whole.iter().filter(|(name, _)| !app.contains(name)).collect();
-    let stop = kit.start_without_app().await;
+    kit.environment = whole.iter().filter(|(name, _)| !APP.contains(name)).collect();
+    let porter = kit.start_without_app().await;
     assert_eq!(kit.look("/healthz").await.expect(200).json["ok"], true);
     let ready = kit.look("/readyz").await.expect(200).json;
     assert_eq!(ready["configured"], false, "{ready}");
     let check = kit.look("/api/startup/check").await.expect(503).json;
     assert_eq!((&check["ok"], &check["engine"]["running"]), (&json!(false), &json!(false)));
-    for name in app {
+    for name in APP {
         assert!(check["missingEnv"].as_array().unwrap().contains(&json!(name)), "{name} is missing: {check}");
     }
     let hook = kit.request(Method::POST, "/api/webhooks/github").body("{}");
     kit.send(hook).await.expect_error(503, "not_configured");
     kit.look("/api/tasks").await.expect_error(503, "not_configured");
-    stop.await;
+    porter.stop().await;
     kit.environment = whole;
     kit.start_porter().await;
     kit.close().await;
@@ -102,5 +105,39 @@ async fn a_tasks_page_is_for_its_person() {
     assert!(page.text.contains("The greeting has a hole") && page.text.contains("failed"), "{}", page.text);
     kit.look(&path).await.expect(401);
     kit.get(crate::testkit::BOB, &path).await.expect(404);
+    kit.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_becomes_known_while_porter_listens_is_served_at_once() {
+    let mut kit = Plan::silent().prepare().await;
+    let whole = kit.environment.clone();
+    kit.environment = whole.iter().filter(|(name, _)| !APP.contains(name)).collect();
+    let porter = kit.start_without_app().await;
+    let setup = porter.setup.clone();
+    assert_eq!(kit.look("/healthz").await.expect(200).json["ok"], true);
+    kit.look("/api/startup/check").await.expect(503);
+    let hook = kit.request(Method::POST, "/api/webhooks/github").body("{}");
+    kit.send(hook).await.expect_error(503, "not_configured");
+
+    kit.configure(porter, &whole).await;
+    assert_eq!(kit.look("/readyz").await.expect(200).json["configured"], true);
+    let check = kit.look("/api/startup/check").await.expect(200).json;
+    assert_eq!((&check["missingEnv"], &check["engine"]["running"]), (&json!([]), &json!(true)), "{check}");
+    kit.sign_in(ADA).await;
+    let (first, Task { id, .. }) = kit.at_work().await;
+
+    // Once more, with another secret: the running task goes on, and what was signed with the old secret is refused.
+    let changed = whole.clone().with("WEBHOOK_SECRET", "another secret of the webhooks");
+    kit.configure_again(&setup, &changed).await;
+    assert_eq!(kit.succeed(&id).await.status, Status::Success);
+    kit.status_comment(first, &id);
+    let issue = kit.issue().await;
+    let refused = kit.say(issue, ADA, "@porter mock").await;
+    assert_eq!(refused.status, Some(401), "{}", refused.answer);
+    kit.configure_again(&setup, &whole).await;
+    let again = kit.ask(issue, ADA, "@porter mock").await;
+    kit.fail(&again).await;
+    kit.status_comment(issue, &again);
     kit.close().await;
 }

@@ -1,4 +1,4 @@
-//! Where Porter is installed, as GitHub's webhooks tell it (contract §5).
+//! Where Porter is installed, as GitHub's webhooks tell it (main-spec §5).
 
 use serde_json::{Value, json};
 use standin::Signature;
@@ -17,7 +17,7 @@ fn installation(id: i64) -> Value {
 }
 
 async fn is_suspended(kit: &Testkit, id: i64) -> bool {
-    let mut connection = kit.porter().store.read().await.unwrap();
+    let mut connection = kit.porter().store().read().await.unwrap();
     !db::installations::list_suspended(&mut connection, &[id]).await.unwrap().is_empty()
 }
 

@@ -322,7 +322,7 @@ async fn a_refusal_is_remembered_and_not_given_twice() {
     assert_eq!((again.status, again.answer), (Some(202), json!({ "status": "duplicate" })));
     kit.drained().await;
     kit.answer_to(issue, comment_of(&first)).await;
-    let mut connection = kit.porter().store.read().await.unwrap();
+    let mut connection = kit.porter().store().read().await.unwrap();
     let stored = db::deliveries::list_known(&mut connection, &[&first.guid, "another"], &[]).await.unwrap();
     let stored: Vec<_> = stored.into_iter().map(|delivery| delivery.guid).collect();
     assert_eq!(stored, [first.guid]);

@@ -1,4 +1,4 @@
-//! Whose turn it is (contract §6): caps under a burst, priority, age, and the place in the line.
+//! Whose turn it is (main-spec §6): caps under a burst, priority, age, and the place in the line.
 
 use std::time::{Duration, Instant};
 
@@ -45,13 +45,13 @@ async fn a_burst_of_thirty_mentions_never_runs_more_than_the_caps_allow() {
 }
 
 async fn running(context: &Context) -> Vec<Task> {
-    db::tasks::list_running(&mut context.store.read().await.unwrap()).await.unwrap()
+    db::tasks::list_running(&mut context.store().read().await.unwrap()).await.unwrap()
 }
 
 /// Waits until at least so many tasks run.
 async fn running_when(kit: &Testkit, enough: usize) -> Vec<Task> {
     let began = Instant::now();
-    let mut notifier = kit.porter().store.follow();
+    let mut notifier = kit.porter().store().follow();
     loop {
         let running = running(kit.porter()).await;
         if running.len() >= enough {
@@ -81,7 +81,7 @@ fn watch_running(kit: &Testkit) -> Watched {
     let stop = CancellationToken::new();
     let (context, ended) = (kit.porter().clone(), stop.clone());
     let task = tokio::spawn(async move {
-        let mut notifier = context.store.follow();
+        let mut notifier = context.store().follow();
         let (mut most, mut most_of_one) = (0, 0);
         while !ended.is_cancelled() {
             let running = running(&context).await;

@@ -1,4 +1,4 @@
-//! What GitHub sent while Porter was down is asked for again and done once (contract §5).
+//! What GitHub sent while Porter was down is asked for again and done once (main-spec §5).
 
 use std::time::Duration;
 

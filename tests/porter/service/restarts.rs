@@ -1,4 +1,4 @@
-//! Nothing accepted is lost (contract §1): Porter ends gently, is killed in the middle, and goes on.
+//! Nothing accepted is lost (main-spec §1): Porter ends gently, is killed in the middle, and goes on.
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use crate::testkit::people::accepted;
 use crate::testkit::{ADA, BOB, Plan, Testkit};
 
 async fn count(kit: &Testkit, of: &'static str) -> i64 {
-    let mut connection = kit.porter().store.read().await.unwrap();
+    let mut connection = kit.porter().store().read().await.unwrap();
     sqlx::query_scalar(of).fetch_one(&mut *connection).await.unwrap()
 }
 
@@ -21,7 +21,7 @@ async fn all_old_deliveries_go_however_many_but_those_of_a_task_stay() {
     let first = kit.say(issue, ADA, "@porter mock").await;
     let (id, payload) = (accepted(&first), kit.github.payload(&first.guid).expect("it was kept"));
     kit.fail(&id).await;
-    let mut write = kit.porter().store.begin().await.unwrap();
+    let mut write = kit.porter().store().begin().await.unwrap();
     sqlx::query(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)
          INSERT INTO deliveries (guid, event, outcome, reason, received_at)

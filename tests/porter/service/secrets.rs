@@ -1,4 +1,4 @@
-//! No secret leaves Porter (contract §3). Every test looks for its own at its end; this one sees to it that there
+//! No secret leaves Porter (main-spec §3). Every test looks for its own at its end; this one sees to it that there
 //! is much to find, and that the search is not blind.
 
 use domain::task::Status;

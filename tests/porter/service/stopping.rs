@@ -1,4 +1,4 @@
-//! Tasks that people end, and what becomes of machine and token (contract §4, §5, §7).
+//! Tasks that people end, and what becomes of machine and token (main-spec §4, §5, §7).
 
 use chrono::TimeDelta;
 use domain::task::{Phase, Status};

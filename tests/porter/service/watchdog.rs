@@ -1,4 +1,4 @@
-//! What the watchdog makes good, and what it ends (contract §6): lost reports, silence, lost machines.
+//! What the watchdog makes good, and what it ends (main-spec §6): lost reports, silence, lost machines.
 
 use chrono::TimeDelta;
 use domain::report::FailureStage;
@@ -153,7 +153,7 @@ async fn look_after_idle(kit: &mut Testkit, minutes: i64, id: &TaskId) -> Task {
     kit.clock.advance(TimeDelta::minutes(minutes));
     watch::look(&context).await.unwrap();
     let task = context.load(id).await.unwrap();
-    context.store.close().await;
+    context.store().close().await;
     drop(context);
     kit.start_porter().await;
     task

@@ -1,4 +1,4 @@
-//! What `POST /api/webhooks/github` answers before it looks at what is said (contract §5): signatures, sizes,
+//! What `POST /api/webhooks/github` answers before it looks at what is said (main-spec §5): signatures, sizes,
 //! shapes.
 
 use axum::body::Bytes;

@@ -6,7 +6,6 @@ use domain::task::TaskId;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use porter::runner::Scope;
-use porter::tasks::machines::holdings;
 use secrecy::ExposeSecret;
 
 use super::{BOT, REPO, Testkit, logs};
@@ -29,10 +28,8 @@ impl Testkit {
 
     async fn remove_machines(&self) {
         let context = self.porter();
-        let anybody = context.credentials.load(0).await.expect("a keyring");
-        let machines = context.machines.as_ref();
-        let scope = machines.scope(&holdings(machines, &anybody), None);
-        let Ok(Scope { runner, .. }) = scope else { return };
+        let place = context.scope_of_person(0).await.expect("a keyring");
+        let Some(Scope { runner, .. }) = place else { return };
         for machine in runner.list().await.expect("machines") {
             runner.destroy(&machine.id).await.expect("the machine goes");
         }

@@ -19,7 +19,7 @@ use db::Db;
 use domain::clock::Clock;
 use domain::task::{Phase, Task, TaskId};
 use porter::accounts::sessions::Sessions;
-use porter::app::{App, Machines};
+use porter::app::{App, Configured, Machines, Setup};
 use porter::config::{Config, Environment};
 use porter::tasks::Context;
 use standin::{Comment, Pull, StandIn};
@@ -59,6 +59,22 @@ struct Porter {
     sessions: Sessions,
     stop: CancellationToken,
     running: JoinHandle<anyhow::Result<()>>,
+}
+
+/// A Porter that runs without an App.
+pub struct Unconfigured {
+    pub setup: Setup,
+    db: Db,
+    stop: CancellationToken,
+    running: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Unconfigured {
+    /// Ends it as SIGTERM does.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.running.await.expect("Porter does not panic").expect("Porter ends well");
+    }
 }
 
 /// The data that the closing step checks.
@@ -111,19 +127,34 @@ impl Testkit {
         self.porter = Some(Porter { context, db, sessions, stop, running });
     }
 
-    /// Starts Porter without a configured GitHub App. The returned future stops it.
-    pub async fn start_without_app(&self) -> impl Future<Output = ()> + use<> {
+    /// Starts Porter without a configured GitHub App.
+    pub async fn start_without_app(&self) -> Unconfigured {
         let config = Config::load(&self.environment).expect("a good configuration");
         let stop = CancellationToken::new();
         let app =
             App::build(config, &self.environment, self.clock.clone(), self.machines.clone(), stop.clone());
         let app = app.await.expect("Porter starts");
         assert!(app.context().is_none(), "expected no configured App");
-        let running = tokio::spawn(app.run());
-        async move {
-            stop.cancel();
-            running.await.expect("Porter does not panic").expect("Porter ends well");
-        }
+        let (setup, db) = (app.setup(), app.db().clone());
+        Unconfigured { setup, db, stop, running: tokio::spawn(app.run()) }
+    }
+
+    /// Configures the App of `environment` in a Porter that runs without one; from now on it is the testkit's Porter.
+    pub async fn configure(&mut self, unconfigured: Unconfigured, environment: &Environment) {
+        let Unconfigured { setup, db, stop, running } = unconfigured;
+        let config = Config::load(environment).expect("a good configuration");
+        let (app, secret) = config.github.zip(config.webhook_secret).expect("an App");
+        let Configured { context, sessions } = setup.configure(&app, secret).await.expect("a service");
+        self.porter = Some(Porter { context, db, sessions, stop, running });
+    }
+
+    /// Configures the App of `environment` once more, while Porter runs.
+    pub async fn configure_again(&mut self, setup: &Setup, environment: &Environment) {
+        let config = Config::load(environment).expect("a good configuration");
+        let (app, secret) = config.github.zip(config.webhook_secret).expect("an App");
+        let Configured { context, sessions } = setup.configure(&app, secret).await.expect("a service");
+        let porter = self.porter.as_mut().expect("Porter runs");
+        (porter.context, porter.sessions) = (context, sessions);
     }
 
     /// Returns a context without starting Porter: jobs run only when the test calls them.
@@ -161,7 +192,7 @@ impl Testkit {
     /// Waits until the task meets a condition.
     pub async fn task_when(&self, id: &TaskId, what: &str, holds: impl Fn(&Task) -> bool) -> Task {
         let began = Instant::now();
-        let mut notifier = self.porter().store.follow();
+        let mut notifier = self.porter().store().follow();
         loop {
             let task = self.task(id).await;
             if holds(&task) {
@@ -196,12 +227,12 @@ impl Testkit {
             still_worth_waiting(began, what, &task);
             let now = self.clock.now();
             let due =
-                db::jobs::next_due(&mut self.porter().store.read().await.expect("a connection"), now).await;
-            // One minute is longer than any retry delay and shorter than the time a machine may be silent.
+                db::jobs::next_due(&mut self.porter().store().read().await.expect("a connection"), now).await;
+            // A minute is more than any pause between two tries, and less than a machine may be silent.
             if let Some(due) = due.expect("an instant").filter(|due| *due > self.clock.now()) {
                 self.clock.advance((due - self.clock.now()).min(chrono::TimeDelta::minutes(1)));
                 self.let_machines_be_heard().await;
-                self.porter().store.wake_engine();
+                self.porter().store().wake_engine();
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -211,7 +242,7 @@ impl Testkit {
     pub async fn backlog_when(&self, what: &str, holds: impl Fn(&db::jobs::Backlog) -> bool) {
         let began = Instant::now();
         loop {
-            let mut connection = self.porter().store.read().await.expect("a connection");
+            let mut connection = self.porter().store().read().await.expect("a connection");
             let backlog = db::jobs::backlog(&mut connection, self.clock.now()).await.expect("a count");
             if holds(&backlog) {
                 return;
@@ -229,7 +260,7 @@ impl Testkit {
             let now = self.clock.now();
             let context = self.porter();
             let (pending, due) = {
-                let mut connection = context.store.read().await.expect("a connection");
+                let mut connection = context.store().read().await.expect("a connection");
                 let backlog = db::jobs::backlog(&mut connection, now).await.expect("a count");
                 (backlog, db::jobs::next_due(&mut connection, now).await.expect("an instant"))
             };
@@ -238,7 +269,7 @@ impl Testkit {
             }
             if let Some(due) = due {
                 self.clock.advance(due - now);
-                context.store.wake_engine();
+                context.store().wake_engine();
             }
             assert!(
                 began.elapsed() < TEST_TIMEOUT,

@@ -8,7 +8,6 @@ use domain::task::{Phase, Task, TaskId};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use porter::runner::{LaunchSpec, Machine, MachineState, Runner};
-use porter::tasks::machines::holdings;
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -19,7 +18,7 @@ use super::{Answer, REPO, TEST_TIMEOUT, Testkit};
 impl Testkit {
     /// Returns the callback token of an attempt.
     pub fn token(&self, task: &TaskId, attempt: u32) -> String {
-        self.porter().keys.callback_token(task, attempt).expose_secret().to_owned()
+        self.porter().callback_token(task, attempt).expose_secret().to_owned()
     }
 
     /// Pushes one commit to the task's branch; returns its hash.
@@ -62,7 +61,7 @@ impl Testkit {
 
     /// Sends a progress report for every working machine, so that the clock can be advanced.
     pub async fn let_machines_be_heard(&self) {
-        let mut connection = self.porter().store.read().await.expect("a connection");
+        let mut connection = self.porter().store().read().await.expect("a connection");
         let running = db::tasks::list_running(&mut connection).await.expect("tasks");
         drop(connection);
         for task in running.into_iter().filter(|task| task.phase == Some(Phase::Working)) {
@@ -128,9 +127,7 @@ impl Testkit {
     }
 
     async fn runner(&self) -> Arc<dyn Runner> {
-        let anybody = self.porter().credentials.load(0).await.expect("a keyring");
-        let machines = self.porter().machines.as_ref();
-        machines.scope(&holdings(machines, &anybody), None).expect("a scope").runner
+        self.porter().scope_of_person(0).await.expect("a keyring").expect("a scope").runner
     }
 
     /// Kills a machine's worker and its agent, as when the host fails.

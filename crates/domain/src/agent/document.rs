@@ -1,4 +1,4 @@
-//! Reads a document of the registry (TOML, contract §10) and says everything that is wrong with it at once, each
+//! Reads a document of the registry (TOML, main-spec §10) and says everything that is wrong with it at once, each
 //! fault with the entry it is in. A field that Porter does not act on is a fault, so that no one relies on it.
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The labels Porter keeps on an issue (contract §6). All others are none of its business.
+//! The labels Porter keeps on an issue (main-spec §6). All others are none of its business.
 
 use crate::task::{Priority, Status, Task};
 

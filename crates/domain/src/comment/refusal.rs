@@ -1,4 +1,4 @@
-//! Why Porter does not do what a comment asks: one text for each reason of contract §5, with the reason and
+//! Why Porter does not do what a comment asks: one text for each reason of main-spec §5, with the reason and
 //! what to do next.
 
 use serde::{Deserialize, Serialize};
@@ -76,7 +76,7 @@ impl Refusal {
             Self::AgentDisabled { .. } => "agent_disabled",
             Self::MissingCredentials { .. } => "missing_credentials",
             Self::InvalidCommand { .. } => "invalid_command",
-            // One task at a time per issue and agent is a limit, too; the contract has no reason of its own for it.
+            // One task at a time per issue and agent is a limit, too; main-spec §5 has no reason of its own for it.
             Self::TooManyTasks { .. } | Self::TaskAlreadyActive { .. } => "too_many_tasks",
         }
     }

@@ -1,4 +1,4 @@
-//! `porter import-d1`: what the earlier Porter's database becomes here (contract §9).
+//! `porter import-d1`: what the earlier Porter's database becomes here (main-spec §9).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 

@@ -1,6 +1,8 @@
 //! The composition root: from the configuration to a running Porter. `serve`, `demo` and the tests start the
 //! same parts here.
 
+mod service;
+
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,34 +11,33 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::accounts::credentials::Credentials;
 use crate::accounts::sessions::Sessions;
 use crate::accounts::stored_secrets;
 use crate::config::{self, Config, Environment, Need, RunnerKind};
+use crate::lifecycle;
 use crate::runner::MachineProvider;
-use crate::runner::fly::FlyMachines;
-use crate::runner::local::LocalRunner;
-use crate::tasks::create::IdempotencyLocks;
-use crate::tasks::intake::Intake;
-use crate::tasks::{Context, Policy, Store};
-use crate::web::{self, Service, Site};
-use crate::{jobs, lifecycle};
-use crypto::tokens::Keys;
+use crate::tasks::Context;
+use crate::web::health::Health;
+use crate::web::{self, ServiceSlot, Site};
 use crypto::vault::Vault;
 use db::Db;
-use db::queue::Caps;
-use domain::agent::Registry;
 use domain::clock::Clock;
+use service::Engine;
+pub use service::{Configured, Setup};
 
 /// A Porter that is about to run.
 pub struct App {
     listener: TcpListener,
+    db: Db,
     site: Site,
-    engine: Option<Context>,
-    recorder: Option<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>,
+    slot: ServiceSlot,
+    setup: Setup,
+    configured: Option<Configured>,
+    engines: UnboundedReceiver<Engine>,
     stop: CancellationToken,
     /// Held as long as Porter runs: two engines on one database would do everything twice.
     _lock: Lock,
@@ -74,28 +75,18 @@ impl App {
         if !config.encryption_previous.is_empty() {
             rotate(&db, &vault).await?;
         }
-        let startup = Arc::new(startup(environment, config.runner.as_str(), config.github.is_some()));
-        let (service, engine, recorder) = match (&config.github, &config.webhook_secret) {
-            (Some(app), Some(webhook_secret)) => {
-                let context = context(&config, app, &db, &vault, clock.clone(), machines)?;
-                let (intake, recorder) = Intake::new(context.clone());
-                let sessions =
-                    Sessions::open(db.clone(), clock, &vault, config.session_secret.clone()).await?;
-                let service = Service {
-                    context: context.clone(),
-                    intake,
-                    sessions,
-                    webhook_secret: Arc::new(webhook_secret.clone()),
-                };
-                (Some(service), Some(context), Some(Box::pin(recorder) as _))
-            }
-            _ => (None, None, None),
-        };
         let listener = TcpListener::bind(config.bind)
             .await
             .with_context(|| format!("BIND_ADDR {} cannot be bound", config.bind))?;
-        let site = Site { db, startup, service, stop: stop.clone() };
-        Ok(Self { listener, site, engine, recorder, stop, _lock: lock })
+        let slot = ServiceSlot::default();
+        let site = Site::new(health(&db, environment, config.runner), slot.clone(), stop.clone());
+        let from_environment = config.github.clone().zip(config.webhook_secret.clone());
+        let (setup, engines) = Setup::new(config, db.clone(), vault, clock, machines, slot.clone());
+        let configured = match from_environment {
+            Some((app, webhook_secret)) => Some(setup.configure(&app, webhook_secret).await?),
+            None => None,
+        };
+        Ok(Self { listener, db, site, slot, setup, configured, engines, stop, _lock: lock })
     }
 
     /// Where Porter listens.
@@ -108,17 +99,22 @@ impl App {
 
     /// The database, for what accounts write.
     pub fn db(&self) -> &Db {
-        &self.site.db
+        &self.db
     }
 
-    /// What the use cases stand on, once the GitHub App is known.
+    /// What the use cases stand on, if the environment describes the GitHub App.
     pub fn context(&self) -> Option<&Context> {
-        self.engine.as_ref()
+        self.configured.as_ref().map(|configured| &configured.context)
     }
 
-    /// Who is signed in, once the GitHub App is known.
+    /// Who is signed in, if the environment describes the GitHub App.
     pub fn sessions(&self) -> Option<&Sessions> {
-        self.site.service.as_ref().map(|service| &service.sessions)
+        self.configured.as_ref().map(|configured| &configured.sessions)
+    }
+
+    /// Configures the GitHub App later, also while Porter runs.
+    pub fn setup(&self) -> Setup {
+        self.setup.clone()
     }
 
     /// Runs until the stop token is cancelled, then drains: no new work, what runs is finished or put back.
@@ -126,23 +122,14 @@ impl App {
     /// # Errors
     /// When a part ends that should not have.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Self { listener, site, engine, recorder, stop, _lock } = self;
-        let db = site.db.clone();
+        let Self { listener, db, site, slot, engines, stop, _lock, setup: _, configured: _ } = self;
         let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
-        if let Some(recorder) = recorder {
-            // Ends when the server, which holds its other end, has ended.
-            parts.spawn(async move {
-                recorder.await;
-                Ok(())
-            });
-        }
-        if let Some(context) = engine {
-            let stop = stop.clone();
-            parts.spawn(async move { jobs::run(context, stop).await.context("the engine ended") });
-        }
+        parts.spawn(service::run_engines(engines, stop.clone()));
         let closing = stop.clone();
         parts.spawn(async move {
             web::serve(listener, web::router(site), closing).await;
+            // Nobody asks for the service any more; without it the recorder of webhooks ends.
+            slot.clear();
             Ok(())
         });
         let mut outcome = Ok(());
@@ -279,90 +266,16 @@ fn beside(database: &Path, what: &str) -> PathBuf {
     name.into()
 }
 
-fn context(
-    config: &Config,
-    app: &config::GithubApp,
-    db: &Db,
-    vault: &Arc<Vault>,
-    clock: Clock,
-    machines: Machines,
-) -> anyhow::Result<Context> {
-    let github = github::Client::new(
-        github::Settings {
-            api_url: config.github_urls.api.clone(),
-            app_id: app.app_id.to_string(),
-            private_key: app.private_key.clone(),
-            mutation_interval: config.github_urls.mutation_interval,
-        },
-        clock.clone(),
-    )
-    .context("the GitHub client cannot be made")?;
-    let machines = match machines.provider {
-        Some(provider) => provider,
-        None => provider(config, machines.worker)?,
-    };
-    let kinds = RunnerKind::ALL.iter().map(|kind| kind.as_str()).chain([machines.kind()]);
-    let kinds = kinds.map(str::to_owned).collect();
-    let limits = &config.limits;
-    let began = clock.now();
-    Ok(Context {
-        store: Store::new(db.clone(), clock),
-        github,
-        machines,
-        credentials: Credentials::new(db.clone(), vault.clone(), config.shared_keys.clone(), kinds),
-        keys: Arc::new(Keys::new(
-            &config.encryption_root,
-            &config.encryption_previous,
-            config.callback_secret.as_ref(),
-        )),
-        policy: Arc::new(Policy {
-            public_url: config.public_url.clone(),
-            github_web_url: config.github_urls.web.clone(),
-            app_id: app.app_id,
-            allowlist: config.allowlist.clone(),
-            caps: Caps { per_user: limits.per_user, overall: limits.overall },
-            queued_per_user: limits.queued_per_user,
-            agents: Registry::shipped().context("the registry of agents")?,
-            task_timeout: limits.task_timeout,
-            mock_agent: config.mock_agent,
-            machine: config.machine.clone(),
-        }),
-        turns: IdempotencyLocks::default(),
-        began,
-    })
-}
-
-/// The machines that `PORTER_RUNNER` names. A new kind has its line here.
-fn provider(config: &Config, worker: Option<PathBuf>) -> anyhow::Result<Arc<dyn MachineProvider>> {
-    Ok(match config.runner {
-        RunnerKind::Fly => {
-            let config::Fly { base_url, shared_token, shared_app } = &config.fly;
-            let api = fly::Api::new(base_url).context("FLY_API_BASE_URL")?;
-            Arc::new(FlyMachines::new(api, shared_token.clone(), shared_app.clone()))
-        }
-        RunnerKind::Local => {
-            let program = match worker {
-                Some(program) => program,
-                None => std::env::current_exe().context("the path of this program is unknown")?,
-            };
-            let search_path = config::variable("PATH").unwrap_or_default();
-            let folder = beside(&config.database.path, "machines");
-            let runner = LocalRunner::new(&folder, &program, &search_path)
-                .with_context(|| format!("{} cannot be written", folder.display()))?;
-            Arc::new(runner)
-        }
-    })
-}
-
-fn startup(environment: &Environment, runner: &'static str, configured: bool) -> web::health::Startup {
+fn health(db: &Db, environment: &Environment, runner: RunnerKind) -> Health {
     let set = |name: &str| environment.get(name).is_some_and(|value| !value.trim().is_empty());
     let named = config::VARIABLES.iter().filter(|variable| !variable.name.contains('<'));
     // Without the others nothing starts; some of them also go by an older name.
-    let needed = named.clone().filter(|variable| variable.need == Need::ForGithub && !configured);
-    web::health::Startup {
-        environment: named.map(|variable| (variable.name.to_owned(), set(variable.name))).collect(),
-        missing: needed.map(|variable| variable.name.to_owned()).filter(|name| !set(name)).collect(),
-        runner,
-        database: tokio::sync::Mutex::default(),
-    }
+    let needed = named.clone().filter(|variable| variable.need == Need::ForGithub);
+    let environment = named.map(|variable| (variable.name.to_owned(), set(variable.name))).collect();
+    let missing = needed.map(|variable| variable.name.to_owned()).filter(|name| !set(name)).collect();
+    let runner = match runner {
+        RunnerKind::Fly => "fly",
+        RunnerKind::Local => "local",
+    };
+    Health::new(db.clone(), environment, missing, runner)
 }
