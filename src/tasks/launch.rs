@@ -14,6 +14,7 @@ use db::secrets::AttemptToken;
 use domain::agent::Specification;
 use domain::assignment::Assignment;
 use domain::job::Job;
+use domain::messages;
 use domain::prompt::{self, PromptInput};
 use domain::report::FailureStage;
 use domain::task::{Effect, Event, Phase, Status, Task, TaskId};
@@ -79,10 +80,7 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
             if context.tried_for(since) < LAUNCH_TIMEOUT {
                 return Err(error);
             }
-            let message = format!(
-                "Porter tried for an hour to start a machine ({}). `@porter retry` tries again.",
-                error_chain(&error)
-            );
+            let message = messages::launch_gave_up(&error_chain(&error));
             context.end_attempt(&task, Event::Failed { stage: FailureStage::Launch, message }).await?;
             Ok(Step::Done)
         }
@@ -95,10 +93,9 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
     let (owner, name) = (repository.owner.as_str(), repository.name.as_str());
     let github = context.github.installation(repository.installation_id);
     let agents = &context.policy.agents;
-    let agent = agents.find(&task.agent).ok_or_else(|| {
-        let message = format!("There is no agent called `{}` any more.", task.agent);
-        Stop::Refused(FailureStage::Preflight, message)
-    })?;
+    let agent = agents
+        .find(&task.agent)
+        .ok_or_else(|| Stop::Refused(FailureStage::Preflight, messages::agent_is_gone(&task.agent)))?;
     let agent = agents.specification(agent, task.model.as_deref());
     may_push(&github, task).await?;
     let person = context.credentials.load(task.requester.id).await?;
@@ -181,12 +178,7 @@ async fn may_push(github: &github::Installation, task: &Task) -> Result<(), Stop
         // GitHub says the same of a stranger and of a repository that Porter may not see (any more).
         github.repository(&repository.owner, &repository.name).await.map_err(refusal_or_later)?;
     }
-    let message = format!(
-        "Only people who may push to {} can start an agent, and {} may not. Ask a maintainer for write \
-         access, or to ask Porter for you.",
-        repository.full_name(),
-        task.requester.login
-    );
+    let message = messages::may_not_push(&repository.full_name(), &task.requester.login);
     Err(Stop::Refused(FailureStage::Preflight, message))
 }
 
@@ -203,11 +195,7 @@ fn contract(
     let mut missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
     missing.extend(machines.missing(&holdings));
     if !missing.is_empty() {
-        let message = format!(
-            "Missing: {}. Add what is missing at {}, then `@porter retry`.",
-            missing.join(", "),
-            context.policy.link("settings")
-        );
+        let message = messages::missing_credentials(missing, &context.policy.link("settings"));
         return Err(Stop::Refused(FailureStage::Preflight, message));
     }
     // One attempt stays in one place, whatever the person chooses while it is launched.
@@ -225,10 +213,7 @@ async fn base_branch(github: &github::Installation, task: &Task) -> Result<Strin
             Some(_) => Ok(asked.clone()),
             None => Err(Stop::Refused(
                 FailureStage::Preflight,
-                format!(
-                    "There is no branch `{asked}` in {}. Name one with `--base=…`.",
-                    repository.full_name()
-                ),
+                messages::no_such_branch(asked, &repository.full_name()),
             )),
         };
     }
@@ -295,18 +280,10 @@ fn clone_url(context: &Context, task: &Task) -> String {
 /// An error of GitHub that the person must hear, or one that is worth another try.
 fn refusal_or_later(error: github::Error) -> Stop {
     let advice = match &error {
-        github::Error { kind: github::Kind::NotFound, .. } => {
-            "Porter cannot see this repository. Is the App still installed on it?".to_owned()
-        }
-        github::Error { kind: github::Kind::Gone, .. } => {
-            "Porter's App is no longer installed here. Install it again, then `@porter retry`.".to_owned()
-        }
-        github::Error { kind: github::Kind::Forbidden, message, .. } => {
-            format!("GitHub does not let Porter do this ({message}). Check the App's permissions.")
-        }
-        github::Error { kind: github::Kind::Invalid, message, .. } => {
-            format!("GitHub refused: {}.", message.trim_end_matches('.'))
-        }
+        github::Error { kind: github::Kind::NotFound, .. } => messages::repository_not_visible(),
+        github::Error { kind: github::Kind::Gone, .. } => messages::app_not_installed(),
+        github::Error { kind: github::Kind::Forbidden, message, .. } => messages::github_forbids(message),
+        github::Error { kind: github::Kind::Invalid, message, .. } => messages::github_refuses(message),
         _ => return Stop::Later(error.into()),
     };
     Stop::Refused(FailureStage::Preflight, advice)
@@ -323,14 +300,9 @@ fn machine_refused(error: runner::Error) -> Stop {
 /// The same for the worker's token: what GitHub finds invalid about it is that the App may not push.
 fn token_refused(error: github::Error) -> Stop {
     match error {
-        github::Error { kind: github::Kind::Invalid, message, .. } => Stop::Refused(
-            FailureStage::Preflight,
-            format!(
-                "GitHub gives Porter no token to push with ({}). Check the App's permissions: it needs \
-                 \"Contents: read and write\".",
-                message.trim_end_matches('.')
-            ),
-        ),
+        github::Error { kind: github::Kind::Invalid, message, .. } => {
+            Stop::Refused(FailureStage::Preflight, messages::no_push_token(&message))
+        }
         other => refusal_or_later(other),
     }
 }

@@ -22,5 +22,5 @@ pub(super) async fn redactor(context: &Context, task: &Task) -> Result<Redactor,
     let scope = machines.scope(&machines::holdings(machines, &keyring), None).ok();
     let credential = scope.and_then(|scope| scope.credential);
     let secrets = keyring.secrets().chain(&credential).chain([&callback_token]).chain(&token);
-    Ok(Redactor::new(secrets.map(|secret| secret.expose_secret())))
+    Ok(Redactor::new(secrets.map(ExposeSecret::expose_secret)))
 }

@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use super::machines::scope_of;
 use super::{Context, Error, LAUNCH_TIMEOUT, error_chain, publish};
 use crate::runner::{MachineState, Scope};
+use domain::messages;
 use domain::report::FailureStage;
 use domain::task::{Event, Phase, Status, Task};
 
@@ -56,31 +57,28 @@ async fn look_at(context: &Context, task: &Task, missing: bool) -> Result<(), Er
     let silence = context.tried_for(heard_at(task));
     let overdue = task.deadline_at.is_some_and(|deadline| context.now() >= deadline);
     if overdue && context.tried_for(task.created_at) >= OUTAGE_GRACE {
-        let message = "The task ran out of time and its machine did not report.".to_owned();
+        let message = messages::ran_out_of_time();
         return settle(context, task, Event::TimedOut { message }).await;
     }
     if silence >= SILENT {
-        let message = "The machine has not been heard for three minutes.".to_owned();
+        let message = messages::machine_is_silent();
         return settle(context, task, Event::Failed { stage: FailureStage::Callback, message }).await;
     }
     if missing && machine_is_gone(context, task).await? {
-        let message = "The machine ended without a report.".to_owned();
+        let message = messages::machine_ended();
         return settle(context, task, Event::Failed { stage: FailureStage::Callback, message }).await;
     }
     Ok(())
 }
 
 async fn look_at_launch(context: &Context, task: &Task) -> Result<(), Error> {
-    let message = "Porter could not start a machine within an hour. `@porter retry` tries again.".to_owned();
+    let message = messages::launch_overdue();
     let failed = Event::Failed { stage: FailureStage::Launch, message };
     end_overdue(context, task, task.started_at.unwrap_or(task.queued_at), LAUNCH_TIMEOUT, failed).await
 }
 
 async fn look_at_publishing(context: &Context, task: &Task) -> Result<(), Error> {
-    let message = format!(
-        "Porter could not open the pull request within a day; the work is on `{}`. `@porter retry` tries again.",
-        task.id.branch()
-    );
+    let message = messages::publishing_overdue(&task.id.branch());
     let failed = Event::Failed { stage: FailureStage::Pr, message };
     end_overdue(context, task, heard_at(task), publish::PUBLISH_TIMEOUT, failed).await
 }
