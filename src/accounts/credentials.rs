@@ -6,25 +6,11 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-pub use crypto::vault::OpenError;
-use crypto::vault::{Identity, SealError, Vault};
+use super::Error;
+use crypto::vault::{Identity, Vault};
 use db::Db;
 use db::users::Person;
 use domain::settings::Settings;
-
-/// The reason keys could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A database error.
-    #[error("the database failed")]
-    Db(#[from] db::Error),
-    /// A stored value cannot be decrypted.
-    #[error("a stored value cannot be decrypted")]
-    Open(#[from] OpenError),
-    /// A value could not be encrypted.
-    #[error("a value could not be encrypted")]
-    Seal(#[from] SealError),
-}
 
 /// Loads people's keys. Cheap to clone.
 #[derive(Clone)]

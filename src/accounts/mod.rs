@@ -2,6 +2,9 @@
 //! module; `web` calls it for sessions, `tasks` for keys.
 
 pub mod credentials;
+mod error;
 pub mod sessions;
 pub mod sign_in;
 pub mod stored_secrets;
+
+pub use error::Error;

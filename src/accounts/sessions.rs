@@ -6,8 +6,9 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use secrecy::{ExposeSecret, SecretString};
 
-use crypto::vault::{Identity, OpenError, SealError, Vault};
-use crypto::{NoRandomness, tokens};
+use super::Error;
+use crypto::tokens;
+use crypto::vault::{Identity, Vault};
 use db::Db;
 use db::users::User;
 use domain::clock::Clock;
@@ -16,25 +17,6 @@ use domain::clock::Clock;
 pub const LIFETIME: TimeDelta = TimeDelta::days(7);
 /// A session is extended only if its last extension is at least this old, so that most requests only read.
 const EXTENDED_AFTER: TimeDelta = TimeDelta::hours(1);
-
-/// The reason a session could not be created or looked up.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A database error.
-    #[error("the database failed")]
-    Db(#[from] db::Error),
-    /// The operating system's random number generator failed.
-    #[error("no random bytes are available")]
-    NoRandomness(#[from] NoRandomness),
-    /// The stored session secret cannot be decrypted.
-    #[error(
-        "the session secret in the database cannot be decrypted; was PORTER_SECRET_ENCRYPTION_KEY changed?"
-    )]
-    Open(#[from] OpenError),
-    /// The new session secret could not be encrypted.
-    #[error("the session secret could not be encrypted")]
-    Seal(#[from] SealError),
-}
 
 /// Creates, finds and ends sessions. Cheap to clone.
 #[derive(Clone)]
@@ -103,7 +85,7 @@ async fn kept_secret(db: &Db, clock: &Clock, vault: &Vault) -> Result<SecretStri
     let identity = Identity::InstanceSecret { name: "SESSION_SECRET" };
     let mut write = db.begin().await?;
     if let Some(sealed) = db::secrets::find_of_instance(&mut write, "SESSION_SECRET").await? {
-        return Ok(vault.open(&identity, &sealed)?);
+        return vault.open(&identity, &sealed).map_err(Error::SessionSecret);
     }
     let made = tokens::new_session_id()?;
     debug_assert!(made.expose_secret().len() >= 32, "256 bits in base64url");

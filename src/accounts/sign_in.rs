@@ -3,20 +3,10 @@
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
-use crypto::vault::{Identity, SealError, Vault};
+use super::Error;
+use crypto::vault::{Identity, Vault};
 use db::Db;
 use db::users::User;
-
-/// The reason a sign-in was not recorded.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A database error.
-    #[error("the database failed")]
-    Db(#[from] db::Error),
-    /// The token could not be encrypted.
-    #[error("the token could not be encrypted")]
-    Seal(#[from] SealError),
-}
 
 /// Writes the person's row and their encrypted OAuth token in one transaction.
 pub async fn record(

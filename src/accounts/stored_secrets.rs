@@ -3,12 +3,13 @@
 //!
 //! The tokens of running attempts are not changed: they expire within the hour.
 
+use super::Error;
 use crypto::vault::{Identity, Vault};
 use db::Db;
 use db::secrets::{self, Place};
 
 /// Returns how many stored secrets can be decrypted, and how many cannot.
-pub async fn count(db: &Db, vault: &Vault) -> Result<(usize, usize), db::Error> {
+pub async fn count(db: &Db, vault: &Vault) -> Result<(usize, usize), Error> {
     let stored = secrets::list_all(&mut *db.read().await?).await?;
     let opened = stored.iter().filter(|(place, sealed)| vault.open(&identity(place), sealed).is_ok()).count();
     Ok((opened, stored.len() - opened))
@@ -18,8 +19,8 @@ pub async fn count(db: &Db, vault: &Vault) -> Result<(usize, usize), db::Error> 
 /// transaction. Returns how many were changed, and how many could not be because no root secret decrypts them.
 ///
 /// # Errors
-/// [`db::Error`]; no secret was changed.
-pub async fn reseal(db: &Db, vault: &Vault) -> Result<(usize, usize), db::Error> {
+/// [`Error::Db`]; no secret was changed.
+pub async fn reseal(db: &Db, vault: &Vault) -> Result<(usize, usize), Error> {
     let mut write = db.begin().await?;
     let (mut resealed, mut closed) = (0, 0);
     for (place, sealed) in secrets::list_all(&mut write).await? {

@@ -38,7 +38,7 @@ pub async fn tell(stage: &Stage, agent: &str, patience: Duration) -> anyhow::Res
         _ => println!(
             "\nThe task ended as {}: {}",
             task.status.as_str(),
-            task.error_message.as_deref().unwrap_or("nothing was said")
+            task.attempt.error_message.as_deref().unwrap_or("nothing was said")
         ),
     }
     Ok(task.status)
@@ -94,11 +94,11 @@ impl Narrator {
         match task.phase {
             Some(Phase::Launching) => self.say("checking permission, keys and branch; starting a machine"),
             Some(Phase::Working) => {
-                let machine = task.machine_id.as_deref().unwrap_or("?");
+                let machine = task.attempt.machine_id.as_deref().unwrap_or("?");
                 self.say(&format!("machine {machine} runs `porter worker`"));
             }
             Some(Phase::Publishing) => {
-                let branch = task.branch.as_deref().unwrap_or("?");
+                let branch = task.attempt.branch.as_deref().unwrap_or("?");
                 self.say(&format!("branch {branch} is pushed; opening the pull request"));
             }
             None => {}
@@ -108,7 +108,7 @@ impl Narrator {
     async fn show_work(&self, stage: &Stage, task: &Task, issue: u64) -> anyhow::Result<()> {
         let url = task.pr_url.as_deref().context("a successful task has a pull request")?;
         let number = task.pr_number.and_then(|number| u64::try_from(number).ok()).context("its number")?;
-        let took = task.completed_at.context("it has ended")? - task.created_at;
+        let took = task.attempt.completed_at.context("it has ended")? - task.created_at;
         let seconds = took.as_seconds_f64();
         println!("\nFrom the comment to the open pull request in {seconds:.2} s:\n  {url}\n");
         println!("{}", stage.github.diff(REPOSITORY, number).await?);

@@ -1,11 +1,11 @@
 //! The database: is it there, is it up to date, and does what it keeps still open?
 
 use super::Finding;
-use crate::accounts::stored_secrets;
+use crate::accounts::{self, stored_secrets};
 use crate::config::Config;
-use crate::tasks::error_chain;
 use crypto::vault::Vault;
 use db::Db;
+use domain::errors::error_chain;
 
 pub(super) async fn check(config: &Config) -> Vec<Finding> {
     let path = &config.database.path;
@@ -30,7 +30,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
     }
 }
 
-async fn look(config: &Config) -> Result<Vec<Finding>, db::Error> {
+async fn look(config: &Config) -> Result<Vec<Finding>, accounts::Error> {
     let db = Db::open(&config.database.path).await?;
     let (tables, migrations) = db::health::check(&db).await?;
     let mut findings = Vec::new();

@@ -1,9 +1,35 @@
 //! How long to wait before another try.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 
 /// The longest pause between two tries.
 const MAX_DELAY: TimeDelta = TimeDelta::seconds(30);
+
+/// The growing pauses between the tries of one thing.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    /// Counts a failure; returns how long to wait before the next try.
+    pub(super) fn failed(&mut self) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        after(self.failures, chance()).to_std().unwrap_or_default()
+    }
+
+    /// How many tries in a row have failed.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// The last try succeeded: the pauses begin anew.
+    pub(super) fn succeeded(&mut self) {
+        self.failures = 0;
+    }
+}
 
 /// The pause after the `tries`-th try (from 1): doubling from one second to half a minute, and up to half of
 /// it more by chance, so that many do not come back at once. `chance` is anything.

@@ -16,7 +16,8 @@ use chrono::TimeDelta;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::tasks::{Context, Error, admission, error_chain};
+use crate::tasks::{Context, Error, admission};
+use domain::errors::error_chain;
 use lanes::Lanes;
 
 /// How many jobs of one kind of lane run at once. Most of them wait for a remote service: when Fly hangs, what is
@@ -39,7 +40,11 @@ const DRAIN: Duration = Duration::from_secs(7);
 pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error> {
     let mut work = context.store().begin().await?;
     let freed = db::jobs::release_all(&mut work, context.now()).await?;
+    let failed = db::jobs::retry_failed(&mut work, context.now()).await?;
     work.commit().await?;
+    if failed > 0 {
+        tracing::info!(jobs = failed, "jobs that had failed are tried once more");
+    }
     if freed > 0 {
         tracing::info!(jobs = freed, "took over what an earlier process had begun");
     }

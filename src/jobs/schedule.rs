@@ -9,9 +9,11 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{backoff, work};
-use crate::tasks::{Context, Error, error_chain, redelivery, retention, watch};
+use super::backoff::Backoff;
+use super::work;
+use crate::tasks::{Context, Error, redelivery, retention, watch};
 use domain::clock::Clock;
+use domain::errors::error_chain;
 
 /// How often running attempts are looked at.
 const WATCH: Duration = Duration::from_secs(5);
@@ -59,7 +61,7 @@ async fn every<F: Future<Output = Result<Duration, Error>> + Send + 'static>(
     stop: CancellationToken,
     mut act: impl FnMut() -> F,
 ) {
-    let mut failures = 0;
+    let mut backoff = Backoff::default();
     loop {
         let acted = tokio::select! {
             () = stop.cancelled() => return,
@@ -67,7 +69,7 @@ async fn every<F: Future<Output = Result<Duration, Error>> + Send + 'static>(
         };
         let asked = match acted {
             Ok(Ok(pause)) => {
-                failures = 0;
+                backoff.succeeded();
                 Some(pause)
             }
             Ok(Err(error)) => {
@@ -81,10 +83,7 @@ async fn every<F: Future<Output = Result<Duration, Error>> + Send + 'static>(
                 None
             }
         };
-        let pause = asked.unwrap_or_else(|| {
-            failures += 1;
-            backoff::after(failures, backoff::chance()).to_std().unwrap_or_default()
-        });
+        let pause = asked.unwrap_or_else(|| backoff.failed());
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}

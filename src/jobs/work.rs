@@ -5,12 +5,11 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::JoinError;
 
-use super::backoff;
+use super::backoff::{self, Backoff};
 use super::lanes::Lanes;
-use crate::tasks::{
-    Context, Error, Step, answers, clean_up, control, error_chain, launch, publish, sync_issue,
-};
+use crate::tasks::{Context, Error, Step, answers, clean_up, control, launch, publish, sync_issue};
 use db::jobs::Claimed;
+use domain::errors::error_chain;
 use domain::job::Job;
 
 /// No job may take longer; shorter than the lease.
@@ -25,14 +24,14 @@ pub(super) const MIN_PAUSE: TimeDelta = TimeDelta::seconds(1);
 /// Carries out a job and writes down how it ended.
 pub(super) async fn carry_out(context: &Context, claimed: Claimed, lanes: &Lanes) {
     let ended = attempt(context, &claimed, lanes).await;
-    for tries in 1..=RECORD_TRIES {
+    let mut backoff = Backoff::default();
+    // If it cannot be written at all, the lease runs out and the job is claimed again.
+    while backoff.failures() < RECORD_TRIES {
         let Err(error) = record(context, &claimed, &ended).await else { return };
         let error = error_chain(&error);
         tracing::error!(job.kind = claimed.kind, error, "a job's end could not be written");
-        let pause = backoff::after(tries, backoff::chance());
-        tokio::time::sleep(pause.to_std().unwrap_or_default()).await;
+        tokio::time::sleep(backoff.failed()).await;
     }
-    // The lease runs out, and the job is claimed again.
 }
 
 async fn record(context: &Context, claimed: &Claimed, ended: &Ended) -> Result<(), db::Error> {
@@ -42,49 +41,68 @@ async fn record(context: &Context, claimed: &Claimed, ended: &Ended) -> Result<(
         Ended::Again { at, error, counts } => {
             db::jobs::put_back(&mut work, claimed, *at, error.as_deref(), *counts).await?;
         }
+        Ended::Failed { error } => db::jobs::fail(&mut work, claimed, error, context.now()).await?,
     }
     work.commit().await
 }
 
+/// What becomes of a claimed job.
 enum Ended {
+    /// It is removed.
     Done,
+    /// It is put back.
     Again { at: DateTime<Utc>, error: Option<String>, counts: bool },
+    /// It is kept and not tried again by itself.
+    Failed { error: String },
+}
+
+/// Why a job's operation did not succeed.
+enum Failure {
+    /// It says so itself.
+    Error(Error),
+    /// It panicked.
+    Panicked(JoinError),
+    /// It took longer than [`JOB_TIMEOUT`].
+    TimedOut,
 }
 
 async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
-    let Ok(job) = serde_json::from_str::<Job>(&claimed.payload) else {
-        tracing::error!(job.kind = claimed.kind, "a job is not one that Porter writes; it is dropped");
-        return Ended::Done;
+    let job = match serde_json::from_str::<Job>(&claimed.payload) {
+        Ok(job) => job,
+        Err(error) => {
+            let error = format!("the payload cannot be read: {error}");
+            tracing::error!(job.id = claimed.id, job.kind = claimed.kind, error, "a job is kept as failed");
+            return Ended::Failed { error };
+        }
     };
-    let owed_since = DateTime::from_timestamp_millis(claimed.created_at).unwrap_or_else(|| context.now());
+    let pending_since = DateTime::from_timestamp_millis(claimed.created_at).unwrap_or_else(|| context.now());
     let installation = job.installation();
     let served = || installation.map(|installation| context.calls_served(installation));
     let served_before = served();
-    let performed = guarded(perform(context.clone(), job, claimed.tries, owed_since));
-    let result = tokio::time::timeout(JOB_TIMEOUT, performed).await;
+    let result = perform_in_time(context.clone(), job, claimed.tries, pending_since).await;
     let now = context.now();
     let soon = now + backoff::after(claimed.tries, backoff::chance());
     let later = |reason: String, at: DateTime<Utc>| {
-        if context.tried_for(owed_since) > MAX_JOB_AGE {
+        if context.tried_for(pending_since) > MAX_JOB_AGE {
             tracing::error!(job.kind = claimed.kind, error = reason, "an effect is given up");
             return Ended::Done;
         }
         Ended::Again { at, error: Some(reason), counts: true }
     };
     let error = match result {
-        Ok(Ok(Ok(step))) => {
+        Ok(step) => {
             lanes.answered(&claimed.lane);
             return match step {
                 Step::Done => Ended::Done,
                 Step::Again(at) => Ended::Again { at, error: None, counts: false },
             };
         }
-        Ok(Ok(Err(error))) => error,
-        Ok(Err(panic)) => {
+        Err(Failure::Error(error)) => error,
+        Err(Failure::Panicked(panic)) => {
             tracing::error!(job.kind = claimed.kind, error = %panic, "a job panicked");
             return later("panicked".to_owned(), soon);
         }
-        Err(_) => return later("took too long".to_owned(), soon),
+        Err(Failure::TimedOut) => return later("took too long".to_owned(), soon),
     };
     if matches!(error, Error::NotFound) {
         tracing::warn!(job.kind = claimed.kind, "a job's task is gone; it is dropped");
@@ -112,13 +130,33 @@ async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
     later(reason, soon)
 }
 
-async fn perform(context: Context, job: Job, tries: u32, owed_since: DateTime<Utc>) -> Result<Step, Error> {
+/// Performs the job, for at most [`JOB_TIMEOUT`].
+async fn perform_in_time(
+    context: Context,
+    job: Job,
+    tries: u32,
+    pending_since: DateTime<Utc>,
+) -> Result<Step, Failure> {
+    let performed = guarded(perform(context, job, tries, pending_since));
+    match tokio::time::timeout(JOB_TIMEOUT, performed).await {
+        Ok(Ok(ended)) => ended.map_err(Failure::Error),
+        Ok(Err(panic)) => Err(Failure::Panicked(panic)),
+        Err(_) => Err(Failure::TimedOut),
+    }
+}
+
+async fn perform(
+    context: Context,
+    job: Job,
+    tries: u32,
+    pending_since: DateTime<Utc>,
+) -> Result<Step, Error> {
     let again = tries > 1;
     match job {
         Job::SyncIssue { task, .. } => sync_issue::run(&context, &task, again).await,
         Job::Launch { task, attempt } => launch::run(&context, &task, attempt).await,
         Job::Publish { task, attempt, .. } => publish::run(&context, &task, attempt).await,
-        Job::CleanUp { task, attempt } => clean_up::run(&context, &task, attempt, owed_since).await,
+        Job::CleanUp { task, attempt } => clean_up::run(&context, &task, attempt, pending_since).await,
         Job::Answer { to, reply } => answers::run(&context, &to, &reply, again).await,
         Job::Control { by, word } => control::run(&context, &by, word).await,
     }

@@ -24,7 +24,7 @@ pub async fn admit(context: &Context) -> Result<usize, Error> {
         let task = work.find(&id).await?;
         work.apply(&task, Event::Admitted { deadline: now + LAUNCH_TIMEOUT }).await?;
         work.log(move || {
-            tracing::info!(task.id = %id, task.attempt = task.attempt, "the task's turn has come");
+            tracing::info!(task.id = %id, task.attempt = task.attempt.number, "the task's turn has come");
         });
         work.commit().await?;
         admitted += 1;

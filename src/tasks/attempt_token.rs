@@ -38,23 +38,23 @@ pub(super) async fn obtain(
 ) -> Result<SecretString, Error> {
     match kept {
         Some(kept) if kept.made_at > context.now() - TOKEN_REUSE_LIMIT => {
-            let identity = identity(&task.id, task.attempt);
+            let identity = identity(&task.id, task.attempt.number);
             if let Ok(token) = context.credentials.vault().open(&identity, &kept.sealed) {
                 return Ok(token);
             }
         }
-        Some(_) => take_back(context, &task.id, task.attempt).await?,
+        Some(_) => take_back(context, &task.id, task.attempt.number).await?,
         None => {}
     }
     let token = github.narrowed_token(&task.repository.name, &[("contents", "write")]).await?.token;
     let sealed = context
         .credentials
         .vault()
-        .seal(&identity(&task.id, task.attempt), &token)
-        .map_err(crate::accounts::credentials::Error::from)?;
+        .seal(&identity(&task.id, task.attempt.number), &token)
+        .map_err(crate::accounts::Error::from)?;
     let made = AttemptToken { sealed, place, made_at: context.now() };
     let mut work = context.store.begin().await?;
-    db::secrets::store_attempt_token(&mut work, &task.id, task.attempt, &made).await?;
+    db::secrets::store_attempt_token(&mut work, &task.id, task.attempt.number, &made).await?;
     work.commit().await?;
     Ok(token)
 }

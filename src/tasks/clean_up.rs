@@ -25,7 +25,7 @@ pub async fn run(
     owed_since: DateTime<Utc>,
 ) -> Result<Step, Error> {
     let task = context.load(id).await?;
-    if task.attempt == attempt && task.status == Status::Running {
+    if task.attempt.number == attempt && task.status == Status::Running {
         return Ok(Step::Done);
     }
     match end_machine(context, &task, attempt, owed_since).await {

@@ -69,7 +69,7 @@ async fn execute(
                 Status::Queued | Status::Running => Ok(Answer::StillActive { task_url }),
                 Status::Failed | Status::TimedOut => {
                     match work.apply(&task, Event::Retried).await {
-                        Ok(next) => Ok(Answer::Retrying { task_url, attempt: next.attempt }),
+                        Ok(next) => Ok(Answer::Retrying { task_url, attempt: next.attempt.number }),
                         // An older task of this agent was begun anew meanwhile.
                         Err(Error::Db(db::Error::Conflict)) => {
                             let active = db::tasks::list_active_on_issue(work, by.repo_id, by.issue).await?;
@@ -101,7 +101,7 @@ async fn summaries(
             task_url: context.policy.task_url(&task.id),
             agent: task.agent,
             status: task.status,
-            progress: task.progress,
+            progress: task.attempt.progress,
             queue_position,
             pr_url: task.pr_url,
         });
@@ -112,7 +112,7 @@ async fn summaries(
 async fn stop_in(work: &mut UnitOfWork, task: &Task, login: &str) -> Result<Task, Error> {
     let message = messages::stopped_by(login);
     let next = work.apply(task, Event::Stopped { message }).await?;
-    let (id, attempt) = (task.id.clone(), task.attempt);
+    let (id, attempt) = (task.id.clone(), task.attempt.number);
     work.log(move || tracing::info!(task.id = %id, task.attempt = attempt, "the task was stopped"));
     Ok(next)
 }
@@ -125,7 +125,7 @@ pub async fn stop(store: &Store, id: &TaskId, requester_id: i64, login: &str) ->
     let mut work = store.begin().await?;
     let task = load_own(&mut work, id, requester_id).await?;
     // Whatever fails names its stage; only a stop does not.
-    if task.status == Status::Failed && task.failure_stage.is_none() {
+    if task.status == Status::Failed && task.attempt.failure_stage.is_none() {
         return Ok(task);
     }
     let next = stop_in(&mut work, &task, login).await?;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::decision::{Rules, decide, may_ask, may_wait};
+use super::decision::{Rules, decide, may_ask, too_many_waiting};
 use super::{Context, Error};
 use db::idempotency::Remembered;
 use db::users::User;
@@ -117,7 +117,8 @@ impl Creation {
         let now = context.now();
         let mut read = context.store.read().await?;
         let person = db::users::load_person(&mut read, user.github_id).await?;
-        may_wait(&context.policy, &mut read, user.github_id, 0).await?.map_err(Failure::Refused)?;
+        let waiting = too_many_waiting(&context.policy, &mut read, user.github_id, 0).await?;
+        waiting.map_or(Ok(()), |refusal| Err(Failure::Refused(refusal)))?;
         drop(read);
         let settings = Settings::parse(person.settings.as_deref());
         let mut task =

@@ -58,17 +58,17 @@ pub(super) fn may_ask(policy: &Policy, login: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether the operator lets this person have one more task waiting, beside those the database knows and
-/// `unwritten` ones. Nothing is counted unless there is a limit.
-pub(super) async fn may_wait(
+/// The refusal of one more task of a person who has as many tasks waiting as the operator allows, those that the
+/// database knows and `unwritten` ones. Nothing is counted unless there is a limit.
+pub(super) async fn too_many_waiting(
     policy: &Policy,
     connection: &mut db::Connection,
     requester_id: i64,
     unwritten: usize,
-) -> Result<Result<(), Refusal>, db::Error> {
-    let Some(limit) = policy.queued_per_user else { return Ok(Ok(())) };
+) -> Result<Option<Refusal>, db::Error> {
+    let Some(limit) = policy.queued_per_user else { return Ok(None) };
     let waiting = db::queue::count_waiting(connection, requester_id).await? as usize + unwritten;
-    Ok(if waiting >= limit as usize { Err(Refusal::TooManyTasks { limit }) } else { Ok(()) })
+    Ok((waiting >= limit as usize).then_some(Refusal::TooManyTasks { limit }))
 }
 
 /// The task the person asked for, or why they cannot have it.

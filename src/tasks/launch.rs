@@ -7,12 +7,13 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 
-use super::{Context, Error, LAUNCH_TIMEOUT, Step, attempt_token, error_chain, machines};
+use super::{Context, Error, LAUNCH_TIMEOUT, Step, attempt_token, machines};
 use crate::accounts::credentials::Keyring;
 use crate::runner::{self, LaunchSpec, Machine, Scope};
 use db::secrets::AttemptToken;
 use domain::agent::Specification;
 use domain::assignment::Assignment;
+use domain::errors::error_chain;
 use domain::job::Job;
 use domain::messages;
 use domain::prompt::{self, PromptInput};
@@ -47,7 +48,7 @@ impl<E: Into<Error>> From<E> for Stop {
 /// What is worth trying again.
 pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, Error> {
     let task = context.load(id).await?;
-    if task.attempt != attempt || task.status != Status::Running {
+    if task.attempt.number != attempt || task.status != Status::Running {
         // An earlier try, of this process or of one that was killed, may have made a machine of which nobody
         // learned: the attempt's own clean-up may have looked before it was there.
         let mut work = context.store.begin().await?;
@@ -76,7 +77,7 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
         // What is left to do then, the next try knows.
         Err(Stop::Over) => Ok(Step::Again(context.now())),
         Err(Stop::Later(error)) => {
-            let since = task.started_at.unwrap_or(task.queued_at);
+            let since = task.attempt.started_at.unwrap_or(task.queued_at);
             if context.tried_for(since) < LAUNCH_TIMEOUT {
                 return Err(error);
             }
@@ -99,13 +100,13 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
     let agent = agents.specification(agent, task.model.as_deref());
     may_push(&github, task).await?;
     let person = context.credentials.load(task.requester.id).await?;
-    let kept = attempt_token::find(context, &task.id, task.attempt).await?;
+    let kept = attempt_token::find(context, &task.id, task.attempt.number).await?;
     let Scope { runner, place, .. } = contract(context, &agent, &person, kept.as_ref())?;
     let base_branch = base_branch(&github, task).await?;
     let time_limit = time_limit(context.policy.task_timeout, person.settings.settings.task_timeout);
     if kept.is_some() {
         // An earlier try got far enough to have made the machine. It holds the token that is kept, old or not.
-        let found = runner.find(&task.id, task.attempt).await.map_err(machine_refused)?;
+        let found = runner.find(&task.id, task.attempt.number).await.map_err(machine_refused)?;
         if let Some(machine) = found {
             return Ok((machine, base_branch, time_limit));
         }
@@ -122,7 +123,7 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
     };
     let assignment = Assignment {
         task_id: task.id.to_string(),
-        attempt: task.attempt,
+        attempt: task.attempt.number,
         repo_full_name: repository.full_name(),
         repo_url: clone_url(context, task),
         issue_number: u64::try_from(task.issue.number).unwrap_or(0),
@@ -141,8 +142,10 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
         github_token: token.expose_secret().to_owned(),
         callback_url: context.policy.link("api/callbacks/complete"),
         progress_url: context.policy.link("api/callbacks/progress"),
-        callback_token: context.keys.callback_token(&task.id, task.attempt).expose_secret().to_owned(),
+        callback_token: context.keys.callback_token(&task.id, task.attempt.number).expose_secret().to_owned(),
         timeout_seconds: time_limit.as_secs(),
+        committer: None,
+        bundle_url: None,
         requester: Some(format!(
             "{login} <{id}+{login}@users.noreply.github.com>",
             login = task.requester.login,
@@ -153,7 +156,7 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
     };
     // All this took a while: a machine that an earlier try made may have reported since, and be gone.
     let now = context.load(&task.id).await?;
-    if now.attempt != task.attempt || now.phase != Some(Phase::Launching) {
+    if now.attempt.number != task.attempt.number || now.phase != Some(Phase::Launching) {
         return Err(Stop::Over);
     }
     let machine = &context.policy.machine;
@@ -223,7 +226,7 @@ async fn base_branch(github: &github::Installation, task: &Task) -> Result<Strin
             pull.head_repo.as_deref().is_some_and(|repo| repo.eq_ignore_ascii_case(&repository.full_name()));
         return Ok(if own && pull.state == github::State::Open { pull.head_ref } else { pull.base_ref });
     }
-    if task.attempt > 1 {
+    if task.attempt.number > 1 {
         // It may have got another name since the person asked.
         return Ok(github.repository(owner, name).await.map_err(refusal_or_later)?.default_branch);
     }
@@ -242,14 +245,14 @@ async fn record(
     let deadline = context.now() + time_limit + MACHINE_OVERHEAD;
     let mut work = context.store.begin().await?;
     let current = work.find(&task.id).await?;
-    if current.attempt == task.attempt && current.phase == Some(Phase::Launching) {
+    if current.attempt.number == task.attempt.number && current.phase == Some(Phase::Launching) {
         let event = Event::Launched { machine_id: machine.id.clone(), base_branch, deadline };
         work.apply(&current, event).await?;
-        let (id, attempt) = (task.id.clone(), task.attempt);
+        let (id, attempt) = (task.id.clone(), task.attempt.number);
         work.log(move || {
             tracing::info!(task.id = %id, task.attempt = attempt, machine.id = %machine.id, "the machine is there");
         });
-    } else if current.status != Status::Running || current.attempt != task.attempt {
+    } else if current.status != Status::Running || current.attempt.number != task.attempt.number {
         work.enqueue([Job::of(task, Effect::CleanUp)]).await?;
     }
     work.commit().await?;

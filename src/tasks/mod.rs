@@ -118,7 +118,7 @@ pub enum Error {
     Runner(#[from] runner::Error),
     /// Stored keys.
     #[error("a stored key could not be used")]
-    Credentials(#[from] accounts::credentials::Error),
+    Credentials(#[from] accounts::Error),
     /// There is no such task, or not for this person.
     #[error("there is no such task")]
     NotFound,
@@ -141,18 +141,6 @@ impl Error {
             _ => None,
         }
     }
-}
-
-/// An error and what is behind it, in one line for the log: `Display` alone never names its source.
-pub fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// How a job ended.
@@ -250,7 +238,7 @@ impl Context {
     /// # Errors
     /// [`Error::Db`].
     pub async fn end_attempt(&self, task: &Task, event: Event) -> Result<(), Error> {
-        let same = |now: &Task| now.status == Status::Running && now.attempt == task.attempt;
+        let same = |now: &Task| now.status == Status::Running && now.attempt.number == task.attempt.number;
         self.change(&task.id, |now| same(now).then_some(event)).await?;
         Ok(())
     }

@@ -21,7 +21,7 @@ pub(super) const PUBLISH_TIMEOUT: TimeDelta = TimeDelta::days(1);
 /// What is worth trying again.
 pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, Error> {
     let task = context.load(id).await?;
-    if task.attempt != attempt {
+    if task.attempt.number != attempt {
         return Ok(Step::Done);
     }
     let github = context.github.installation(task.repository.installation_id);
@@ -40,7 +40,7 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
             review(&github, &task, Some(number)).await
         }
         Err(error) => {
-            let reported = task.seen_at.unwrap_or(task.updated_at);
+            let reported = task.attempt.seen_at.unwrap_or(task.updated_at);
             if error.may_pass() && context.tried_for(reported) < PUBLISH_TIMEOUT {
                 return Err(error.into());
             }
@@ -71,7 +71,7 @@ async fn open(
                 task_url: &context.policy.task_url(&task.id),
                 agent_name: context.policy.agents.name_of(&task.agent),
                 // Only a report sets how many tries it took, or what the agent said.
-                recovered: task.callback_attempts.is_none() && task.summary.is_none(),
+                recovered: task.attempt.callback.attempts.is_none() && task.attempt.summary.is_none(),
             },
         )),
         head: task.id.branch(),
@@ -91,7 +91,7 @@ async fn open(
 async fn find_own(github: &github::Installation, task: &Task) -> Result<Option<github::Pull>, github::Error> {
     let repository = &task.repository;
     let mut pulls = github.list_pulls_by_head(&repository.owner, &repository.name, &task.id.branch()).await?;
-    let commit = task.commit_sha.as_deref();
+    let commit = task.attempt.commit_sha.as_deref();
     let own = pulls
         .iter()
         .position(|pull| pull.state == github::State::Open)

@@ -16,8 +16,8 @@ use domain::task::Task;
 /// [`Error::Credentials`], [`Error::Db`]: nothing may be published then.
 pub(super) async fn redactor(context: &Context, task: &Task) -> Result<Redactor, Error> {
     let keyring = context.credentials.load(task.requester.id).await?;
-    let callback_token = context.callback_token(&task.id, task.attempt);
-    let token = attempt_token::open(context, &task.id, task.attempt).await?;
+    let callback_token = context.callback_token(&task.id, task.attempt.number);
+    let token = attempt_token::open(context, &task.id, task.attempt.number).await?;
     let machines = context.machines.as_ref();
     let scope = machines.scope(&machines::holdings(machines, &keyring), None).ok();
     let credential = scope.and_then(|scope| scope.credential);

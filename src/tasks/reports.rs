@@ -74,14 +74,14 @@ async fn complete(context: &Context, id: &TaskId, mut report: Completion) -> Res
     }
     let mut work = context.store.begin().await?;
     let task = work.find(id).await?;
-    if task.attempt != report.attempt {
+    if task.attempt.number != report.attempt {
         return Ok(Recorded::OtherAttempt);
     }
     if task.status != Status::Running || task.phase == Some(Phase::Publishing) {
         return Ok(Recorded::Duplicate(Box::new(task)));
     }
     let next = work.apply(&task, Event::Reported(Box::new(report))).await?;
-    let (id, attempt, status) = (task.id, task.attempt, next.status.as_str());
+    let (id, attempt, status) = (task.id, task.attempt.number, next.status.as_str());
     work.log(move || {
         tracing::info!(task.id = %id, task.attempt = attempt, task.status = status, "the worker reported");
     });
@@ -100,7 +100,7 @@ async fn progress(context: &Context, id: &TaskId, report: Progress) -> Result<Op
     let events: Vec<String> = report.events.iter().take(MAX_LINES).map(|line| redactor.clean(line)).collect();
     let mut work = context.store.begin().await?;
     let task = work.find(id).await?;
-    if task.attempt != report.attempt {
+    if task.attempt.number != report.attempt {
         return Ok(None);
     }
     if task.status != Status::Running {
@@ -110,7 +110,7 @@ async fn progress(context: &Context, id: &TaskId, report: Progress) -> Result<Op
     let activity = message.as_deref().map(|line| clipped(line, 500));
     let now = work.now();
     work.touch(id);
-    db::tasks::record_progress(&mut work, &task, percent, activity, report.usage.as_ref(), now).await?;
+    db::attempts::record_progress(&mut work, &task, percent, activity, report.usage.as_ref(), now).await?;
     let lines = events.iter().map(|line| {
         let text = clipped(line, MAX_LINE_BYTES).to_owned();
         NewEvent::new(&task, &TaskEvent::Output { text })

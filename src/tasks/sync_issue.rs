@@ -27,8 +27,7 @@ pub async fn run(context: &Context, id: &TaskId, again: bool) -> Result<Step, Er
         // Nothing else would get through either, and a try that was put off does not count as one.
         return reaction.map(|()| Step::Done);
     }
-    let shown = show_comment(context, &github, &task, again).await;
-    let comment = shown.and_then(|shown| tolerate(&task, "status comment", shown));
+    let comment = tolerate(&task, "status comment", show_comment(context, &github, &task, again).await);
     let labels = tolerate(&task, "labels", show_labels(&github, &task, first).await);
     reaction.and(comment).and(labels)?;
     Ok(Step::Done)
@@ -44,40 +43,33 @@ async fn show_comment(
     github: &github::Installation,
     task: &Task,
     again: bool,
-) -> Result<Result<(), github::Error>, Error> {
+) -> Result<(), Error> {
     let (owner, name) = (&task.repository.owner, &task.repository.name);
     let proof = context.keys.comment_proof(task.id.as_str());
     let body = render(context, task, &proof).await?;
     if let Some(comment_id) = task.status_comment_id {
-        return Ok(github.edit_comment(owner, name, comment_id, &body).await.map(|_| ()));
+        github.edit_comment(owner, name, comment_id, &body).await?;
+        return Ok(());
     }
     // A comment may be there although its number was never stored. The proof was nowhere to be read before
     // that comment was, so the oldest one that carries it is Porter's own.
-    let found = if again {
+    let mut found = None;
+    if again {
         let since = task.created_at - TimeDelta::minutes(5);
-        match github.list_comments_since(owner, name, task.issue.number, since).await {
-            Ok(comments) => {
-                comments.into_iter().find(|found| comment::has_marker(&found.body, task.id.as_str(), &proof))
-            }
-            Err(error) => return Ok(Err(error)),
-        }
-    } else {
-        None
-    };
+        let comments = github.list_comments_since(owner, name, task.issue.number, since).await?;
+        found = comments.into_iter().find(|one| comment::has_marker(&one.body, task.id.as_str(), &proof));
+    }
     let comment_id = match found {
-        Some(found) => match github.edit_comment(owner, name, found.id, &body).await {
-            Ok(_) => found.id,
-            Err(error) => return Ok(Err(error)),
-        },
-        None => match github.create_comment(owner, name, task.issue.number, &body).await {
-            Ok(created) => created.id,
-            Err(error) => return Ok(Err(error)),
-        },
+        Some(found) => {
+            github.edit_comment(owner, name, found.id, &body).await?;
+            found.id
+        }
+        None => github.create_comment(owner, name, task.issue.number, &body).await?.id,
     };
     let mut work = context.store.begin().await?;
     db::tasks::remember_status_comment(&mut work, &task.id, comment_id).await?;
     work.commit().await?;
-    Ok(Ok(()))
+    Ok(())
 }
 
 /// The status comment's text as of now.
@@ -94,6 +86,7 @@ pub async fn render(context: &Context, task: &Task, proof: &str) -> Result<Strin
     let base = task.base_branch.as_deref().unwrap_or(&task.repository.default_branch);
     let web = context.policy.github_web_url.as_str().trim_end_matches('/');
     let compare_url = task
+        .attempt
         .branch
         .as_ref()
         .map(|branch| format!("{web}/{}/compare/{base}...{branch}", task.repository.full_name()));
@@ -131,13 +124,12 @@ async fn show_labels(github: &github::Installation, task: &Task, first: bool) ->
 }
 
 /// Passes on what another try may mend; the rest is logged, since there is nobody left to tell.
-fn tolerate(task: &Task, what: &str, result: Result<(), github::Error>) -> Result<(), Error> {
-    match result {
-        Ok(()) => Ok(()),
-        Err(error) if error.may_pass() => Err(error.into()),
-        Err(error) => {
+fn tolerate<E: Into<Error>>(task: &Task, what: &str, result: Result<(), E>) -> Result<(), Error> {
+    match result.map_err(Into::into) {
+        Err(Error::Github(error)) if !error.may_pass() => {
             tracing::warn!(task.id = %task.id, error = %error, "GitHub does not take the {what}");
             Ok(())
         }
+        result => result,
     }
 }

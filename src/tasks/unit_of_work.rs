@@ -196,8 +196,9 @@ impl UnitOfWork {
         for job in jobs {
             let payload = serde_json::to_string(&job)
                 .map_err(|error| db::Error::Corrupt { what: format!("a {} job: {error}", job.kind()) })?;
-            let (kind, key, lane, rank) = (job.kind(), job.key(), job.lane(), job.rank());
-            rows.push(db::jobs::NewJob { kind, key, lane, rank, payload });
+            let (kind, key, rank) = (job.kind(), job.key(), job.rank());
+            let (lane, lane_kind) = (job.lane(), job.lane_kind());
+            rows.push(db::jobs::NewJob { kind, key, lane, lane_kind, rank, payload });
         }
         if rows.is_empty() {
             return Ok(());

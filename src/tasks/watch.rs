@@ -8,8 +8,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 
 use super::machines::scope_of;
-use super::{Context, Error, LAUNCH_TIMEOUT, error_chain, publish};
+use super::{Context, Error, LAUNCH_TIMEOUT, publish};
 use crate::runner::{MachineState, Scope};
+use domain::errors::error_chain;
 use domain::messages;
 use domain::report::FailureStage;
 use domain::task::{Event, Phase, Status, Task};
@@ -38,7 +39,7 @@ pub async fn look(context: &Context) -> Result<(), Error> {
     let running = db::tasks::list_running(&mut *context.store.read().await?).await?;
     let missing = missing_machines(context, &running).await?;
     let looks = running.iter().map(|task| async {
-        let missing = task.machine_id.as_ref().is_some_and(|id| missing.contains(id));
+        let missing = task.attempt.machine_id.as_ref().is_some_and(|id| missing.contains(id));
         let looked = match task.phase {
             Some(Phase::Launching) => look_at_launch(context, task).await,
             Some(Phase::Publishing) => look_at_publishing(context, task).await,
@@ -55,7 +56,7 @@ pub async fn look(context: &Context) -> Result<(), Error> {
 
 async fn look_at(context: &Context, task: &Task, missing: bool) -> Result<(), Error> {
     let silence = context.tried_for(heard_at(task));
-    let overdue = task.deadline_at.is_some_and(|deadline| context.now() >= deadline);
+    let overdue = task.attempt.deadline_at.is_some_and(|deadline| context.now() >= deadline);
     if overdue && context.tried_for(task.created_at) >= OUTAGE_GRACE {
         let message = messages::ran_out_of_time();
         return settle(context, task, Event::TimedOut { message }).await;
@@ -74,7 +75,8 @@ async fn look_at(context: &Context, task: &Task, missing: bool) -> Result<(), Er
 async fn look_at_launch(context: &Context, task: &Task) -> Result<(), Error> {
     let message = messages::launch_overdue();
     let failed = Event::Failed { stage: FailureStage::Launch, message };
-    end_overdue(context, task, task.started_at.unwrap_or(task.queued_at), LAUNCH_TIMEOUT, failed).await
+    end_overdue(context, task, task.attempt.started_at.unwrap_or(task.queued_at), LAUNCH_TIMEOUT, failed)
+        .await
 }
 
 async fn look_at_publishing(context: &Context, task: &Task) -> Result<(), Error> {
@@ -96,7 +98,7 @@ async fn end_overdue(
     }
     tracing::error!(
         task.id = %task.id,
-        task.attempt = task.attempt,
+        task.attempt = task.attempt.number,
         phase = ?task.phase,
         "what should have ended never did; the watchdog ends the attempt"
     );
@@ -104,7 +106,7 @@ async fn end_overdue(
 }
 
 fn heard_at(task: &Task) -> DateTime<Utc> {
-    task.seen_at.unwrap_or(task.updated_at)
+    task.attempt.seen_at.unwrap_or(task.updated_at)
 }
 
 /// The machines of these attempts that have been silent for a while and that a list does not show as alive: one
@@ -115,7 +117,9 @@ async fn missing_machines(context: &Context, running: &[Task]) -> Result<BTreeSe
     // Which machines should be where.
     let mut scopes: Vec<(Scope, BTreeSet<String>)> = Vec::new();
     for task in quiet {
-        let (Some(id), Some(scope)) = (&task.machine_id, scope_of(context, task, task.attempt).await?) else {
+        let (Some(id), Some(scope)) =
+            (&task.attempt.machine_id, scope_of(context, task, task.attempt.number).await?)
+        else {
             continue;
         };
         match scopes.iter_mut().find(|(known, _)| known.is_same(&scope)) {
@@ -148,7 +152,9 @@ async fn missing_machines(context: &Context, running: &[Task]) -> Result<BTreeSe
 
 /// Whether the machine itself is gone: a list may lag behind.
 async fn machine_is_gone(context: &Context, task: &Task) -> Result<bool, Error> {
-    let (Some(id), Some(scope)) = (&task.machine_id, scope_of(context, task, task.attempt).await?) else {
+    let (Some(id), Some(scope)) =
+        (&task.attempt.machine_id, scope_of(context, task, task.attempt.number).await?)
+    else {
         return Ok(false);
     };
     let machine = scope.runner.find_by_id(id).await?;
@@ -165,7 +171,7 @@ async fn settle(context: &Context, task: &Task, event: Event) -> Result<(), Erro
         }
         Err(_) => event,
     };
-    tracing::info!(task.id = %task.id, task.attempt = task.attempt, "the watchdog settles the attempt");
+    tracing::info!(task.id = %task.id, task.attempt = task.attempt.number, "the watchdog settles the attempt");
     context.end_attempt(task, event).await
 }
 
@@ -183,8 +189,8 @@ async fn pushed_head(context: &Context, task: &Task) -> Result<Option<String>, g
     // The worker marks what it saved from an agent that did not finish; an earlier attempt's work is older
     // than this attempt.
     let unfinished = commit.message.lines().any(|line| line.trim() == "Porter-Result: unfinished");
-    let stale =
-        task.attempt > 1 && commit.committed_at.zip(task.started_at).is_none_or(|(at, start)| at < start);
+    let stale = task.attempt.number > 1
+        && commit.committed_at.zip(task.attempt.started_at).is_none_or(|(at, start)| at < start);
     Ok((!unfinished && !stale).then_some(found.sha))
 }
 
@@ -214,8 +220,8 @@ async fn reap_scope(context: &Context, runner: &dyn crate::runner::Runner) -> Re
         // Read after the list, so that a machine made meanwhile is not taken for an orphan.
         let task = db::tasks::find(&mut *context.store.read().await?, &machine.task).await?;
         let owned = task.is_some_and(|task| {
-            let running = task.status == Status::Running && task.attempt == machine.attempt;
-            running && task.machine_id.is_none_or(|id| id == machine.id)
+            let running = task.status == Status::Running && task.attempt.number == machine.attempt;
+            running && task.attempt.machine_id.is_none_or(|id| id == machine.id)
         });
         // A clean-up that is still owed gives the worker time to push; it will destroy the machine itself.
         if owned || clean_up_is_pending(context, &machine).await? {

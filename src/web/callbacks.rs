@@ -1,21 +1,24 @@
 //! `POST /api/callbacks/complete` and `…/progress`: the workers' reports (main-spec §7). The token is checked
 //! before the task is looked up, and no handler waits for GitHub.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::body_limit::BodyLimit;
 use super::{Configured, Error, Site};
 use crate::tasks::reports::{Callbacks, Recorded};
 use domain::report::{Completion, Progress, ProgressAnswer};
 use domain::task::TaskId;
 
-/// The maximum size of a report; a worker's are far smaller.
-const MAX_BYTES: usize = 2 * 1024 * 1024;
+/// The limit of a report; a worker's are far smaller.
+pub(super) const BODY: BodyLimit = BodyLimit { bytes: 2 * 1024 * 1024, time: Duration::from_secs(30) };
 
 /// A report that is authenticated with the token of its attempt.
 pub(super) struct AuthenticatedWorker<R> {
@@ -55,8 +58,7 @@ impl<R: Report> FromRequest<Site> for AuthenticatedWorker<R> {
     async fn from_request(request: Request, site: &Site) -> Result<Self, Error> {
         let (mut parts, body) = request.into_parts();
         let Configured(callbacks) = Configured::<Callbacks>::from_request_parts(&mut parts, site).await?;
-        let mut request = Request::from_parts(parts, body);
-        DefaultBodyLimit::max(MAX_BYTES).apply(&mut request);
+        let request = Request::from_parts(parts, body);
         let headers = request.headers().clone();
         let body = Bytes::from_request(request, site).await.map_err(|error| match error.status() {
             StatusCode::PAYLOAD_TOO_LARGE => {

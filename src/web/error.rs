@@ -9,7 +9,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tower_http::request_id::RequestId;
 
-use crate::tasks::{self, error_chain};
+use crate::tasks;
+use domain::errors::error_chain;
 
 /// An error response. Its body is written by [`complete`], which knows the request's id.
 #[derive(Clone, Debug)]

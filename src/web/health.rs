@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Error, ServiceSlot};
 use db::Db;
 use db::health::{Migrations, Table};
+use domain::errors::error_chain;
 
 /// How long the result of the database check is cached: the check migrates an in-memory database, and the endpoint
 /// is public.
@@ -58,10 +59,7 @@ impl Health {
         // The endpoint is public, so SQLite's message is only logged.
         let found = checked
             .inspect_err(|error| {
-                tracing::error!(
-                    error = crate::tasks::error_chain(error),
-                    "the database could not be checked"
-                );
+                tracing::error!(error = error_chain(error), "the database could not be checked");
             })
             .ok();
         *latest = Some((Instant::now(), found.clone()));
@@ -88,7 +86,7 @@ pub(super) async fn ready(
     Ok(Json(json!({ "ok": true, "configured": service.get().is_some() })))
 }
 
-/// `GET /api/startup/check` (contract §8).
+/// `GET /api/startup/check` (main-spec §8).
 pub(super) async fn startup(
     State(health): State<Arc<Health>>,
     State(service): State<ServiceSlot>,

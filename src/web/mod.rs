@@ -3,17 +3,17 @@
 //! run. Decisions are made in `tasks` and `accounts`; handlers may read directly from `db`.
 
 use axum::Router;
-use axum::extract::FromRef;
+use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::{HeaderName, HeaderValue, Request};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::map_request_body::MapRequestBodyLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::{DefaultOnResponse, TraceLayer};
 
+mod body_limit;
 mod callbacks;
 mod cross_site;
 mod error;
@@ -51,18 +51,19 @@ pub fn router(site: Site) -> Router {
         .layer(header("x-content-type-options", "nosniff"))
         .layer(header("referrer-policy", "same-origin"))
         .layer(from_fn(error::complete))
-        .layer(MapRequestBodyLayer::new(server::in_time))
+        .layer(DefaultBodyLimit::max(0))
         .layer(CatchPanicLayer::custom(error::panicked));
+    let new_task = tasks::create::BODY.on(post(tasks::create::create));
     Router::new()
         .route("/", get(pages::home))
         .route("/tasks/{id}", get(pages::task))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/api/startup/check", get(health::startup))
-        .route("/api/webhooks/github", post(webhook::receive))
-        .route("/api/callbacks/complete", post(callbacks::complete))
-        .route("/api/callbacks/progress", post(callbacks::progress))
-        .route("/api/tasks", get(tasks::list::active_first).post(tasks::create::create))
+        .route("/api/webhooks/github", webhook::BODY.on(post(webhook::receive)))
+        .route("/api/callbacks/complete", callbacks::BODY.on(post(callbacks::complete)))
+        .route("/api/callbacks/progress", callbacks::BODY.on(post(callbacks::progress)))
+        .route("/api/tasks", get(tasks::list::active_first).merge(new_task))
         .route("/api/tasks/history", get(tasks::list::history))
         .route("/api/tasks/{id}", get(tasks::show))
         .route("/api/tasks/{id}/status", get(tasks::status))

@@ -6,21 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, BodyDataStream};
-use futures_util::{StreamExt, stream};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The timeout for receiving the complete head of a request, from the connection's start or the last response.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
-/// The timeout for receiving a request's body; a route may set a shorter one.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long, at shutdown, a connection without a request so far may still send one.
 const LAST_READ_TIMEOUT: Duration = Duration::from_millis(250);
 /// The delay after a failed `accept`, e.g. because all file descriptors are in use.
@@ -83,27 +78,11 @@ async fn serve_connection(http: http1::Builder, stream: TcpStream, router: Route
     }
 }
 
-/// Limits the time for receiving the body; a body that takes too long ends with an error.
-pub(super) fn in_time(body: Body) -> Body {
-    ending(body, Instant::now() + BODY_TIMEOUT)
-}
-
-fn ending(body: Body, at: Instant) -> Body {
-    let next = move |mut rest: BodyDataStream| async move {
-        match tokio::time::timeout_at(at, rest.next()).await {
-            Ok(chunk) => chunk.map(|chunk| (chunk, rest)),
-            Err(late) => Some((Err(axum::Error::new(late)), rest)),
-        }
-    };
-    Body::from_stream(stream::unfold(body.into_data_stream(), next))
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
     use std::sync::Arc;
 
-    use axum::body::Bytes;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::Notify;
@@ -172,23 +151,5 @@ mod tests {
         assert!(seen.ends_with("done"), "{seen}");
         running.await.expect("the server stops");
         assert!(TcpStream::connect(address).await.is_err(), "expected no new connection");
-    }
-
-    async fn collected(
-        chunks: impl futures_util::Stream<Item = &'static str> + Send + 'static,
-    ) -> Option<Bytes> {
-        let body = Body::from_stream(chunks.map(Ok::<_, std::io::Error>));
-        let body = ending(body, Instant::now() + Duration::from_millis(20));
-        axum::body::to_bytes(body, 100).await.ok()
-    }
-
-    #[tokio::test]
-    async fn a_body_that_arrives_in_time_is_complete() {
-        assert_eq!(collected(stream::iter(["a", "b"])).await.as_deref(), Some(b"ab".as_slice()));
-    }
-
-    #[tokio::test]
-    async fn a_body_that_stops_arriving_is_an_error_and_not_a_shorter_one() {
-        assert_eq!(collected(stream::iter(["a", "b"]).chain(stream::pending())).await, None);
     }
 }

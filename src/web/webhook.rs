@@ -14,12 +14,14 @@ use secrecy::SecretString;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
+use super::body_limit::BodyLimit;
 use super::{Configured, Error, Site};
 use crate::tasks::Policy;
 use crate::tasks::intake::{Answer, Delivery, Intake};
 
-/// GitHub's maximum payload size (docs.github.com, "Webhook events and payloads").
-const MAX_BYTES: usize = 25 * 1024 * 1024;
+/// GitHub's maximum payload size (docs.github.com, "Webhook events and payloads"). The time includes the wait until
+/// a large body may be read.
+pub(super) const BODY: BodyLimit = BodyLimit { bytes: 25 * 1024 * 1024, time: Duration::from_secs(30) };
 /// From this size on, the number of bodies held in memory at once is limited.
 const LARGE: usize = 1024 * 1024;
 /// The timeout for receiving a body: GitHub stops waiting for the response after ten seconds.
@@ -64,7 +66,7 @@ impl FromRequest<Site> for VerifiedWebhook {
             return Err(invalid_signature());
         };
         let announced = length(&parts.headers);
-        if announced.is_some_and(|length| length > MAX_BYTES) {
+        if announced.is_some_and(|length| length > BODY.bytes) {
             discard(body).await;
             return Err(too_large());
         }
@@ -73,7 +75,7 @@ impl FromRequest<Site> for VerifiedWebhook {
             Some(length) if length < LARGE => None,
             _ => webhooks.large_bodies.acquire().await.ok(),
         };
-        let whole = tokio::time::timeout(ANSWER_TIMEOUT, Limited::new(&mut body, MAX_BYTES).collect()).await;
+        let whole = tokio::time::timeout(ANSWER_TIMEOUT, Limited::new(&mut body, BODY.bytes).collect()).await;
         let body = match whole {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
@@ -124,7 +126,7 @@ fn length(headers: &HeaderMap) -> Option<usize> {
 /// Reads and discards the rest of the body: a sender that is cut off in the middle of its body sees a broken
 /// connection instead of the response. Limited in size and time.
 async fn discard(body: Body) {
-    let mut left = 4 * MAX_BYTES;
+    let mut left = 4 * BODY.bytes;
     let mut stream = body.into_data_stream();
     let reading = async {
         while let Some(Ok(chunk)) = stream.next().await {

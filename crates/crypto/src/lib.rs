@@ -1,9 +1,9 @@
-//! Encryption at rest, signatures and tokens. Every key comes from a secret of the configuration; nothing
-//! here reads the environment, the database or the clock.
+//! Encryption at rest, signatures and tokens. All keys are derived from secrets of the configuration, which
+//! the caller passes. This crate does not read the environment, the database or the clock.
 //!
-//! [`vault`] seals what the database keeps, [`webhook`] checks what GitHub signed, [`tokens`] makes and
-//! checks what workers, comments and browsers present. Types that hold a key implement neither `Debug` nor
-//! `Serialize`, and wipe it when they are dropped.
+//! [`vault`] encrypts secrets for the database, [`webhook`] verifies GitHub's signatures, [`tokens`] creates
+//! and verifies the tokens of workers, comments and browsers. Types that contain a key implement neither
+//! `Debug` nor `Serialize`, and erase it when they are dropped.
 
 pub mod tokens;
 pub mod vault;
@@ -15,26 +15,27 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-/// The operating system gave no random bytes.
+/// The operating system's random number generator failed.
 #[derive(Debug, thiserror::Error)]
-#[error("the operating system gives no random bytes")]
+#[error("the operating system's random number generator failed")]
 pub struct NoRandomness(#[source] getrandom::Error);
 
 /// A key of 256 bits.
 struct Key(Zeroizing<[u8; 32]>);
 
-/// A key that depends on the whole of `root` and on `label`, and tells nothing about either: HKDF-SHA256
-/// (RFC 5869) without salt. Another label gives an unrelated key.
+/// Derives a key from `root` and `label` with HKDF-SHA256 (RFC 5869) without salt. Keys of different labels
+/// are independent.
 fn derive(root: &SecretString, label: &str) -> Key {
     let (pseudorandom_key, _) = Hkdf::<Sha256>::extract(None, root.expose_secret().as_bytes());
     let pseudorandom_key = Zeroizing::new(<[u8; 32]>::from(pseudorandom_key));
-    // One block of output is one HMAC (section 2.3), which, unlike asking for any number of bytes, cannot fail.
+    // The first block of output is one HMAC (RFC 5869, section 2.3). `Hkdf::expand` can fail, this cannot.
     Key(Zeroizing::new(mac(&*pseudorandom_key, &[label.as_bytes(), &[1]])))
 }
 
-/// HMAC-SHA256 (RFC 2104) of the parts, one after the other. Where a part's end must show, the caller marks it.
+/// HMAC-SHA256 (RFC 2104) of the concatenated parts. The caller adds separators where the boundaries matter.
 fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-    // A key longer than the hash's block counts as its hash, a shorter one as if zeros followed.
+    // RFC 2104: a key longer than the hash's block is replaced by its hash, a shorter one is padded with
+    // zeros.
     let mut block = Zeroizing::new([0; 64]);
     match block.get_mut(..key.len()) {
         Some(start) => start.copy_from_slice(key),
@@ -47,7 +48,8 @@ fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-/// Whether `presented` is `expected` in hex, of either case. How long this takes tells nothing about `expected`.
+/// Whether `presented` is `expected` in hex, in upper or lower case. Runs in constant time with respect to
+/// `expected`.
 fn same_digest(expected: &[u8], presented: &str) -> bool {
     use subtle::ConstantTimeEq;
 
@@ -73,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_exactly_one_block_is_used_as_it_is() {
+    fn a_key_of_exactly_one_block_is_not_hashed() {
         let whole = Hmac::<Sha256>::new_from_slice(&[7; 64]).unwrap().chain_update(b"x").finalize();
         assert_eq!(mac(&[7; 64], &[b"x"])[..], whole.into_bytes()[..]);
     }
@@ -92,7 +94,7 @@ mod tests {
         assert!(same_digest(&digest, &"ab".repeat(32)));
         assert!(same_digest(&digest, &"AB".repeat(32)));
         for wrong in ["", "ab", &"ab".repeat(31), &"ab".repeat(33), &"ac".repeat(32), &"zz".repeat(32)] {
-            assert!(!same_digest(&digest, wrong), "{wrong:?} was taken for {}", "ab".repeat(32));
+            assert!(!same_digest(&digest, wrong), "{wrong:?} was accepted as {}", "ab".repeat(32));
         }
     }
 }

@@ -1,6 +1,6 @@
-//! What others present to Porter: a worker its callback token (main-spec §7), a status comment the proof that
-//! Porter wrote it, a browser its session id. All are compared in constant time; what the database keeps of
-//! them cannot be presented.
+//! Tokens that are presented to Porter: the callback token of a worker (main-spec §7), the proof in a status
+//! comment that Porter wrote it, and the session id of a browser. All are compared in constant time. The
+//! database stores no value that could be presented.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,19 +12,20 @@ use domain::task::TaskId;
 
 /// The keys behind callback tokens and comment proofs.
 pub struct Keys {
-    callback: Ring,
+    callback: SigningKeys,
     comment: SecretSlice<u8>,
 }
 
-/// The key that signs, and older ones that still verify.
-struct Ring {
+/// The key that signs, and older keys that still verify.
+struct SigningKeys {
     current: SecretSlice<u8>,
     previous: Vec<SecretSlice<u8>>,
 }
 
 impl Keys {
-    /// Keys from the root secret of encryption at rest, and from `CALLBACK_SECRET` where it is set. What was
-    /// issued under a `previous` root secret still verifies, so that a rotation cuts no running machine off.
+    /// Derives the keys from the root secret of encryption at rest; `CALLBACK_SECRET`, if set, is the key of
+    /// callback tokens. Tokens issued under a `previous` root secret still verify, so that running machines
+    /// survive a rotation.
     pub fn new(
         root: &SecretString,
         previous: &[SecretString],
@@ -32,34 +33,35 @@ impl Keys {
     ) -> Self {
         Self {
             callback: match callback_secret {
-                Some(secret) => {
-                    Ring { current: secret.expose_secret().as_bytes().to_vec().into(), previous: vec![] }
-                }
-                None => Ring::derive(root, previous, "porter callback token"),
+                Some(secret) => SigningKeys {
+                    current: secret.expose_secret().as_bytes().to_vec().into(),
+                    previous: vec![],
+                },
+                None => SigningKeys::derive(root, previous, "porter callback token"),
             },
             comment: SecretSlice::from(derive(root, "porter comment proof").0.to_vec()),
         }
     }
 
-    /// The token that the worker of this attempt must present: hex HMAC-SHA256 of `<task id>` for attempt 1,
-    /// of `<task id>:<attempt>` after.
+    /// The callback token of an attempt: hex HMAC-SHA256 of `<task id>` for attempt 1, and of `<task
+    /// id>:<attempt>` for later attempts.
     pub fn callback_token(&self, task: &TaskId, attempt: u32) -> SecretString {
         SecretString::from(hex::encode(callback_mac(&self.callback.current, task, attempt)))
     }
 
-    /// Whether `presented` is the token of exactly this attempt of this task. The task need not exist.
+    /// Whether `presented` is the callback token of this attempt. The task does not have to exist.
     pub fn verify_callback_token(&self, task: &TaskId, attempt: u32, presented: &str) -> bool {
         self.callback.any(|key| same_digest(&callback_mac(key, task, attempt), presented))
     }
 
-    /// 16 hex characters for the marker of a comment about this task, or of the answer to this comment, which nobody
-    /// else can compute: a marker that someone makes up is not taken for Porter's.
+    /// 16 hex characters for the marker in Porter's comment about a task, or in its answer to a comment. Only
+    /// Porter can compute them, so a marker written by another person is not recognised as Porter's.
     pub fn comment_proof(&self, about: &str) -> String {
         hex::encode(comment_mac(&self.comment, about))
     }
 }
 
-impl Ring {
+impl SigningKeys {
     fn derive(root: &SecretString, previous: &[SecretString], label: &str) -> Self {
         let key = |root| SecretSlice::from(derive(root, label).0.to_vec());
         Self { current: key(root), previous: previous.iter().map(key).collect() }
@@ -71,7 +73,7 @@ impl Ring {
 }
 
 fn callback_mac(key: &SecretSlice<u8>, task: &TaskId, attempt: u32) -> [u8; 32] {
-    // A task id holds no colon, so no two attempts sign the same text.
+    // A task id contains no colon, so two attempts never sign the same text.
     let suffix = if attempt == 1 { String::new() } else { format!(":{attempt}") };
     mac(key.expose_secret(), &[task.as_str().as_bytes(), suffix.as_bytes()])
 }
@@ -82,18 +84,15 @@ fn comment_mac(key: &SecretSlice<u8>, about: &str) -> [u8; 8] {
 }
 
 /// A new session id for the cookie: 256 random bits in base64url.
-///
-/// # Errors
-/// The operating system gives no random bytes.
 pub fn new_session_id() -> Result<SecretString, NoRandomness> {
     let bytes = Zeroizing::new(random::<32>()?);
     Ok(SecretString::from(URL_SAFE_NO_PAD.encode(*bytes)))
 }
 
-/// What the database keeps of a session id: hex HMAC-SHA256 under `SESSION_SECRET`. Whoever reads the database
-/// alone can neither present a session nor plant one.
+/// The stored form of a session id: hex HMAC-SHA256 under `SESSION_SECRET`. With the database alone, an
+/// attacker can neither use a session nor create one.
 pub fn session_digest(session_secret: &SecretString, id: &SecretString) -> String {
-    // The same secret signs OAuth states; the label keeps the two apart.
+    // The same secret signs OAuth states; the label separates the two uses.
     hex::encode(mac(
         session_secret.expose_secret().as_bytes(),
         &[b"porter session\0", id.expose_secret().as_bytes()],
@@ -118,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_attempts_token_is_the_earlier_porters() {
+    fn the_token_of_the_first_attempt_is_that_of_the_earlier_porter() {
         let vectors: serde_json::Value =
             serde_json::from_str(include_str!("../../../tests/fixtures/d1-export/vectors.json")).unwrap();
         let callback = |name: &str| vectors["callback"][name].as_str().unwrap();
@@ -129,14 +128,14 @@ mod tests {
     }
 
     #[test]
-    fn a_later_attempt_signs_its_number_too() {
+    fn the_token_of_a_later_attempt_includes_its_number() {
         let keys = Keys::new(&secret("root"), &[], Some(&secret("callback")));
         let expected = hex::encode(mac(b"callback", &[b"task_1:2"]));
         assert_eq!(keys.callback_token(&task("task_1"), 2).expose_secret(), expected);
     }
 
     #[test]
-    fn a_token_is_good_for_one_attempt_of_one_task() {
+    fn a_token_is_valid_for_one_attempt_of_one_task() {
         let keys = keys("root", &[]);
         let token = keys.callback_token(&task("task_1"), 2);
         assert!(keys.verify_callback_token(&task("task_1"), 2, token.expose_secret()));
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_root_secret_signed_still_verifies() {
+    fn a_token_signed_under_a_previous_root_secret_still_verifies() {
         let (old, new) = (keys("old", &[]), keys("new", &["old"]));
         let task = task("task_1");
         assert!(new.verify_callback_token(&task, 1, old.callback_token(&task, 1).expose_secret()));

@@ -1,13 +1,13 @@
-//! Encryption at rest (main-spec §9): a [`Vault`] seals a secret for one row of the database, its
-//! [`Identity`], and opens it there only.
+//! Encryption at rest (main-spec §9). A [`Vault`] seals (encrypts and authenticates) a secret for one row of
+//! the database, its [`Identity`]; the secret can be opened (decrypted) for that row only.
 //!
 //! | `key_version` | key | associated data |
 //! |---|---|---|
-//! | `v1`, read only: the earlier Porter's | SHA-256 of the root secret | none |
+//! | `v1`, of the earlier Porter; read only | SHA-256 of the root secret | none |
 //! | `v2` | HKDF-SHA256 of the root secret | the identity |
 //!
-//! Both are AES-256-GCM with a random nonce of 12 bytes and a tag of 16, stored in standard base64. The caller
-//! stores and fetches the columns; nothing here knows the database.
+//! Both use AES-256-GCM with a random nonce of 12 bytes and a tag of 16 bytes, in standard base64. The caller
+//! reads and writes the columns in the database.
 
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce, Tag};
@@ -23,7 +23,7 @@ pub use domain::sealed::{ALG, Sealed};
 const V1: &str = "v1";
 const V2: &str = "v2";
 
-/// Seals with the current root secret; opens with it or an earlier one.
+/// Seals with the current root secret, and opens with the current or a previous one.
 pub struct Vault {
     root: SecretString,
     current: RootKeys,
@@ -35,31 +35,31 @@ struct RootKeys {
     v2: Key,
 }
 
-/// The row a secret belongs to: its table and the values of its primary key.
+/// The row to which a secret belongs: its table and primary key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Identity<'a> {
-    /// `user_secrets`: a person's key for a provider.
+    /// `user_secrets`: a user's key for a provider.
     UserSecret {
-        /// Whose.
+        /// The user's key.
         user_key: &'a str,
-        /// For which provider, such as `anthropic`.
+        /// The provider, such as `anthropic`.
         provider_id: &'a str,
-        /// As which environment variable, such as `ANTHROPIC_API_KEY`.
+        /// The environment variable, such as `ANTHROPIC_API_KEY`.
         env_key: &'a str,
     },
-    /// `user_oauth_tokens`: what GitHub issued at sign-in.
+    /// `user_oauth_tokens`: the token that GitHub issued at sign-in.
     OauthToken {
-        /// To whom.
+        /// GitHub's id of the user.
         github_user_id: i64,
     },
     /// `attempt_tokens`: the installation token of a running attempt.
     AttemptToken {
         /// The task's id.
         task_id: &'a str,
-        /// Which of its attempts.
+        /// The attempt's number, from 1.
         attempt: u32,
     },
-    /// `instance_secrets`: what Porter made for itself.
+    /// `instance_secrets`: a secret that Porter generated for itself.
     InstanceSecret {
         /// Its name.
         name: &'a str,
@@ -69,10 +69,10 @@ pub enum Identity<'a> {
 /// Why a secret could not be sealed.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
-    /// No nonce can be made.
+    /// No nonce can be generated.
     #[error("a secret could not be encrypted")]
     NoRandomness(#[from] NoRandomness),
-    /// More than AES-GCM can encrypt under one nonce, 64 GiB.
+    /// Longer than 64 GiB, the limit of AES-GCM for one nonce.
     #[error("a secret is too long to be encrypted")]
     TooLong,
 }
@@ -80,26 +80,23 @@ pub enum SealError {
 /// Why a secret could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// The columns hold nothing that Porter ever wrote; no root secret will help.
+    /// The columns do not have a format that Porter writes.
     #[error("the stored ciphertext is damaged: {0}")]
     Corrupt(&'static str),
-    /// No root secret that is configured opens it in this row: it was sealed under another, altered, or copied
-    /// from another row.
+    /// No configured root secret opens it for this row: it was sealed under another root secret, modified, or
+    /// copied from another row.
     #[error("no configured encryption key opens it")]
     WrongKey,
 }
 
 impl Vault {
-    /// A vault that seals with `root` and also opens what a `previous` root secret sealed.
+    /// A vault that seals with `root`, and opens with `root` and the `previous` root secrets.
     pub fn new(root: SecretString, previous: Vec<SecretString>) -> Self {
         let current = RootKeys::new(&root);
         Self { root, current, previous: previous.iter().map(RootKeys::new).collect() }
     }
 
-    /// Seals `plaintext` for the row `identity`, in the newest format, under the current root secret.
-    ///
-    /// # Errors
-    /// [`SealError`], both cases of which the machine itself must cause.
+    /// Seals `plaintext` for the row `identity`, in the newest format, with the current root secret.
     pub fn seal(&self, identity: &Identity, plaintext: &SecretString) -> Result<Sealed, SealError> {
         let nonce = random::<12>()?;
         let mut buffer = plaintext.expose_secret().as_bytes().to_vec();
@@ -115,19 +112,14 @@ impl Vault {
         })
     }
 
-    /// The secret that was sealed for the row `identity`.
-    ///
-    /// # Errors
-    /// [`OpenError`], which holds nothing of the row.
+    /// Opens the secret that was sealed for the row `identity`. The error contains nothing of the row.
     pub fn open(&self, identity: &Identity, sealed: &Sealed) -> Result<SecretString, OpenError> {
         self.open_with_root(identity, sealed).map(|(plaintext, _)| plaintext)
     }
 
-    /// The secret sealed anew, when that is due: it was under a previous root secret or in an older format.
-    /// Nothing when it is up to date. Once this has gone over every row, the previous root secrets can go.
-    ///
-    /// # Errors
-    /// It opens with none of the root secrets, or it cannot be sealed.
+    /// Seals a secret again if it was sealed with a previous root secret or in an older format; `None` if it
+    /// is up to date. The previous root secrets can be removed from the configuration after this was applied
+    /// to every row.
     pub fn reseal(&self, identity: &Identity, sealed: &Sealed) -> Result<Option<Sealed>, ResealError> {
         match self.open_with_root(identity, sealed)? {
             (_, Root::Current) if sealed.key_version == V2 => Ok(None),
@@ -137,8 +129,8 @@ impl Vault {
 
     /// The key of a GitHub user in `users`: hex HMAC-SHA256 of `github:<id>` under the current root secret.
     ///
-    /// For new rows only. A row made under an earlier root secret keeps its key, so look a person up by
-    /// `users.github_user_id` first.
+    /// For new rows only: a row that was created under a previous root secret keeps its key. Find existing
+    /// users by `users.github_user_id`.
     pub fn user_key(&self, github_user_id: i64) -> String {
         let name = format!("github:{github_user_id}");
         hex::encode(mac(self.root.expose_secret().as_bytes(), &[name.as_bytes()]))
@@ -183,18 +175,18 @@ impl Vault {
     }
 }
 
-/// Why a secret could not be brought up to date.
+/// Why a secret could not be sealed again.
 #[derive(Debug, thiserror::Error)]
 pub enum ResealError {
-    /// It does not open.
+    /// It cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// It does not seal.
+    /// It cannot be sealed.
     #[error(transparent)]
     Seal(#[from] SealError),
 }
 
-/// Which root secret a ciphertext was under.
+/// The root secret with which a ciphertext was sealed.
 enum Root {
     Current,
     Previous,
@@ -208,7 +200,7 @@ impl RootKeys {
 }
 
 impl Identity<'_> {
-    /// The identity so written that no two are alike: each part is preceded by its length.
+    /// An unambiguous encoding of the identity: each part is preceded by its length.
     fn associated_data(&self) -> Vec<u8> {
         let mut data = Vec::new();
         let mut add = |part: &str| {

@@ -1,6 +1,6 @@
-//! The signature GitHub puts on a webhook: `X-Hub-Signature-256: sha256=<hex of HMAC-SHA256 of the body>`
-//! (GitHub documentation, "Validating webhook deliveries"; main-spec §5). The web layer asks before it looks
-//! at anything else in the body; the demo's stand-in for GitHub signs.
+//! GitHub's signature of a webhook: `X-Hub-Signature-256: sha256=<hex of HMAC-SHA256 of the body>` (GitHub
+//! documentation, "Validating webhook deliveries"; main-spec §5). `web` verifies it before it parses the
+//! body.
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -8,8 +8,8 @@ use super::{mac, same_digest};
 
 const SCHEME: &str = "sha256=";
 
-/// Whether `header` is the signature of exactly this `body` under `secret`. Constant time in the signature.
-/// An empty secret verifies nothing: anyone could sign with it.
+/// Whether `header` is the signature of this `body` under `secret`, in constant time. An empty secret is
+/// always refused, because anyone can sign with it.
 pub fn verify(secret: &SecretString, body: &[u8], header: &str) -> bool {
     let secret = secret.expose_secret();
     match header.strip_prefix(SCHEME) {
@@ -18,7 +18,7 @@ pub fn verify(secret: &SecretString, body: &[u8], header: &str) -> bool {
     }
 }
 
-/// The value of the header for this `body`.
+/// The value of the header for `body`.
 pub fn sign(secret: &SecretString, body: &[u8]) -> String {
     format!("{SCHEME}{}", hex::encode(mac(secret.expose_secret().as_bytes(), &[body])))
 }
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_but_the_whole_signature_is_refused() {
+    fn a_malformed_or_partial_signature_is_refused() {
         let hex = SIGNATURE.strip_prefix("sha256=").unwrap();
         let forged = [
             String::new(),
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_secret_verifies_nothing() {
+    fn an_empty_secret_never_verifies() {
         let empty = SecretString::from("");
         let signature = sign(&empty, b"body");
         assert!(!verify(&empty, b"body", &signature));

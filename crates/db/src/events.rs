@@ -36,7 +36,7 @@ impl NewEvent {
     /// This happened to the task's attempt.
     pub fn new(task: &Task, event: &TaskEvent) -> Self {
         let data = serde_json::Value::from(event.data()).to_string();
-        Self { task_id: task.id.to_string(), attempt: task.attempt, kind: event.kind(), data }
+        Self { task_id: task.id.to_string(), attempt: task.attempt.number, kind: event.kind(), data }
     }
 }
 

@@ -19,6 +19,8 @@ pub struct NewJob {
     pub key: String,
     /// Jobs of one lane run one at a time.
     pub lane: String,
+    /// What the lane is of; at most so many jobs of one kind of lane run at once.
+    pub lane_kind: &'static str,
     /// Within its lane, lower goes first.
     pub rank: i64,
     /// JSON, as its kind needs it.
@@ -56,12 +58,13 @@ pub async fn enqueue(
     let rows = json_rows("a job", jobs)?;
     let run_at = millis(run_at);
     sqlx::query!(
-        "INSERT INTO jobs (kind, key, lane, rank, payload, run_at, created_at)
-         SELECT value ->> 'kind', value ->> 'key', value ->> 'lane', value ->> 'rank', value ->> 'payload',
-           ?2, ?2
+        "INSERT INTO jobs (kind, key, lane, lane_kind, rank, payload, run_at, created_at)
+         SELECT value ->> 'kind', value ->> 'key', value ->> 'lane', value ->> 'lane_kind', value ->> 'rank',
+           value ->> 'payload', ?2, ?2
          FROM json_each(?1)
          WHERE true
-         ON CONFLICT(key) DO UPDATE SET asked = asked + 1, run_at = min(run_at, excluded.run_at)",
+         ON CONFLICT(key) DO UPDATE SET asked = asked + 1, payload = excluded.payload, failed_at = NULL,
+           run_at = iif(failed_at IS NULL, min(run_at, excluded.run_at), excluded.run_at)",
         rows,
         run_at
     )
@@ -71,7 +74,7 @@ pub async fn enqueue(
 }
 
 /// The jobs to claim now, the longest due first: one of each lane that is neither busy nor in `paused`, and of
-/// each kind of lane (what stands before the colon) only so many that `room` of it are claimed in all. Where
+/// each kind of lane only so many that `room` of it are claimed in all. Where
 /// one remote side is slow, the jobs of the others do not wait. The cost grows with the lanes, not with the jobs.
 ///
 /// # Errors
@@ -86,12 +89,13 @@ pub async fn list_due(
     let now = millis(now);
     Ok(sqlx::query_scalar!(
         r#"WITH RECURSIVE lanes(lane) AS (
-             SELECT min(lane) FROM jobs
+             SELECT min(lane) FROM jobs WHERE failed_at IS NULL
              UNION ALL
-             SELECT (SELECT min(lane) FROM jobs WHERE lane > lanes.lane) FROM lanes WHERE lanes.lane IS NOT NULL
+             SELECT (SELECT min(lane) FROM jobs WHERE lane > lanes.lane AND failed_at IS NULL)
+             FROM lanes WHERE lanes.lane IS NOT NULL
            ),
            due(id) AS (
-             SELECT (SELECT id FROM jobs WHERE lane = lanes.lane AND run_at <= ?1
+             SELECT (SELECT id FROM jobs WHERE lane = lanes.lane AND run_at <= ?1 AND failed_at IS NULL
                        ORDER BY rank, run_at LIMIT 1)
              FROM lanes
              WHERE lanes.lane IS NOT NULL
@@ -99,14 +103,13 @@ pub async fn list_due(
                AND NOT EXISTS (SELECT 1 FROM jobs AS busy
                      WHERE busy.lane = lanes.lane AND busy.leased_until > ?1)
            ),
-           lined_up(id, kind_of_lane, place) AS (
-             SELECT id, substr(lane, 1, instr(lane, ':')),
-               row_number() OVER (PARTITION BY substr(lane, 1, instr(lane, ':')) ORDER BY run_at, id)
+           lined_up(id, lane_kind, place) AS (
+             SELECT id, lane_kind, row_number() OVER (PARTITION BY lane_kind ORDER BY run_at, id)
              FROM jobs WHERE id IN (SELECT id FROM due)
            )
            SELECT id AS "id!: i64" FROM lined_up
            WHERE place <= ?3 - (SELECT count(*) FROM jobs AS busy
-             WHERE busy.leased_until > ?1 AND substr(busy.lane, 1, instr(busy.lane, ':')) = kind_of_lane)"#,
+             WHERE busy.leased_until > ?1 AND busy.lane_kind = lined_up.lane_kind)"#,
         now,
         paused,
         room
@@ -131,7 +134,7 @@ pub async fn claim(
     let rows = sqlx::query!(
         r#"UPDATE jobs SET leased_until = ?1, run_at = ?1, fence = fence + 1, tries = tries + 1
            WHERE id IN (SELECT value FROM json_each(?2)) AND run_at <= ?3
-             AND (leased_until IS NULL OR leased_until <= ?3)
+             AND (leased_until IS NULL OR leased_until <= ?3) AND failed_at IS NULL
            RETURNING id AS "id!", kind, lane, payload, tries, created_at, asked, fence"#,
         until,
         due,
@@ -222,6 +225,46 @@ pub async fn put_back(
     Ok(())
 }
 
+/// Marks a claimed job that cannot be carried out. It is kept, and runs no more until it is asked for again or
+/// [`retry_failed`] frees it; one that was asked for again meanwhile is due now.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn fail(
+    connection: &mut Connection,
+    job: &Claimed,
+    error: &str,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let now = millis(now);
+    sqlx::query!(
+        "UPDATE jobs SET leased_until = NULL, run_at = ?1, last_error = ?2,
+           failed_at = iif(asked = ?3, ?1, NULL)
+         WHERE id = ?4 AND fence = ?5",
+        now,
+        error,
+        job.asked,
+        job.id,
+        job.fence
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Frees every job that was marked as failed, each due now; returns how many. Another version of Porter may be able
+/// to carry them out.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn retry_failed(connection: &mut Connection, now: DateTime<Utc>) -> Result<u64, Error> {
+    let now = millis(now);
+    let freed = sqlx::query!("UPDATE jobs SET failed_at = NULL, run_at = ? WHERE failed_at IS NOT NULL", now)
+        .execute(connection)
+        .await?;
+    Ok(freed.rows_affected())
+}
+
 /// Frees every job that a process which is no more had claimed; each is due now. Only for the start of the one
 /// engine, and its end.
 ///
@@ -236,18 +279,20 @@ pub async fn release_all(connection: &mut Connection, now: DateTime<Utc>) -> Res
     Ok(freed.rows_affected())
 }
 
-/// How many jobs wait, how many are late by more than a minute, and how many have failed before.
+/// How many jobs there are, by how they are doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Backlog {
     /// Not yet done.
     pub pending: i64,
-    /// Of these, due for more than a minute.
+    /// Of the pending ones, due for more than a minute.
     pub late: i64,
-    /// Of these, begun before without success.
+    /// Of the pending ones, begun before without success.
     pub retrying: i64,
+    /// Marked as failed: kept, and not pending.
+    pub failed: i64,
 }
 
-/// Counts what is owed.
+/// Counts the jobs.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -255,8 +300,11 @@ pub async fn backlog(connection: &mut Connection, now: DateTime<Utc>) -> Result<
     let late = millis(now - TimeDelta::minutes(1));
     Ok(sqlx::query_as!(
         Backlog,
-        r#"SELECT count(*) AS "pending!: i64", coalesce(sum(run_at < ?), 0) AS "late!: i64",
-             coalesce(sum(last_error IS NOT NULL), 0) AS "retrying!: i64" FROM jobs"#,
+        r#"SELECT count(*) FILTER (WHERE failed_at IS NULL) AS "pending!: i64",
+             count(*) FILTER (WHERE failed_at IS NULL AND run_at < ?) AS "late!: i64",
+             count(*) FILTER (WHERE failed_at IS NULL AND last_error IS NOT NULL) AS "retrying!: i64",
+             count(failed_at) AS "failed!: i64"
+           FROM jobs"#,
         late
     )
     .fetch_one(connection)
@@ -273,7 +321,8 @@ pub async fn next_due(
 ) -> Result<Option<DateTime<Utc>>, Error> {
     let now = millis(now);
     let at = sqlx::query_scalar!(
-        r#"SELECT min(run_at) AS "at: i64" FROM jobs WHERE leased_until IS NULL AND run_at > ?"#,
+        r#"SELECT min(run_at) AS "at: i64" FROM jobs
+             WHERE leased_until IS NULL AND failed_at IS NULL AND run_at > ?"#,
         now
     )
     .fetch_one(connection)
@@ -286,9 +335,12 @@ pub async fn next_due(
 /// # Errors
 /// [`Error::Unavailable`].
 pub async fn is_lane_pending(connection: &mut Connection, lane: &str) -> Result<bool, Error> {
-    Ok(sqlx::query_scalar!(r#"SELECT EXISTS (SELECT 1 FROM jobs WHERE lane = ?) AS "found!: bool""#, lane)
-        .fetch_one(connection)
-        .await?)
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM jobs WHERE lane = ? AND failed_at IS NULL) AS "found!: bool""#,
+        lane
+    )
+    .fetch_one(connection)
+    .await?)
 }
 
 /// Whether a job with this key is still owed.
@@ -296,7 +348,10 @@ pub async fn is_lane_pending(connection: &mut Connection, lane: &str) -> Result<
 /// # Errors
 /// [`Error::Unavailable`].
 pub async fn is_pending(connection: &mut Connection, key: &str) -> Result<bool, Error> {
-    Ok(sqlx::query_scalar!(r#"SELECT EXISTS (SELECT 1 FROM jobs WHERE key = ?) AS "found!: bool""#, key)
-        .fetch_one(connection)
-        .await?)
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM jobs WHERE key = ? AND failed_at IS NULL) AS "found!: bool""#,
+        key
+    )
+    .fetch_one(connection)
+    .await?)
 }

@@ -3,10 +3,13 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Connection, Error, millis, parsed};
 use domain::task::{Task, TaskId};
+
+/// A queued task rises by one class of priority each time it has waited this long.
+const RISE_AFTER: TimeDelta = TimeDelta::minutes(10);
 
 /// How many tasks may run at once.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +32,7 @@ pub async fn find_next(
     caps: Caps,
     now: DateTime<Utc>,
 ) -> Result<Option<TaskId>, Error> {
-    let now = millis(now);
+    let (now, rise) = (millis(now), RISE_AFTER.num_milliseconds());
     let id = sqlx::query_scalar!(
         r#"WITH RECURSIVE people(id) AS (
              SELECT min(requester_id) FROM tasks WHERE status = 'queued'
@@ -47,11 +50,12 @@ pub async fn find_next(
            )
            SELECT tasks.id AS "id!: String" FROM first_of_class JOIN tasks ON tasks.id = first_of_class.id
            WHERE (SELECT count(*) FROM tasks WHERE status = 'running') < ?2
-           ORDER BY min(3, priority + (?3 - queued_at) / 600000) DESC, queued_at, tasks.id
+           ORDER BY min(3, priority + (?3 - queued_at) / ?4) DESC, queued_at, tasks.id
            LIMIT 1"#,
         caps.per_user,
         caps.overall,
         now,
+        rise,
     )
     .fetch_optional(connection)
     .await?;
@@ -65,15 +69,17 @@ pub async fn find_next(
 pub async fn position(connection: &mut Connection, task: &Task, now: DateTime<Utc>) -> Result<u32, Error> {
     let (id, priority) = (task.id.as_str(), task.priority.number());
     let (now, queued_at) = (millis(now), millis(task.queued_at));
+    let rise = RISE_AFTER.num_milliseconds();
     let ahead = sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!: i64" FROM tasks
            WHERE status = 'queued' AND id <> ?1
-             AND (-min(3, priority + (?2 - queued_at) / 600000), queued_at, id)
-               < (-min(3, ?3 + (?2 - ?4) / 600000), ?4, ?1)"#,
+             AND (-min(3, priority + (?2 - queued_at) / ?5), queued_at, id)
+               < (-min(3, ?3 + (?2 - ?4) / ?5), ?4, ?1)"#,
         id,
         now,
         priority,
         queued_at,
+        rise,
     )
     .fetch_one(connection)
     .await?;
@@ -90,15 +96,16 @@ pub async fn positions(
     now: DateTime<Utc>,
 ) -> Result<HashMap<String, u32>, Error> {
     let ids = serde_json::Value::from(ids).to_string();
-    let now = millis(now);
+    let (now, rise) = (millis(now), RISE_AFTER.num_milliseconds());
     let rows = sqlx::query!(
         r#"SELECT id AS "id!: String", place AS "place!: i64"
            FROM (SELECT id, row_number() OVER
-                   (ORDER BY min(3, priority + (?1 - queued_at) / 600000) DESC, queued_at, id) AS place
+                   (ORDER BY min(3, priority + (?1 - queued_at) / ?3) DESC, queued_at, id) AS place
                  FROM tasks WHERE status = 'queued')
            WHERE id IN (SELECT value FROM json_each(?2))"#,
         now,
-        ids
+        ids,
+        rise
     )
     .fetch_all(connection)
     .await?;

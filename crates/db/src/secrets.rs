@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{Connection, Error, instant, millis};
+use super::{Connection, Error, attempts, instant, millis};
 use domain::sealed::{ALG, Sealed};
 use domain::task::TaskId;
 
@@ -130,7 +130,7 @@ pub struct AttemptToken {
     pub made_at: DateTime<Utc>,
 }
 
-/// Stores the token of an attempt, in the place of an earlier one.
+/// Stores the token of an attempt, which replaces an earlier one, and with the attempt where its machine is.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -143,22 +143,21 @@ pub async fn store_attempt_token(
     let (id, at) = (task.as_str(), millis(token.made_at));
     sqlx::query!(
         "INSERT INTO attempt_tokens
-           (task_id, attempt, encrypted_value, iv, tag, key_version, place, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+           (task_id, attempt, encrypted_value, iv, tag, key_version, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT(task_id, attempt) DO UPDATE SET
-           encrypted_value = ?3, iv = ?4, tag = ?5, key_version = ?6, place = ?7, created_at = ?8",
+           encrypted_value = ?3, iv = ?4, tag = ?5, key_version = ?6, created_at = ?7",
         id,
         attempt,
         token.sealed.encrypted_value,
         token.sealed.iv,
         token.sealed.tag,
         token.sealed.key_version,
-        token.place,
         at
     )
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    Ok(())
+    attempts::set_place(connection, task, attempt, token.place.as_deref()).await
 }
 
 /// The token of an attempt, unless it was taken back.
@@ -172,7 +171,8 @@ pub async fn find_attempt_token(
 ) -> Result<Option<AttemptToken>, Error> {
     let id = task.as_str();
     let row = sqlx::query!(
-        "SELECT encrypted_value, iv, tag, key_version, place, created_at FROM attempt_tokens
+        "SELECT encrypted_value, iv, tag, key_version, created_at, place
+         FROM attempt_tokens JOIN attempts USING (task_id, attempt)
          WHERE task_id = ? AND attempt = ?",
         id,
         attempt

@@ -59,7 +59,7 @@ macro_rules! newest {
         let rows = select_tasks!(
             "WHERE requester_id = ?1 AND "
                 + $kind
-                + " AND (?2 IS NULL OR status = ?2)
+                + " AND (?2 IS NULL OR tasks.status = ?2)
                     AND (?3 IS NULL OR agent = ?3)
                     AND (?4 IS NULL OR lower(repo_owner || '/' || repo_name) = lower(?4))
                     AND (?5 IS NULL
@@ -97,13 +97,19 @@ pub async fn page(
     let of_status = |ended: bool| filter.status.is_none_or(|status| status.is_terminal() == ended);
     if of_status(false) && !filter.ended && cursor.is_none_or(|cursor| cursor.active) {
         let before = before(cursor);
-        page =
-            newest!(look, "(status = 'queued' OR status = 'running')", requester_id, filter, before, limit);
+        page = newest!(
+            look,
+            "(tasks.status = 'queued' OR tasks.status = 'running')",
+            requester_id,
+            filter,
+            before,
+            limit
+        );
     }
     let left = limit.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
     if of_status(true) && left > 0 {
         let before = before(cursor.filter(|cursor| !cursor.active));
-        let mut ended = newest!(look, "completed_at IS NOT NULL", requester_id, filter, before, left);
+        let mut ended = newest!(look, "tasks.completed_at IS NOT NULL", requester_id, filter, before, left);
         page.append(&mut ended);
     }
     look.commit().await?;

@@ -1,13 +1,14 @@
-//! `tasks`: one row per request. Every change of a row goes through [`store`], which is guarded by what the
-//! decider saw; [`record_progress`] alone writes beside it, and only what no decision depends on.
+//! `tasks`: one row per request, read and stored with its current attempt. Every decision goes through [`store`],
+//! which is guarded by what the decider saw. [`attempts::record_progress`] and [`remember_status_comment`] write
+//! beside it, and only what no decision depends on.
 
 use serde::Serialize;
 
-use super::{Connection, Error, instant, json_rows, millis, narrow, parsed};
-use domain::report::{FailureStage, Usage};
+use super::attempts::{self, attempt_of};
+use super::{Connection, Error, instant, json_rows, millis, parsed};
 use domain::task::{Issue, Phase, Priority, Repository, Requester, Status, Task, TaskId};
 
-/// A row as sqlx reads it.
+/// A task and its current attempt, as sqlx reads them.
 pub(super) struct Row {
     pub(super) id: String,
     pub(super) revision: i64,
@@ -57,6 +58,12 @@ pub(super) struct Row {
     pub(super) callback_max_attempts: Option<i64>,
     pub(super) callback_last_http_code: Option<i64>,
     pub(super) status_comment_id: Option<i64>,
+    pub(super) failure_reason: Option<String>,
+    pub(super) cache_read_tokens: Option<i64>,
+    pub(super) cache_write_tokens: Option<i64>,
+    pub(super) attempt_model: Option<String>,
+    pub(super) place: Option<String>,
+    pub(super) remarks: String,
 }
 
 impl TryFrom<Row> for Task {
@@ -68,7 +75,7 @@ impl TryFrom<Row> for Task {
             revision: row.revision,
             status: parsed("status", &row.status, Status::parse)?,
             phase: row.phase.map(|phase| parsed("phase", &phase, Phase::parse)).transpose()?,
-            attempt: narrow("attempt", row.attempt)?,
+            attempt: attempt_of!(row),
             priority: Priority::from_number(row.priority)
                 .ok_or_else(|| Error::Corrupt { what: format!("priority {}", row.priority) })?,
             agent: row.agent,
@@ -92,59 +99,33 @@ impl TryFrom<Row> for Task {
             comment_id: row.comment_id,
             instructions: row.instructions,
             requester: Requester { id: row.requester_id, login: row.requester_login },
-            progress: narrow("progress", row.progress)?,
-            activity: row.activity,
             created_at: instant(row.created_at)?,
             queued_at: instant(row.queued_at)?,
-            started_at: row.started_at.map(instant).transpose()?,
-            completed_at: row.completed_at.map(instant).transpose()?,
             updated_at: instant(row.updated_at)?,
-            deadline_at: row.deadline_at.map(instant).transpose()?,
-            seen_at: row.seen_at.map(instant).transpose()?,
-            machine_id: row.machine_id,
-            branch: row.branch,
-            commit_sha: row.commit_sha,
             pr_url: row.pr_url,
             pr_number: row.pr_number,
-            summary: row.summary,
-            error_message: row.error_message,
-            failure_stage: row
-                .failure_stage
-                .map(|stage| parsed("failure stage", &stage, FailureStage::parse))
-                .transpose()?,
-            usage: Usage {
-                input_tokens: row.input_tokens.map(|n| narrow("input tokens", n)).transpose()?,
-                output_tokens: row.output_tokens.map(|n| narrow("output tokens", n)).transpose()?,
-                cost_usd: row.cost_usd,
-                ..Usage::default()
-            },
-            callback_attempts: row.callback_attempts.map(|n| narrow("callback attempts", n)).transpose()?,
-            callback_max_attempts: row
-                .callback_max_attempts
-                .map(|n| narrow("callback max attempts", n))
-                .transpose()?,
-            callback_last_http_code: row
-                .callback_last_http_code
-                .map(|n| narrow("callback http code", n))
-                .transpose()?,
             status_comment_id: row.status_comment_id,
         })
     }
 }
 
-/// `SELECT` of whole tasks; the first argument is what follows `FROM tasks`.
+/// `SELECT` of whole tasks, each with its current attempt. The first argument is what follows the join, where
+/// columns that both tables have must be qualified. `CROSS JOIN` keeps SQLite from reading `attempts` first.
 macro_rules! select_tasks {
     ($tail:tt $(+ $more:tt)* $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             $crate::tasks::Row,
-            "SELECT id, revision, status, phase, attempt, priority, agent, model, base_branch, base_settled, repo_id,
-               repo_owner, repo_name, default_branch, installation_id, issue_number, issue_title, issue_body,
-               issue_url, is_pull_request, comment_id, instructions, requester_id, requester_login, progress,
-               activity, created_at, queued_at, started_at, completed_at, updated_at, deadline_at, seen_at,
-               machine_id, branch, commit_sha, pr_url, pr_number, summary, error_message, failure_stage,
-               input_tokens, output_tokens, cost_usd, callback_attempts, callback_max_attempts,
-               callback_last_http_code, status_comment_id
-             FROM tasks "
+            "SELECT id, revision, tasks.status, phase, tasks.attempt, priority, agent, tasks.model, base_branch,
+               base_settled, repo_id, repo_owner, repo_name, default_branch, installation_id, issue_number,
+               issue_title, issue_body, issue_url, is_pull_request, comment_id, instructions, requester_id,
+               requester_login, created_at, queued_at, updated_at, pr_url, pr_number, status_comment_id,
+               attempts.model AS attempt_model, place, machine_id, started_at, attempts.completed_at,
+               deadline_at, seen_at, progress, activity, branch, commit_sha, summary, error_message,
+               failure_stage, failure_reason, input_tokens, output_tokens, cache_read_tokens,
+               cache_write_tokens, cost_usd, callback_attempts, callback_max_attempts,
+               callback_last_http_code, remarks
+             FROM tasks CROSS JOIN attempts
+               ON attempts.task_id = tasks.id AND attempts.attempt = tasks.attempt "
                 + $tail $(+ $more)*
             $(, $argument)*
         )
@@ -192,7 +173,7 @@ impl<'a> From<&'a Task> for NewRow<'a> {
             id: task.id.as_str(),
             revision: task.revision,
             status: task.status.as_str(),
-            attempt: task.attempt,
+            attempt: task.attempt.number,
             priority: task.priority.number(),
             agent: &task.agent,
             model: task.model.as_deref(),
@@ -217,7 +198,7 @@ impl<'a> From<&'a Task> for NewRow<'a> {
     }
 }
 
-/// Stores new tasks, all in one statement.
+/// Stores new tasks, which wait, with their first attempts.
 ///
 /// # Errors
 /// [`Error::Conflict`] when an issue already has an active task of that agent; then none is stored.
@@ -239,12 +220,13 @@ pub async fn insert(connection: &mut Connection, tasks: &[Task]) -> Result<(), E
          FROM json_each(?)",
         rows
     )
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    Ok(())
+    attempts::insert(connection, tasks).await
 }
 
-/// Stores `after` where the row still is what `before` says; `false` when somebody was quicker.
+/// Stores `after` where the row still is what `before` says; `false` when it has changed since. A new attempt
+/// gets a row of its own, and the one before it stays as it ended.
 ///
 /// # Errors
 /// [`Error::Conflict`] when a retry would make a second active task of its issue and agent.
@@ -252,90 +234,39 @@ pub async fn store(connection: &mut Connection, before: &Task, after: &Task) -> 
     let id = before.id.as_str();
     let (was, status) = (before.status.as_str(), after.status.as_str());
     let phase = after.phase.map(Phase::as_str);
-    let stage = after.failure_stage.map(FailureStage::as_str);
     let (queued_at, updated_at) = (millis(after.queued_at), millis(after.updated_at));
-    let (started_at, completed_at) = (after.started_at.map(millis), after.completed_at.map(millis));
-    let (deadline_at, seen_at) = (after.deadline_at.map(millis), after.seen_at.map(millis));
-    let input_tokens = after.usage.input_tokens.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
-    let output_tokens = after.usage.output_tokens.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+    let completed_at = after.attempt.completed_at.map(millis);
     let done = sqlx::query!(
         "UPDATE tasks SET revision = ?, status = ?, phase = ?, attempt = ?, base_branch = ?, base_settled = ?,
-           progress = ?, activity = ?, queued_at = ?, started_at = ?, completed_at = ?, updated_at = ?, deadline_at = ?,
-           seen_at = ?, machine_id = ?, branch = ?, commit_sha = ?, pr_url = ?, pr_number = ?, summary = ?,
-           error_message = ?, failure_stage = ?, input_tokens = ?, output_tokens = ?, cost_usd = ?,
-           callback_attempts = ?, callback_max_attempts = ?, callback_last_http_code = ?
+           queued_at = ?, completed_at = ?, updated_at = ?, pr_url = ?, pr_number = ?
          WHERE id = ? AND status = ? AND attempt = ? AND revision = ?",
         after.revision,
         status,
         phase,
-        after.attempt,
+        after.attempt.number,
         after.base_branch,
         after.base_settled,
-        after.progress,
-        after.activity,
         queued_at,
-        started_at,
         completed_at,
         updated_at,
-        deadline_at,
-        seen_at,
-        after.machine_id,
-        after.branch,
-        after.commit_sha,
         after.pr_url,
         after.pr_number,
-        after.summary,
-        after.error_message,
-        stage,
-        input_tokens,
-        output_tokens,
-        after.usage.cost_usd,
-        after.callback_attempts,
-        after.callback_max_attempts,
-        after.callback_last_http_code,
         id,
         was,
-        before.attempt,
+        before.attempt.number,
         before.revision,
     )
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Records that the attempt's worker was heard, and what it said it is doing.
-///
-/// # Errors
-/// [`Error::Unavailable`].
-pub async fn record_progress(
-    connection: &mut Connection,
-    task: &Task,
-    progress: Option<u8>,
-    activity: Option<&str>,
-    usage: Option<&Usage>,
-    at: chrono::DateTime<chrono::Utc>,
-) -> Result<(), Error> {
-    let (id, at) = (task.id.as_str(), millis(at));
-    let input_tokens = usage.and_then(|usage| usage.input_tokens).and_then(|n| i64::try_from(n).ok());
-    let output_tokens = usage.and_then(|usage| usage.output_tokens).and_then(|n| i64::try_from(n).ok());
-    let cost_usd = usage.and_then(|usage| usage.cost_usd);
-    sqlx::query!(
-        "UPDATE tasks SET seen_at = ?1, updated_at = ?1, progress = max(progress, coalesce(?2, 0)),
-           activity = coalesce(?3, activity), input_tokens = coalesce(?4, input_tokens),
-           output_tokens = coalesce(?5, output_tokens), cost_usd = coalesce(?6, cost_usd)
-         WHERE id = ?7 AND status = 'running' AND attempt = ?8",
-        at,
-        progress,
-        activity,
-        input_tokens,
-        output_tokens,
-        cost_usd,
-        id,
-        task.attempt,
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
+    if done.rows_affected() != 1 {
+        return Ok(false);
+    }
+    if after.attempt.number == before.attempt.number {
+        attempts::update(connection, after).await?;
+    } else {
+        attempts::insert(connection, std::slice::from_ref(after)).await?;
+    }
+    Ok(true)
 }
 
 /// Remembers the one status comment; the first that is remembered stays.
@@ -378,7 +309,7 @@ pub async fn list_active_on_issue(
 ) -> Result<Vec<Task>, Error> {
     tasks(
         select_tasks!(
-            "WHERE repo_id = ? AND issue_number = ? AND status IN ('queued', 'running') ORDER BY id",
+            "WHERE repo_id = ? AND issue_number = ? AND tasks.status IN ('queued', 'running') ORDER BY id",
             repo_id,
             issue_number
         )
@@ -473,7 +404,7 @@ pub async fn find_latest_on_issue(
 /// # Errors
 /// [`Error::Unavailable`], [`Error::Corrupt`].
 pub async fn list_running(connection: &mut Connection) -> Result<Vec<Task>, Error> {
-    tasks(select_tasks!("WHERE status = 'running'").fetch_all(connection).await?)
+    tasks(select_tasks!("WHERE tasks.status = 'running'").fetch_all(connection).await?)
 }
 
 /// The people whose tasks changed since then.

@@ -14,7 +14,7 @@ pub const MAX_PROMPT_ENV_BYTES: usize = 96 * 1024;
 pub const PROMPT_FILE: &str = "/run/porter/prompt.md";
 
 /// The variables of a machine that are Porter's own, beside those that begin with `PORTER_`.
-const OWN_VARIABLES: [&str; 20] = [
+const OWN_VARIABLES: [&str; 22] = [
     "TASK_ID",
     "REPO_FULL_NAME",
     "REPO_URL",
@@ -32,6 +32,8 @@ const OWN_VARIABLES: [&str; 20] = [
     "CALLBACK_TOKEN",
     "TIMEOUT_SECONDS",
     "REQUESTER",
+    "COMMITTER",
+    "BUNDLE_URL",
     "HOME",
     "PATH",
     "LANG",
@@ -79,6 +81,10 @@ pub struct Assignment {
     pub timeout_seconds: u64,
     /// `REQUESTER`: `Name <email>` of the person who asked, for the commit's trailer.
     pub requester: Option<String>,
+    /// `COMMITTER`: `Name <email>` of the App's bot account, the author and committer of what Porter commits.
+    pub committer: Option<String>,
+    /// `BUNDLE_URL`: where the work goes as a git bundle when it cannot be pushed.
+    pub bundle_url: Option<String>,
     /// The agent's provider keys, by their own names.
     pub provider_keys: BTreeMap<String, String>,
 }
@@ -109,6 +115,12 @@ impl Assignment {
         }
         if let Some(requester) = &self.requester {
             put("REQUESTER", requester);
+        }
+        if let Some(committer) = &self.committer {
+            put("COMMITTER", committer);
+        }
+        if let Some(url) = &self.bundle_url {
+            put("BUNDLE_URL", url);
         }
         if self.prompt.len() > MAX_PROMPT_ENV_BYTES {
             put("PROMPT_FILE", PROMPT_FILE);
@@ -191,6 +203,8 @@ impl Assignment {
             issue_number,
             model: lookup("MODEL").filter(|model| !model.is_empty()),
             requester: lookup("REQUESTER").filter(|requester| !requester.is_empty()),
+            committer: lookup("COMMITTER").filter(|committer| !committer.is_empty()),
+            bundle_url: lookup("BUNDLE_URL").filter(|url| !url.is_empty()),
             agent,
             agent_spec,
             prompt,
@@ -232,6 +246,8 @@ mod tests {
             callback_token: text("callback"),
             timeout_seconds: 600,
             requester: None,
+            committer: Some(text("porter[bot] <1+porter[bot]@users.noreply.github.com>")),
+            bundle_url: Some(text("https://porter.test/bundle")),
             provider_keys: [(text("ANTHROPIC_API_KEY"), text("sk-ant"))].into(),
         };
         assignment.to_env().0

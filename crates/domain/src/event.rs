@@ -140,7 +140,7 @@ impl TaskEvent {
     pub fn status_of(task: &Task) -> Self {
         Self::Status {
             status: task.status,
-            error_message: task.error_message.clone(),
+            error_message: task.attempt.error_message.clone(),
             pr_url: task.pr_url.clone(),
         }
     }

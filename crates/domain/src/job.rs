@@ -104,7 +104,8 @@ pub struct CommentReference {
 impl Job {
     /// The job that carries out an effect of `task`.
     pub fn of(task: &Task, effect: Effect) -> Self {
-        let (id, attempt, installation) = (task.id.clone(), task.attempt, task.repository.installation_id);
+        let (id, attempt, installation) =
+            (task.id.clone(), task.attempt.number, task.repository.installation_id);
         match effect {
             Effect::SyncIssue => Self::SyncIssue { task: id, installation },
             Effect::Launch => Self::Launch { task: id, attempt },
@@ -152,15 +153,25 @@ impl Job {
 
     /// Jobs of one lane run one at a time. GitHub asks that writes through one installation be serial.
     pub fn lane(&self) -> String {
-        let of_installation = |id: &i64| format!("github:{id}");
+        let kind = self.lane_kind();
         match self {
-            Self::Launch { task, .. } => format!("launch:{task}"),
-            Self::CleanUp { task, .. } => format!("clean_up:{task}"),
+            Self::Launch { task, .. } | Self::CleanUp { task, .. } => format!("{kind}:{task}"),
             Self::SyncIssue { installation, .. } | Self::Publish { installation, .. } => {
-                of_installation(installation)
+                format!("{kind}:{installation}")
             }
             Self::Answer { to: mention, .. } | Self::Control { by: mention, .. } => {
-                of_installation(&mention.installation)
+                format!("{kind}:{}", mention.installation)
+            }
+        }
+    }
+
+    /// What the lane is of: a remote side, whose lanes share the room that there is for it.
+    pub fn lane_kind(&self) -> &'static str {
+        match self {
+            Self::Launch { .. } => "launch",
+            Self::CleanUp { .. } => "clean_up",
+            Self::SyncIssue { .. } | Self::Publish { .. } | Self::Answer { .. } | Self::Control { .. } => {
+                "github"
             }
         }
     }

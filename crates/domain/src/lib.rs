@@ -5,6 +5,7 @@
 //! has chosen, [`job`] is every effect that can be pending, [`event`] is every line of a task's history,
 //! [`assignment`] is what a worker is told and [`report`] what it reports; [`branch`] is what a branch may be
 //! called.
+//! [`errors`] prints an error with its causes.
 //! [`text`] and [`redact`] make other people's text fit to be shown.
 
 pub mod agent;
@@ -13,6 +14,7 @@ pub mod branch;
 pub mod clock;
 pub mod command;
 pub mod comment;
+pub mod errors;
 pub mod event;
 pub mod ids;
 pub mod job;

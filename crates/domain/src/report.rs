@@ -81,6 +81,19 @@ pub struct Usage {
     pub cost_usd: Option<f64>,
 }
 
+/// A note about the work of an attempt, for people and for programs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Remark {
+    /// A stable word: `too_large`, `nested_repository`, ….
+    pub code: String,
+    /// One or a few sentences for a person; they name the paths.
+    pub text: String,
+    /// The paths that it is about; not more than are worth listing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+}
+
 /// How an attempt ended, in the worker's words. `complete` and `success` mean the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -127,6 +140,15 @@ pub struct Completion {
     /// The pushed head, when it differs from the base: absent means that nothing was changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit_hash: Option<String>,
+    /// Why it failed, as a stable word for programs (main-spec §6): `usage_limit`, `push_refused`, ….
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_reason: Option<String>,
+    /// What a person should know about the published work: what was left out, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<Remark>,
+    /// Log lines that no progress report carried, oldest first, redacted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<String>,
     /// What the agent used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,

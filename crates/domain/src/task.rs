@@ -1,6 +1,7 @@
 //! A task: what a person asked for, and where it stands (main-spec §6). Its name is in [`id`], its statuses in
-//! [`states`], how it moves from one to the next in [`machine`].
+//! [`states`], one run of it in [`attempt`], how it moves from one status to the next in [`machine`].
 
+mod attempt;
 mod id;
 mod machine;
 mod states;
@@ -8,9 +9,9 @@ mod states;
 use chrono::{DateTime, Utc};
 
 use super::command::Run;
-use super::report::{FailureStage, Usage};
 
 pub use super::priority::Priority;
+pub use attempt::{Attempt, AttemptRecord, Callback, Remark};
 pub use id::TaskId;
 pub use machine::{Effect, Event, InvalidState, decide};
 pub use states::{Phase, Status};
@@ -74,7 +75,7 @@ pub struct Request {
     pub comment_id: Option<i64>,
 }
 
-/// A person's request and where it stands.
+/// A person's request, where it stands, and its current attempt: the one under way, or the last.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
     /// Its name.
@@ -85,8 +86,8 @@ pub struct Task {
     pub status: Status,
     /// What a running attempt is doing; nothing otherwise.
     pub phase: Option<Phase>,
-    /// Which run of the task this is, from 1.
-    pub attempt: u32,
+    /// The current attempt. The ones before it are in the database.
+    pub attempt: Attempt,
     /// How urgent it is.
     pub priority: Priority,
     /// Which agent, by its id in the registry.
@@ -107,48 +108,16 @@ pub struct Task {
     pub instructions: String,
     /// Who asked.
     pub requester: Requester,
-    /// Percent, 0 to 100.
-    pub progress: u8,
-    /// The latest line of progress.
-    pub activity: Option<String>,
     /// When it was asked.
     pub created_at: DateTime<Utc>,
     /// When it (last) began to wait.
     pub queued_at: DateTime<Utc>,
-    /// When the attempt was admitted.
-    pub started_at: Option<DateTime<Utc>>,
-    /// When it ended.
-    pub completed_at: Option<DateTime<Utc>>,
     /// When anything about it last changed.
     pub updated_at: DateTime<Utc>,
-    /// When a running attempt is given up.
-    pub deadline_at: Option<DateTime<Utc>>,
-    /// When the attempt's worker was last heard, or its machine made.
-    pub seen_at: Option<DateTime<Utc>>,
-    /// The attempt's machine.
-    pub machine_id: Option<String>,
-    /// The branch that was pushed.
-    pub branch: Option<String>,
-    /// Its head.
-    pub commit_sha: Option<String>,
     /// The pull request's page.
     pub pr_url: Option<String>,
     /// The pull request's number.
     pub pr_number: Option<i64>,
-    /// The agent's closing words.
-    pub summary: Option<String>,
-    /// Why it did not succeed, for a person.
-    pub error_message: Option<String>,
-    /// Where it did not.
-    pub failure_stage: Option<FailureStage>,
-    /// What the agent used.
-    pub usage: Usage,
-    /// Which try of the worker's report arrived.
-    pub callback_attempts: Option<u32>,
-    /// How many it would have made.
-    pub callback_max_attempts: Option<u32>,
-    /// What its try before was answered with.
-    pub callback_last_http_code: Option<u16>,
     /// The one status comment, once it is there.
     pub status_comment_id: Option<i64>,
 }
@@ -161,7 +130,7 @@ impl Task {
             revision: 1,
             status: Status::Queued,
             phase: None,
-            attempt: 1,
+            attempt: Attempt::queued(1),
             priority,
             agent: agent.to_owned(),
             model: run.model.clone(),
@@ -172,27 +141,11 @@ impl Task {
             comment_id: request.comment_id,
             instructions: run.instructions.clone(),
             requester: request.requester,
-            progress: 0,
-            activity: None,
             created_at: now,
             queued_at: now,
-            started_at: None,
-            completed_at: None,
             updated_at: now,
-            deadline_at: None,
-            seen_at: None,
-            machine_id: None,
-            branch: None,
-            commit_sha: None,
             pr_url: None,
             pr_number: None,
-            summary: None,
-            error_message: None,
-            failure_stage: None,
-            usage: Usage::default(),
-            callback_attempts: None,
-            callback_max_attempts: None,
-            callback_last_http_code: None,
             status_comment_id: None,
         }
     }

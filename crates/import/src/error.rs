@@ -1,4 +1,5 @@
-//! Why nothing was imported. The messages name the fault and what to do, and never quote a value of the export.
+//! Errors of an import. The messages name the fault and what to do about it, and never quote a value of the
+//! export.
 
 use std::fmt;
 
@@ -10,30 +11,30 @@ pub enum ImportError {
     /// The file is not a complete export of the earlier Porter.
     #[error(transparent)]
     Export(#[from] ExportError),
-    /// Settings that no Porter can have written.
+    /// Settings that are not a JSON object.
     #[error("the settings of user {} in the export are no JSON object", user_key.escape_debug())]
     BadSettings {
-        /// Whose.
+        /// The user's key.
         user_key: String,
     },
-    /// A row of someone who is neither in the export nor here.
+    /// A row of a user who is neither in the export nor stored.
     #[error("the export holds {row}, but not that user; is it complete?")]
     NoUser {
-        /// Which row.
+        /// The row.
         row: String,
     },
-    /// Secrets that do not open.
+    /// Secrets that cannot be decrypted.
     #[error(transparent)]
     Unopenable(#[from] Unopenable),
-    /// A secret cannot be sealed anew.
+    /// A secret cannot be encrypted.
     #[error(transparent)]
     Seal(#[from] SealError),
-    /// The real database fails.
+    /// Porter's database fails.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
 }
 
-/// Secrets of an export that no configured root secret opens, by row.
+/// The rows of the secrets that no configured root secret decrypts.
 #[derive(Debug, thiserror::Error)]
 pub struct Unopenable {
     pub(crate) rows: Vec<(String, OpenError)>,

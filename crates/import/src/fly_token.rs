@@ -1,5 +1,6 @@
-//! The earlier Porter kept a person's Fly token in the clear, as `flyToken` of `config_json`. Here it moves to
-//! where secrets live: `user_secrets`, provider `fly`, key `FLY_API_TOKEN`, sealed (main-spec §8, §9).
+//! Moves Fly tokens from the settings to the secrets. The earlier Porter stored a person's Fly token
+//! unencrypted in the field `flyToken` of `config_json`; Porter stores it encrypted in `user_secrets`, with
+//! the provider `fly` and the key `FLY_API_TOKEN` (main-spec §8, §9).
 
 use std::fmt;
 
@@ -17,11 +18,9 @@ const FIELD: &str = "flyToken";
 const PROVIDER: &str = "fly";
 const ENV_KEY: &str = "FLY_API_TOKEN";
 
-/// Moves every Fly token that stands in the settings of this database; called at each start. Gives how many
-/// settings were cleared of one. Settings that are no JSON object are left alone, with a warning.
-///
-/// # Errors
-/// The database fails or a token cannot be sealed; then nothing was moved.
+/// Moves every Fly token in the settings of this database to the secrets, in one transaction, and returns the
+/// number of changed settings. Settings that are not a JSON object are skipped with a warning. Called at each
+/// start.
 pub async fn adopt_fly_tokens(
     connection: &mut SqliteConnection,
     vault: &Vault,
@@ -32,7 +31,7 @@ pub async fn adopt_fly_tokens(
         let Some((config_json, token)) = take_fly_token(&settings.config_json) else {
             tracing::warn!(
                 user.key = settings.user_key,
-                "these settings are no JSON object, left as they are"
+                "the settings are not a JSON object; a Fly token in them is not moved"
             );
             continue;
         };
@@ -46,7 +45,7 @@ pub async fn adopt_fly_tokens(
     Ok(cleared)
 }
 
-/// Seals the token and stores it, unless a secret as new is there. Says whether it was stored.
+/// Encrypts and stores the token, unless the stored secret is as new or newer. Returns whether it was stored.
 pub(super) async fn store_fly_token(
     target: &mut Target<'_>,
     vault: &Vault,
@@ -71,8 +70,8 @@ pub(super) async fn store_fly_token(
     Ok(writes)
 }
 
-/// The settings without their Fly token, and the token; the settings unchanged when there is none. Nothing
-/// when they are no JSON object.
+/// The settings without their Fly token, and the token. Settings without a token are returned unchanged.
+/// `None` if they are not a JSON object.
 pub(super) fn take_fly_token(config_json: &str) -> Option<(String, Option<SecretString>)> {
     let mut object: Object = serde_json::from_str(config_json).ok()?;
     let token = object
@@ -90,7 +89,7 @@ pub(super) fn take_fly_token(config_json: &str) -> Option<(String, Option<Secret
     }
 }
 
-/// A JSON object whose fields keep their order, their repetitions and the way their values are written.
+/// A JSON object that preserves the order and repetition of its fields and the formatting of its values.
 struct Object(Vec<(String, Box<RawValue>)>);
 
 impl<'de> Deserialize<'de> for Object {
@@ -139,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_taken_out_and_the_rest_stays_as_it_was_written() {
+    fn the_token_is_removed_and_the_rest_is_unchanged() {
         let seen = taken(r#"{"z":1.50,"flyToken":" fo1_x ","a":{"flyToken":"inner", "b":"ü"}}"#);
         let expected =
             (r#"{"z":1.50,"a":{"flyToken":"inner", "b":"ü"}}"#.to_owned(), Some("fo1_x".to_owned()));
@@ -147,13 +146,13 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_field_is_taken_out_whole() {
+    fn every_occurrence_of_a_repeated_field_is_removed() {
         let seen = taken(r#"{"flyToken":"one","a":1,"flyToken":"two","flyToken":""}"#);
         assert_eq!(seen, Some((r#"{"a":1}"#.to_owned(), Some("two".to_owned()))));
     }
 
     #[test]
-    fn settings_without_a_token_stay_byte_for_byte() {
+    fn settings_without_a_token_are_unchanged() {
         for settings in [r#"{ "a" : 1 }"#, r#"{"flyToken":""}"#, r#"{"flyToken":null}"#, r#"{"flyToken":7}"#]
         {
             assert_eq!(taken(settings), Some((settings.to_owned(), None)));
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_not_taken_for_one() {
+    fn text_that_is_not_an_object_is_rejected() {
         for settings in ["", "[]", "null", r#"{"flyToken":"x""#, r#""flyToken""#] {
             assert_eq!(taken(settings), None, "{settings}");
         }

@@ -1,10 +1,12 @@
-//! `porter import-d1`: takes over the accounts of the earlier Porter from an SQL export of its database
-//! (main-spec §9). All or nothing, and twice is once.
+//! `porter import-d1`: imports the accounts of the earlier Porter from an SQL export of its database
+//! (main-spec §9). The import is one transaction, and a second import of the same file changes nothing.
 //!
-//! The export is never executed against the real database: `export` checks its statements, a database in
-//! memory loads them, and its rows are copied by type. A row of the export is written when there is none here,
-//! or an older one; whatever is as new or newer here stays. Ciphertexts are copied as they are, once each was
-//! seen to open; Fly tokens move out of the settings (`fly_token`).
+//! The export is not executed on Porter's database: `scratch` loads it into a database in memory and reads
+//! its rows. A row is written if Porter has no such row or an older one. Ciphertexts are copied unchanged,
+//! after a check that every one of them can be decrypted. Fly tokens are moved from the settings to the
+//! secrets (`fly_token`).
+//!
+//! Called by `app`, for the command and at each start ([`adopt_fly_tokens`]).
 
 mod error;
 mod fly_token;
@@ -26,10 +28,8 @@ use self::tables::{Key, OauthToken, Secret, Settings, Target, User};
 use crypto::vault::{Identity, Vault};
 use sqlx::SqliteConnection;
 
-/// Imports the export `sql` in one transaction of its own.
-///
-/// # Errors
-/// [`ImportError`]; then nothing was written.
+/// Imports the export `sql` in one transaction. After an error nothing is written. Loading the export blocks
+/// the calling thread for up to a minute.
 pub async fn import(
     connection: &mut SqliteConnection,
     vault: &Vault,
@@ -75,23 +75,23 @@ fn check_secrets(export: &Export, vault: &Vault) -> Result<(), Unopenable> {
     if rows.is_empty() { Ok(()) } else { Err(Unopenable { rows, of }) }
 }
 
-/// What is to be done with a row of the export.
+/// What the import does with a row of the export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Insert,
     Update,
     Same,
-    NewerHere,
+    NewerStored,
 }
 
 impl Verdict {
-    /// The newer row wins; on a tie, the one that is here.
+    /// Compares `updated_at` of the stored row and of the row in the export.
     fn of(existing: Option<&str>, incoming: &str) -> Self {
         match existing.map(|existing| instant(incoming).cmp(&instant(existing))) {
             None => Self::Insert,
             Some(std::cmp::Ordering::Greater) => Self::Update,
             Some(std::cmp::Ordering::Equal) => Self::Same,
-            Some(std::cmp::Ordering::Less) => Self::NewerHere,
+            Some(std::cmp::Ordering::Less) => Self::NewerStored,
         }
     }
 
@@ -100,18 +100,18 @@ impl Verdict {
     }
 }
 
-/// The instant a column tells, as JavaScript or SQLite writes it; what is neither is older than all.
+/// Parses a time as JavaScript or SQLite writes it. `None`, for any other text, is less than every time.
 fn instant(text: &str) -> Option<DateTime<Utc>> {
     let sqlite = || NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").map(|time| time.and_utc());
     DateTime::parse_from_rfc3339(text).map(|time| time.to_utc()).or_else(|_| sqlite()).ok()
 }
 
-/// The transaction in which rows are merged, table by table.
+/// The transaction that merges the rows, table by table.
 struct Merge<'a> {
     target: Target<'a>,
     vault: &'a Vault,
-    /// The key here of each user of the export. Another than in the export when the person already signed in
-    /// here under another root secret.
+    /// Porter's key of each user, by the key in the export. They differ if the person already signed in to
+    /// this Porter under another root secret.
     keys: HashMap<String, String>,
     report: Report,
 }
@@ -124,7 +124,7 @@ impl Merge<'_> {
                 && let Some(key) = self.target.find_user_key(id, &user.user_key).await?
                 && key != user.user_key
             {
-                let note = format!("GitHub user {id} is known here under another key; both became one");
+                let note = format!("GitHub user {id} already exists under another key; the two were merged");
                 self.report.notes.push(note);
                 self.keys.insert(std::mem::replace(&mut user.user_key, key.clone()), key);
             } else {
@@ -184,11 +184,12 @@ impl Merge<'_> {
         for token in rows {
             let id = token.github_user_id;
             match self.target.find_login_owner(&token.github_login_norm).await? {
-                // A login belongs to one account at a time; it was renamed, and whose it is now only GitHub knows.
+                // An account was renamed and another one has its old login. Only GitHub knows the current
+                // owner.
                 Some(owner) if owner != id => {
                     let login = token.github_login_norm.escape_debug();
                     let note = format!(
-                        "GitHub user {id} must sign in anew: the login {login} belongs to user {owner} here"
+                        "GitHub user {id} must sign in again: the login {login} belongs to user {owner} here"
                     );
                     self.report.notes.push(note);
                     self.report.oauth_tokens.read += 1;
@@ -207,7 +208,7 @@ impl Merge<'_> {
         Ok(())
     }
 
-    /// The key here of the user who has `exported` as key in the export.
+    /// Porter's key of the user with the key `exported` in the export.
     async fn user_key(
         &mut self,
         exported: &str,
@@ -220,7 +221,8 @@ impl Merge<'_> {
         }
     }
 
-    /// The secret as that of the user `user_key`; sealed anew when that is another row than it was sealed for.
+    /// The secret with the user's key `user_key`. It is encrypted again if the key changes, because the key
+    /// is part of the authenticated data.
     fn rekeyed(&self, secret: Secret, user_key: String) -> Result<Secret, ImportError> {
         if secret.user_key == user_key {
             return Ok(secret);
@@ -241,7 +243,7 @@ fn identity(secret: &Secret) -> Identity<'_> {
     Identity::UserSecret { user_key, provider_id, env_key }
 }
 
-/// A row's table and key for a message.
+/// The table and the primary key of a row, for messages.
 fn row_name(identity: &Identity) -> String {
     let name = match identity {
         Identity::UserSecret { user_key, provider_id, env_key } => {

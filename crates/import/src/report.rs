@@ -1,11 +1,11 @@
-//! What an import did, for the person who ran it.
+//! The report of an import, printed by `porter import-d1`.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{Verdict, tables::TABLES};
 
-/// What an import did.
+/// The result of an import.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// `users`.
@@ -16,30 +16,30 @@ pub struct Report {
     pub secrets: Counts,
     /// `user_oauth_tokens`.
     pub oauth_tokens: Counts,
-    /// Fly tokens that moved from the settings to the secrets.
+    /// Number of Fly tokens moved from the settings to the secrets.
     pub fly_tokens_moved: usize,
-    /// Fly tokens taken out of settings whose owner has a newer one here.
+    /// Number of Fly tokens removed from the settings of users who have a newer one stored.
     pub fly_tokens_superseded: usize,
-    /// Tables of the export that are not the earlier Porter's.
+    /// Tables of the export that are not imported.
     pub other_tables: BTreeSet<String>,
-    /// What the person should look at, a sentence each.
+    /// Notes for the operator, one sentence each.
     pub notes: Vec<String>,
 }
 
-/// What became of the rows of one table.
+/// Numbers of rows of one table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// In the export.
+    /// Rows in the export.
     pub read: usize,
-    /// New here.
+    /// Rows that did not exist.
     pub inserted: usize,
-    /// Older here, and replaced.
+    /// Rows that replaced an older one.
     pub updated: usize,
-    /// As old here, and left alone.
+    /// Rows with the same `updated_at` as the stored one.
     pub unchanged: usize,
-    /// Newer here, and left alone.
+    /// Rows older than the stored one.
     pub newer_here: usize,
-    /// Not written for another reason, which a note gives.
+    /// Rows not written for a reason that a note explains.
     pub left_out: usize,
 }
 
@@ -58,7 +58,7 @@ impl Counts {
             Verdict::Insert => self.inserted += 1,
             Verdict::Update => self.updated += 1,
             Verdict::Same => self.unchanged += 1,
-            Verdict::NewerHere => self.newer_here += 1,
+            Verdict::NewerStored => self.newer_here += 1,
         }
     }
 }

@@ -1,9 +1,10 @@
-//! Loads an SQL export into a SQLite database in memory and reads the four tables of the earlier Porter from it.
+//! Loads an SQL export into a SQLite database in memory and reads the four tables of the earlier Porter from
+//! it.
 //!
-//! The export is untrusted. Three limits apply to it: only the kinds of statements that `wrangler d1 export` and
-//! `sqlite3 .dump` write are executed ([`Action::of`]); SQLite's authorizer refuses every action except creating
-//! tables and inserting values (`authorize`); and [`Limits`] bounds its size, memory and time. This module never
-//! opens the real database. Called by `import`.
+//! The export is untrusted. Three limits apply to it: only the kinds of statements that `wrangler d1 export`
+//! and `sqlite3 .dump` write are executed ([`Action::of`]); SQLite's authorizer refuses every action except
+//! creating tables and inserting values (`authorize`); and [`Limits`] bounds its size, memory and time. This
+//! module never opens the real database. Called by `import`.
 //!
 //! sqlx has no authorizer, therefore this module uses rusqlite, on the same SQLite library.
 
@@ -35,8 +36,8 @@ pub struct Export {
     pub oauth_tokens: Vec<OauthToken>,
     /// The names of all other tables.
     pub other_tables: BTreeSet<String>,
-    /// Whether the export contains the last statement that its tool writes: `COMMIT` for `sqlite3`, the unique index
-    /// of `user_oauth_tokens` for `wrangler`.
+    /// Whether the export contains the last statement that its tool writes: `COMMIT` for `sqlite3`, the
+    /// unique index of `user_oauth_tokens` for `wrangler`.
     pub has_end: bool,
 }
 
@@ -196,8 +197,8 @@ fn without_quoted_text(message: String) -> String {
     if quotes { "a syntax error".to_owned() } else { message }
 }
 
-/// Allows what creating a table and inserting values consist of; otherwise names what is not allowed. `table` is the
-/// table into which this statement inserts, once that is known.
+/// Allows what creating a table and inserting values consist of; otherwise names what is not allowed. `table`
+/// is the table into which this statement inserts, once that is known.
 fn authorize(context: &AuthContext, creates: bool, table: &mut Option<String>) -> Result<(), String> {
     if context.database_name.is_some_and(|database| database != "main") {
         return Err("another database".to_owned());

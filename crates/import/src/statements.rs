@@ -1,5 +1,5 @@
-//! Divides an SQL export into statements and decides by the first words of each what to do with it. Nothing is
-//! executed here. Called by `scratch`.
+//! Divides an SQL export into statements and decides by the first words of each what to do with it. Nothing
+//! is executed here. Called by `scratch`.
 
 /// One statement of an export.
 pub struct Statement<'a> {
@@ -9,7 +9,8 @@ pub struct Statement<'a> {
     pub text: Option<&'a str>,
 }
 
-/// Divides an export at its semicolons, so that an error has a line and SQLite compiles one statement at a time.
+/// Divides an export at its semicolons, so that an error has a line and SQLite compiles one statement at a
+/// time.
 pub struct Statements<'a> {
     rest: &'a str,
     line: usize,
@@ -43,8 +44,8 @@ impl<'a> Iterator for Statements<'a> {
     }
 }
 
-/// The length of the blanks, comments and empty statements at the beginning of `sql`. An unfinished comment is none
-/// of these.
+/// The length of the blanks, comments and empty statements at the beginning of `sql`. An unfinished comment
+/// is none of these.
 fn gap_length(sql: &str) -> usize {
     let mut rest = sql;
     loop {
@@ -60,8 +61,8 @@ fn gap_length(sql: &str) -> usize {
     }
 }
 
-/// The length of the first statement with its semicolon; `None` if it has no end. A doubled quote in a text ends
-/// one quoted part and begins the next.
+/// The length of the first statement with its semicolon; `None` if it has no end. A doubled quote in a text
+/// ends one quoted part and begins the next.
 fn statement_length(sql: &str) -> Option<usize> {
     let mut position = 0;
     loop {

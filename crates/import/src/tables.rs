@@ -1,5 +1,5 @@
-//! The rows of the four tables of accounts, and [`Target`]: the transaction that writes them into Porter's database.
-//! `import` decides which rows are written.
+//! The rows of the four tables of accounts, and [`Target`]: the transaction that writes them into Porter's
+//! database. `import` decides which rows are written.
 
 use sqlx::{Connection as _, Sqlite, SqliteConnection};
 
@@ -60,8 +60,9 @@ pub enum Key<'a> {
 pub struct Target<'c>(sqlx::Transaction<'c, Sqlite>);
 
 impl<'c> Target<'c> {
-    /// Begins the transaction and blocks other writers until it ends. From now on the connection overwrites deleted
-    /// content with zeros (`secure_delete`), so that a token removed from `config_json` is also removed from the file.
+    /// Begins the transaction and blocks other writers until it ends. From now on the connection overwrites
+    /// deleted content with zeros (`secure_delete`), so that a token removed from `config_json` is also
+    /// removed from the file.
     pub async fn begin(connection: &'c mut SqliteConnection) -> sqlx::Result<Self> {
         sqlx::raw_sql("PRAGMA secure_delete = ON").execute(&mut *connection).await?;
         Ok(Self(connection.begin_with("BEGIN IMMEDIATE").await?))
@@ -133,8 +134,8 @@ impl<'c> Target<'c> {
         query.execute(&mut *self.0).await.map(|_| ())
     }
 
-    /// Inserts or replaces the account's token. A conflict on the login is an error: `INSERT OR REPLACE` would delete
-    /// the other account's row.
+    /// Inserts or replaces the account's token. A conflict on the login is an error: `INSERT OR REPLACE`
+    /// would delete the other account's row.
     pub async fn store_oauth_token(&mut self, token: &OauthToken) -> sqlx::Result<()> {
         let sql = "INSERT INTO user_oauth_tokens
             (github_user_id, github_login, github_login_norm, encrypted_token, iv, tag, alg, key_version, updated_at)

@@ -1,7 +1,8 @@
-//! Who calls: the App by a signed JWT, an installation by a token that was really issued and really expires.
+//! Authentication: the App by a signed JWT, an installation by a token that was issued and expires.
 //!
 //! Rules: <https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app>. Handlers
-//! take [`AppCaller`] or [`Caller`] and so never run for anyone else. How people sign in is in `sign_in.rs`.
+//! take [`AppCaller`] or [`Caller`] as an extractor, so they run for authenticated callers only. The sign-in
+//! of people is in `sign_in.rs`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -19,30 +20,30 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::state::{GithubState, Permission, Repository, RepositoryId};
 use super::strict::Reject;
-use super::world::{Permission, Repository, RepositoryId, World};
 use super::{Error, Shared};
 
-/// How much a token may do with one kind of thing.
+/// A token's level of access to one kind of resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Access {
-    /// Look.
+    /// Read.
     Read,
-    /// Look and change.
+    /// Read and write.
     Write,
-    /// Everything.
+    /// Administer.
     Admin,
 }
 
-/// The App's private key for Porter, and the public half that checks its JWTs.
+/// The App's private key for Porter, and the public key that verifies its JWTs.
 pub(super) struct AppKey {
     pub(super) private_pem: SecretString,
     public_der: Vec<u8>,
 }
 
 impl AppKey {
-    /// Makes a fresh RSA key of 2048 bits, as GitHub does for an App.
+    /// Generates an RSA key of 2048 bits, as GitHub does for an App.
     pub(super) fn generate() -> Result<Self, Error> {
         let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| Error::Key)?;
         let private = pair.as_der().map_err(|_| Error::Key)?;
@@ -57,21 +58,21 @@ impl AppKey {
     }
 }
 
-/// The installation tokens in circulation, and all there ever were. No `Debug` that shows them.
+/// The valid installation tokens, and all that were issued. `Debug` does not show them.
 #[derive(Default)]
 pub(super) struct Tokens {
     live: HashMap<String, Token>,
     issued: Vec<(SecretString, Token)>,
 }
 
-/// An installation token that was issued once.
+/// An installation token, valid or not.
 #[derive(Clone, Debug)]
 pub struct IssuedToken {
     /// The token.
     pub text: SecretString,
-    /// What it may do.
+    /// Its permissions.
     pub permissions: BTreeMap<String, Access>,
-    /// It still counts: neither revoked nor expired.
+    /// Whether it is neither revoked nor expired.
     pub is_live: bool,
 }
 
@@ -81,18 +82,18 @@ impl std::fmt::Debug for Tokens {
     }
 }
 
-/// What one installation token may do.
+/// The scope of an installation token.
 #[derive(Clone, Debug)]
 pub(super) struct Token {
     pub(super) installation: u64,
-    /// Narrowed to these; nothing: all that the installation covers.
+    /// The repositories to which it is limited; `None` means all of the installation.
     pub(super) repositories: Option<Vec<RepositoryId>>,
     pub(super) permissions: BTreeMap<String, Access>,
     pub(super) expires_at: DateTime<Utc>,
 }
 
 impl Tokens {
-    /// Keeps a token and gives its text, in the long stateless shape of 2026:
+    /// Stores a token and returns its text, in GitHub's stateless format of 2026:
     /// `ghs_<app id>_<three parts with dots>`, about 520 characters.
     pub(super) fn issue(&mut self, app_id: u64, token: Token) -> Result<String, Error> {
         let text = format!("ghs_{app_id}_{}.{}.{}", opaque(27)?, opaque(93)?, opaque(255)?);
@@ -101,19 +102,19 @@ impl Tokens {
         Ok(text)
     }
 
-    /// The token of this text, unless it expired.
+    /// The token with this text, if it has not expired.
     pub(super) fn find(&self, text: &str, now: DateTime<Utc>) -> Option<&Token> {
         self.live.get(text).filter(|token| now < token.expires_at)
     }
 
-    /// Every token there ever was, oldest first.
+    /// Every token that was issued, oldest first.
     pub(super) fn issued(&self, now: DateTime<Utc>) -> Vec<IssuedToken> {
-        let told = |(text, token): &(SecretString, Token)| IssuedToken {
+        let issued = |(text, token): &(SecretString, Token)| IssuedToken {
             is_live: self.find(text.expose_secret(), now).is_some(),
             text: text.clone(),
             permissions: token.permissions.clone(),
         };
-        self.issued.iter().map(told).collect()
+        self.issued.iter().map(issued).collect()
     }
 
     pub(super) fn revoke(&mut self, text: &str) {
@@ -125,21 +126,21 @@ impl Tokens {
     }
 }
 
-/// Text of so many random bytes, in the letters that GitHub's tokens are made of.
+/// A text of this many random bytes, in the alphabet of GitHub's tokens.
 pub(super) fn opaque(bytes: usize) -> Result<String, Error> {
     let mut random = vec![0_u8; bytes];
     getrandom::fill(&mut random).map_err(|_| Error::Key)?;
     Ok(URL_SAFE_NO_PAD.encode(random).replace('-', "_"))
 }
 
-/// The request carried a valid JWT of the App.
+/// The request has a valid JWT of the App.
 pub(super) struct AppCaller;
 
-/// The request carried a token that counts: an installation's, or a person's.
+/// The request has a valid token of an installation or a person.
 pub(super) enum Caller {
-    /// The App itself, within the installation and the token's narrowing.
+    /// The App, limited to the installation and the token's scope.
     Installation(Token),
-    /// A person who signed in with the App: what both the person and the App may do.
+    /// A person who signed in with the App, limited to the permissions of both.
     User(String),
 }
 
@@ -165,38 +166,36 @@ impl FromRequestParts<Arc<Shared>> for Caller {
 }
 
 impl Caller {
-    /// The caller that holds this token, if it is one that still counts.
+    /// The caller with this token, if the token is valid.
     pub(super) fn from_text(shared: &Shared, text: &str) -> Option<Self> {
-        let (world, now) = (shared.world(), shared.clock.now());
-        if let Some(login) = world.sign_ins.find(text, now) {
+        let (state, now) = (shared.state(), shared.clock.now());
+        if let Some(login) = state.sign_ins.find(text, now) {
             return Some(Self::User(login.to_owned()));
         }
-        let token = world.tokens.find(text, now)?;
-        let installation = world.find_installation(token.installation)?;
+        let token = state.tokens.find(text, now)?;
+        let installation = state.find_installation(token.installation)?;
         installation.suspended_at.is_none().then(|| Self::Installation(token.clone()))
     }
 
-    /// Under whose name the caller acts.
-    pub(super) fn login(&self, world: &World) -> String {
+    /// The login under which the caller acts.
+    pub(super) fn login(&self, state: &GithubState) -> String {
         match self {
-            Self::Installation(_) => world.app.bot(),
+            Self::Installation(_) => state.app.bot(),
             Self::User(login) => login.clone(),
         }
     }
 
-    /// The repository, if the caller reaches it and may do any one of `needs`.
-    ///
-    /// # Errors
-    /// 404 for a repository outside the caller's reach (GitHub does not say that it exists), 403 for a lack of
-    /// permission.
+    /// The repository, if the caller has access to it and at least one of the permissions `needs`. Otherwise
+    /// 404 if the caller has no access to the repository (GitHub does not disclose that it exists), or 403 if
+    /// a permission is missing.
     pub(super) fn reach<'w>(
         &self,
-        world: &'w World,
+        state: &'w GithubState,
         (owner, name): (&str, &str),
         needs: &[(&str, Access)],
     ) -> Result<&'w Repository, Reject> {
-        let repository = world.find_repository(owner, name).ok_or_else(Reject::not_found)?;
-        let installation = world.find_installation_of(repository).ok_or_else(Reject::not_found)?;
+        let repository = state.find_repository(owner, name).ok_or_else(Reject::not_found)?;
+        let installation = state.find_installation_of(repository).ok_or_else(Reject::not_found)?;
         let holds = |permissions: &BTreeMap<String, Access>, (kind, access): &(&str, Access)| {
             permissions.get(*kind).is_some_and(|held| held >= access)
         };
@@ -209,7 +208,7 @@ impl Caller {
                 needs.iter().any(|need| holds(&token.permissions, need))
             }
             Self::User(login) => {
-                let held = world.find_permission(repository, login).ok_or_else(Reject::not_found)?;
+                let held = state.find_permission(repository, login).ok_or_else(Reject::not_found)?;
                 let pushes = |(kind, access): &(&str, Access)| *kind == "contents" && *access > Access::Read;
                 needs.iter().any(|need| {
                     holds(&installation.permissions, need) && (!pushes(need) || held >= Permission::Write)
@@ -224,7 +223,7 @@ impl Caller {
     }
 }
 
-/// The credential of an `Authorization: Bearer …` or `token …` header.
+/// The credential of a header `Authorization: Bearer …` or `Authorization: token …`.
 pub(super) fn credential(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, credential) = value.split_once(' ')?;
@@ -239,7 +238,7 @@ struct Claims {
     exp: i64,
 }
 
-/// GitHub takes the App's id, as a number or as text, or its client id.
+/// GitHub accepts the App's id, as a number or as text, or its client id.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Issuer {
@@ -249,17 +248,17 @@ enum Issuer {
 
 fn check_jwt(shared: &Shared, jwt: &str) -> Result<(), Reject> {
     let mut validation = Validation::new(Algorithm::RS256);
-    // The times are checked below, against the stand-in's own clock.
+    // The times are checked below against the stand-in's clock.
     validation.validate_exp = false;
     validation.required_spec_claims.clear();
     let key = DecodingKey::from_rsa_der(&shared.key.public_der);
     let claims = jsonwebtoken::decode::<Claims>(jwt, &key, &validation)
         .map_err(|_| Reject::unauthorized("A JSON web token could not be decoded"))?
         .claims;
-    let world = shared.world();
+    let state = shared.state();
     let known = match &claims.iss {
-        Issuer::Number(id) => *id == world.app.id,
-        Issuer::Text(text) => *text == world.app.id.to_string() || *text == world.app.client_id,
+        Issuer::Number(id) => *id == state.app.id,
+        Issuer::Text(text) => *text == state.app.id.to_string() || *text == state.app.client_id,
     };
     let now = shared.clock.now().timestamp();
     let complaint = if !known {

@@ -1,38 +1,39 @@
-//! What can go wrong with GitHub: answers that refuse, answers that lie about the effect, and no answer at all.
+//! Fault injection: error responses, errors after a successful effect, dropped and hanging connections.
 //!
-//! Tests describe a [`Fault`] and hand it to [`StandIn::inject`](super::StandIn::inject); `front.rs` asks
-//! [`Faults::strike`] once for each request that comes in over the wire.
+//! Tests pass a [`Fault`] to [`StandIn::inject`](super::StandIn::inject). `middleware.rs` calls
+//! [`Faults::match_fault`] once per request.
 
 use axum::http::Method;
 use chrono::TimeDelta;
 
-/// Where in a request's life a fault strikes.
+/// When a fault is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// The request has no effect.
+    /// Before the request has an effect.
     Before,
-    /// The effect took place; only the answer is lost or wrong. The caller cannot tell the two apart.
+    /// After the effect: only the response is lost or wrong. The caller cannot distinguish this from
+    /// `Before`.
     After,
 }
 
-/// What the caller sees instead of the answer.
+/// What the caller receives instead of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// 403 with `x-ratelimit-remaining: 0` and `x-ratelimit-reset` so far in the future.
+    /// 403 with `x-ratelimit-remaining: 0` and `x-ratelimit-reset` after this duration.
     PrimaryLimit(TimeDelta),
-    /// 403 of the secondary limit, with `retry-after` in seconds.
+    /// 403 of the secondary rate limit, with `retry-after` in seconds.
     SecondaryLimit(u64),
     /// 429, with `retry-after` in seconds.
     TooManyRequests(u64),
-    /// This status with GitHub's plain text for it, such as 502 or 503.
+    /// This status with a plain text body, such as 502 or 503.
     Status(u16),
-    /// The connection ends without a byte of an answer.
+    /// The connection closes without a response.
     Drop,
-    /// No answer, for as long as the caller is willing to wait.
+    /// No response; the connection stays open until the caller closes it.
     Hang,
 }
 
-/// Requests of a method under a path, and what happens to the next few of them.
+/// A rule that makes the next requests of a method under a path prefix fail.
 #[derive(Clone, Debug)]
 pub struct Fault {
     method: Option<Method>,
@@ -44,34 +45,34 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// The next request of this method whose path (without the query) begins so meets `effect`, and has no
-    /// effect of its own.
+    /// The next request of this method whose path begins with `path_prefix` receives `effect` and is not
+    /// executed.
     pub fn before(method: Method, path_prefix: impl Into<String>, effect: Effect) -> Self {
         let path_prefix = path_prefix.into();
         Self { method: Some(method), path_prefix, stage: Stage::Before, effect, skip: 0, left: Some(1) }
     }
 
-    /// Like [`Fault::before`], but the request takes effect first: the ambiguous case.
+    /// Like [`Fault::before`], but the request is executed first.
     pub fn after(method: Method, path_prefix: impl Into<String>, effect: Effect) -> Self {
         Self { stage: Stage::After, ..Self::before(method, path_prefix, effect) }
     }
 
-    /// Every request, whatever its method and path, until [`StandIn::clear_faults`](super::StandIn::clear_faults).
+    /// All requests, until [`StandIn::clear_faults`](super::StandIn::clear_faults).
     pub fn outage(effect: Effect) -> Self {
         Self { method: None, path_prefix: "/".to_owned(), stage: Stage::Before, effect, skip: 0, left: None }
     }
 
-    /// Strikes that many times (once, if not said).
+    /// Applies the fault this many times. The default is once.
     pub fn times(self, times: u32) -> Self {
         Self { left: Some(times), ..self }
     }
 
-    /// Strikes every time, until the faults are cleared.
+    /// Applies the fault every time, until the faults are cleared.
     pub fn always(self) -> Self {
         Self { left: None, ..self }
     }
 
-    /// Lets that many matching requests pass unharmed first.
+    /// Does not apply the fault to this many matching requests first.
     pub fn skipping(self, requests: u32) -> Self {
         Self { skip: requests, ..self }
     }
@@ -83,14 +84,14 @@ impl Fault {
     }
 }
 
-/// All faults in force.
+/// All active faults.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     planned: Vec<Fault>,
     chaos: Option<Chaos>,
 }
 
-/// Random faults: reproducible from the seed as long as requests come in the same order.
+/// Random faults, reproducible from the seed if the requests arrive in the same order.
 #[derive(Debug)]
 struct Chaos {
     state: u64,
@@ -110,8 +111,8 @@ impl Faults {
         *self = Self::default();
     }
 
-    /// The fault that this request meets, if any; counts it as used.
-    pub(super) fn strike(&mut self, method: &Method, path: &str) -> Option<(Stage, Effect)> {
+    /// The fault for this request, if any; decrements its count.
+    pub(super) fn match_fault(&mut self, method: &Method, path: &str) -> Option<(Stage, Effect)> {
         for fault in self.planned.iter_mut().filter(|fault| fault.matches(method, path)) {
             if fault.skip > 0 {
                 fault.skip -= 1;
@@ -125,7 +126,7 @@ impl Faults {
 }
 
 impl Chaos {
-    /// SplitMix64: tiny, well spread, and the same on every machine.
+    /// SplitMix64, a small pseudo-random generator with the same output on every machine.
     fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
@@ -155,27 +156,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_strikes_as_often_as_planned_and_only_what_it_names() {
+    fn a_fault_applies_to_matching_requests_only_and_as_often_as_planned() {
         let mut faults = Faults::default();
         faults.plan(Fault::after(Method::POST, "/repos/a/b/issues", Effect::Drop).times(2).skipping(1));
         let hit = Some((Stage::After, Effect::Drop));
-        assert_eq!(faults.strike(&Method::GET, "/repos/a/b/issues/1"), None);
-        assert_eq!(faults.strike(&Method::POST, "/repos/a/c/issues"), None);
+        assert_eq!(faults.match_fault(&Method::GET, "/repos/a/b/issues/1"), None);
+        assert_eq!(faults.match_fault(&Method::POST, "/repos/a/c/issues"), None);
         let seen: Vec<_> =
-            (0..4).map(|_| faults.strike(&Method::POST, "/repos/a/b/issues/1/comments")).collect();
+            (0..4).map(|_| faults.match_fault(&Method::POST, "/repos/a/b/issues/1/comments")).collect();
         assert_eq!(seen, [None, hit, hit, None]);
     }
 
     #[test]
-    fn chaos_repeats_itself_for_a_seed_and_keeps_its_probability() {
+    fn random_faults_are_reproducible_from_a_seed_and_have_the_given_probability() {
         let run = |seed| {
             let mut faults = Faults::default();
             faults.start_chaos(seed, 100);
-            (0..2000).map(|_| faults.strike(&Method::GET, "/x")).collect::<Vec<_>>()
+            (0..2000).map(|_| faults.match_fault(&Method::GET, "/x")).collect::<Vec<_>>()
         };
         assert_eq!(run(7), run(7));
         assert_ne!(run(7), run(8));
-        let struck = run(7).iter().flatten().count();
-        assert!((140..=260).contains(&struck), "expected about 200 of 2000, seen {struck}");
+        let matched = run(7).iter().flatten().count();
+        assert!((140..=260).contains(&matched), "expected about 200 of 2000, seen {matched}");
     }
 }

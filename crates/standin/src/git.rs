@@ -1,7 +1,7 @@
-//! Bare repositories on disk, asked and changed through `git` itself.
+//! Bare repositories on disk, read and changed with the program `git`.
 //!
-//! The stand-in keeps no model of commits: branch heads, comparisons, files and diffs are always git's answer.
-//! Serving clones and pushes is `git_http.rs`.
+//! The stand-in has no model of commits of its own: branch heads, comparisons, files and diffs come from git.
+//! `git_http.rs` serves clones and pushes.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -10,13 +10,13 @@ use chrono::{DateTime, Utc};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-/// What went wrong with git.
+/// A failure of git.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// git could not be started, or its pipes broke.
+    /// git could not be started, or a pipe broke.
     #[error("git could not be run")]
     Io(#[from] std::io::Error),
-    /// git refused; its own words.
+    /// git exited with an error.
     #[error("git {command} failed: {stderr}")]
     Refused {
         /// The subcommand.
@@ -26,30 +26,30 @@ pub enum Error {
     },
 }
 
-/// A file to be committed.
+/// A file to commit.
 #[derive(Clone, Debug)]
 pub struct File {
     /// Path within the repository.
     pub path: String,
-    /// Its bytes.
+    /// Its content.
     pub content: Vec<u8>,
-    /// Whether it carries the executable bit.
+    /// Whether the executable bit is set.
     pub executable: bool,
 }
 
 impl File {
-    /// A plain text file.
+    /// A text file without the executable bit.
     pub fn text(path: impl Into<String>, content: impl Into<String>) -> Self {
         Self { path: path.into(), content: content.into().into_bytes(), executable: false }
     }
 
-    /// The same file, executable.
+    /// The same file with the executable bit.
     pub fn executable(self) -> Self {
         Self { executable: true, ..self }
     }
 }
 
-/// Who committed what, when.
+/// Author, time and message of a commit.
 pub(super) struct Commit {
     pub(super) sha: String,
     pub(super) parents: Vec<String>,
@@ -68,7 +68,7 @@ pub(super) struct Change {
     pub(super) deletions: u64,
 }
 
-/// What a path holds at some commit.
+/// The content of a path at a commit.
 pub(super) enum Entry {
     /// A file: blob id and bytes.
     File { sha: String, content: Vec<u8> },
@@ -82,7 +82,7 @@ pub(super) struct Git {
     path: PathBuf,
 }
 
-/// A `git` that sees no configuration but the repository's own, and none of Porter's environment.
+/// A `git` command without the configuration of the user or the system, and without Porter's environment.
 pub(super) fn command() -> Command {
     let mut command = Command::new("git");
     command
@@ -101,7 +101,7 @@ pub(super) fn command() -> Command {
 }
 
 impl Git {
-    /// Makes an empty bare repository that serves pushes over HTTP.
+    /// Creates an empty bare repository that accepts pushes over HTTP.
     pub(super) async fn create(path: PathBuf, default_branch: &str) -> Result<Self, Error> {
         std::fs::create_dir_all(&path)?;
         let git = Self { path };
@@ -110,7 +110,7 @@ impl Git {
             ("http.receivepack", "true"),
             ("uploadpack.allowFilter", "true"),
             ("uploadpack.allowAnySHA1InWant", "true"),
-            // Housekeeping in the background would outlive the test that caused it.
+            // Background maintenance would outlive the test that caused it.
             ("gc.auto", "0"),
             ("maintenance.auto", "false"),
         ] {
@@ -123,7 +123,7 @@ impl Git {
         &self.path
     }
 
-    /// Commits `files` on a branch, on top of the commit `parent`; gives the new commit's id.
+    /// Commits `files` on a branch with the parent commit `parent`, and returns the new commit's id.
     pub(super) async fn commit(
         &self,
         (branch, parent): (&str, Option<&str>),
@@ -157,19 +157,19 @@ impl Git {
         Ok(self.run(&["rev-parse", &format!("refs/heads/{branch}")]).await?.trim().to_owned())
     }
 
-    /// Makes a branch where another one stands.
+    /// Creates a branch at the head of another branch.
     pub(super) async fn branch(&self, branch: &str, from: &str) -> Result<(), Error> {
         self.run(&["branch", "--no-track", "--", branch, from]).await.map(drop)
     }
 
-    /// The commit that a branch stands at.
+    /// The head commit of a branch.
     pub(super) async fn find_branch(&self, branch: &str) -> Result<Option<String>, Error> {
         self.find_commit(&format!("refs/heads/{branch}")).await
     }
 
-    /// The id of the commit that a revision names: a branch, a ref, or an id.
+    /// The id of the commit that a revision names: a branch, a ref or an id.
     pub(super) async fn find_commit(&self, revision: &str) -> Result<Option<String>, Error> {
-        // Never an option: a revision comes from a URL.
+        // The revision comes from a URL: `--end-of-options` prevents that git reads it as an option.
         if revision.is_empty() || revision.starts_with('-') {
             return Ok(None);
         }
@@ -178,12 +178,12 @@ impl Git {
         Ok(found.map(|sha| sha.trim().to_owned()))
     }
 
-    /// The last commit that two have in common.
+    /// The merge base of two commits.
     pub(super) async fn find_merge_base(&self, one: &str, other: &str) -> Result<Option<String>, Error> {
         Ok(self.find(&["merge-base", one, other]).await?.map(|sha| sha.trim().to_owned()))
     }
 
-    /// The commits of a range such as `a..b`, or the one commit at a revision; oldest first.
+    /// The commits of a range such as `a..b`, or the single commit of a revision; oldest first.
     pub(super) async fn commits(&self, range: &str, limit: Option<u32>) -> Result<Vec<Commit>, Error> {
         let limit = limit.map(|limit| format!("--max-count={limit}"));
         let mut arguments =
@@ -213,12 +213,12 @@ impl Git {
         Ok(changes.collect())
     }
 
-    /// The difference between two commits as a patch.
+    /// The diff between two commits as a patch.
     pub(super) async fn diff(&self, from: &str, to: &str) -> Result<String, Error> {
         self.run(&["diff", from, to]).await
     }
 
-    /// What stands at a path of a commit; the empty path is the root folder.
+    /// The content of a path at a commit; the empty path is the root folder.
     pub(super) async fn find_entry(&self, commit: &str, path: &str) -> Result<Option<Entry>, Error> {
         let path = path.trim_matches('/');
         let object = format!("{commit}:{path}");
@@ -242,7 +242,7 @@ impl Git {
         Ok(String::from_utf8_lossy(&self.output(arguments).await?).into_owned())
     }
 
-    /// The output, or nothing where git says that there is no such thing.
+    /// The output, or `None` if git reports that the object does not exist.
     async fn find(&self, arguments: &[&str]) -> Result<Option<String>, Error> {
         match self.run(arguments).await {
             Ok(output) => Ok(Some(output)),
@@ -291,7 +291,7 @@ mod tests {
     use domain::clock::Clock;
 
     #[tokio::test]
-    async fn commits_branches_and_diffs_are_what_git_says() {
+    async fn commits_branches_and_diffs_are_those_of_git() {
         let folder = tempfile::tempdir().unwrap();
         let git = Git::create(folder.path().join("a.git"), "main").await.unwrap();
         let now = Clock::system().now();

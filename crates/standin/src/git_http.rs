@@ -1,7 +1,8 @@
 //! Clone, fetch and push: smart HTTP through git's own `git http-backend`.
 //!
-//! The token is the password of the user `x-access-token`; reading asks for `contents: read`, pushing for
-//! `contents: write` on this very repository. Bodies are streamed both ways, compressed or chunked as they come.
+//! The token is the password of the user `x-access-token`. Reading requires `contents: read` on the
+//! repository, pushing `contents: write`. Bodies are streamed in both directions, with their compression and
+//! chunking unchanged.
 
 use std::io;
 use std::process::Stdio;
@@ -67,7 +68,7 @@ async fn serve(
     }
 }
 
-/// Why git is not served.
+/// Why a request for git is refused.
 enum Refusal {
     Unauthorized,
     NotFound,
@@ -87,23 +88,23 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// The repository, if the caller's token may read it, or push to it.
+/// The repository, if the caller's token has the permission to read it, or to push to it.
 fn admit(shared: &Shared, repository: (&str, &str), push: bool, headers: &HeaderMap) -> Result<Git, Refusal> {
     let token = password(headers).ok_or(Refusal::Unauthorized)?;
     let caller = Caller::from_text(shared, &token).ok_or(Refusal::Unauthorized)?;
     let needed = if push { Access::Write } else { Access::Read };
-    let world = shared.world();
-    // Whether it may see the repository at all: if not, there is none.
+    let state = shared.state();
+    // Without read access the repository is reported as not found.
     let visible = &[("contents", Access::Read), ("metadata", Access::Read)];
-    let found = caller.reach(&world, repository, visible).map_err(|_| Refusal::NotFound)?;
-    caller.reach(&world, repository, &[("contents", needed)]).map_err(|_| {
+    let found = caller.reach(&state, repository, visible).map_err(|_| Refusal::NotFound)?;
+    caller.reach(&state, repository, &[("contents", needed)]).map_err(|_| {
         let (owner, name) = repository;
-        Refusal::Denied(format!("Permission to {owner}/{name}.git denied to {}.\n", caller.login(&world)))
+        Refusal::Denied(format!("Permission to {owner}/{name}.git denied to {}.\n", caller.login(&state)))
     })?;
     Ok(found.git.clone())
 }
 
-/// The password of `Basic` authentication; GitHub looks at no user name but `x-access-token`.
+/// The password of `Basic` authentication for the user `x-access-token`.
 fn password(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, encoded) = value.split_once(' ')?;
@@ -113,7 +114,7 @@ fn password(headers: &HeaderMap) -> Option<String> {
     (user == "x-access-token").then(|| password.to_owned())
 }
 
-/// Runs the CGI program on this request.
+/// Runs the CGI program with this request.
 async fn run(git: &Git, path: &str, request: Request) -> io::Result<Response> {
     let (parts, body) = request.into_parts();
     let mut command = git::command();
@@ -129,7 +130,7 @@ async fn run(git: &Git, path: &str, request: Request) -> io::Result<Response> {
         .env("REMOTE_ADDR", "127.0.0.1");
     for (name, variable) in [
         (CONTENT_TYPE.as_str(), "CONTENT_TYPE"),
-        // Absent in a chunked request: then the program reads to the end.
+        // Absent in a chunked request; the program then reads until the end of the input.
         (CONTENT_LENGTH.as_str(), "CONTENT_LENGTH"),
         (CONTENT_ENCODING.as_str(), "HTTP_CONTENT_ENCODING"),
         ("git-protocol", "GIT_PROTOCOL"),
@@ -153,7 +154,7 @@ async fn run(git: &Git, path: &str, request: Request) -> io::Result<Response> {
     answer(child, BufReader::new(stdout)).await
 }
 
-/// Turns CGI output into an answer: headers up to an empty line, then the body.
+/// Converts CGI output to a response: headers up to an empty line, then the body.
 async fn answer(child: Child, mut stdout: BufReader<ChildStdout>) -> io::Result<Response> {
     let mut response = Response::builder();
     loop {
@@ -173,7 +174,7 @@ async fn answer(child: Child, mut stdout: BufReader<ChildStdout>) -> io::Result<
             None => {}
         }
     }
-    // The child comes along, so that a caller who goes away takes the program with them.
+    // The stream owns the child process, so that the process ends when the caller disconnects.
     let chunks = stream::unfold((child, stdout), |(mut child, mut stdout)| async move {
         let mut chunk = vec![0; 64 * 1024];
         match stdout.read(&mut chunk).await {

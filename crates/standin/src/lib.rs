@@ -1,20 +1,22 @@
-//! GitHub on loopback: real git repositories behind real smart HTTP, the REST calls that Porter makes, signed
-//! webhooks, and pages to look at.
+//! A GitHub server on loopback: git repositories over smart HTTP, the REST calls that Porter makes, signed
+//! webhooks and HTML pages.
 //!
-//! `porter demo` shows the product with it, and every integration test runs against it: the very same code.
-//! It is strict where GitHub is lenient (`strict.rs`): a call that Porter has no business making is kept as a
-//! violation. It knows nothing of Porter; what it plays is documented at <https://docs.github.com/rest>.
+//! `porter demo` and the integration tests use the same code. It is stricter than GitHub (`strict.rs`): a
+//! call that Porter must not make is recorded as a violation. It contains nothing of Porter; the behaviour is
+//! documented at <https://docs.github.com/rest>.
 //!
-//! The world is plain values (`world.rs`). People act on it through verbs (`setup.rs`, `verbs.rs`), the App through
-//! the wire (`routes/`, `git_http.rs`), tests look at it through reads (`reads.rs`). Every change wakes those
-//! who wait in [`StandIn::wait_until`]; nothing polls. Things go wrong on demand (`faults.rs`).
+//! `state.rs` holds the state as plain values. `setup.rs` and `actions.rs` change it on behalf of people,
+//! `routes/` and `git_http.rs` on behalf of the App, and `reads.rs` reads it for tests. Every change wakes
+//! the callers of [`StandIn::wait_until`]. `faults.rs` makes requests fail on demand.
 
+mod actions;
 mod auth;
 mod faults;
-mod front;
 mod git;
 mod git_http;
+mod listener;
 mod markdown;
+mod middleware;
 mod pages;
 mod payloads;
 mod reads;
@@ -22,11 +24,9 @@ mod routes;
 pub mod sample;
 mod setup;
 mod sign_in;
+mod state;
 mod strict;
-mod verbs;
 mod webhook;
-mod wire;
-mod world;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -42,30 +42,30 @@ use tokio::task::AbortHandle;
 
 pub use self::auth::{Access, IssuedToken};
 pub use self::faults::{Effect, Fault, Stage};
-pub use self::front::Request;
 pub use self::git::{Error as GitError, File};
+pub use self::middleware::Request;
 pub use self::reads::Pull;
 pub use self::sign_in::UserTokens;
+use self::state::{Account, AppFacts};
+pub use self::state::{AccountKind, Comment, GithubState, Permission, Reaction, RepositoryId};
 pub use self::webhook::{Delivery, Signature};
-use self::world::{Account, AppFacts};
-pub use self::world::{AccountKind, Comment, Permission, Reaction, RepositoryId, World};
 use domain::clock::Clock;
 
-/// How a stand-in is started.
+/// The options of [`StandIn::start`].
 #[derive(Debug)]
 pub struct Options {
-    /// By which tokens expire, JWTs are judged and everything is dated.
+    /// The clock for token expiry, JWT checks and all dates.
     pub clock: Clock,
-    /// Where webhooks go; can be set later with [`StandIn::set_webhook_url`].
+    /// The receiver of webhooks; can be set later with [`StandIn::set_webhook_url`].
     pub webhook_url: Option<String>,
-    /// Where the repositories are kept; a temporary folder that goes with the stand-in, if not said.
+    /// The folder for the repositories; by default a temporary folder that is deleted with the stand-in.
     pub scratch: Option<PathBuf>,
-    /// Whether the App hears of its own comments and labels, as it does from GitHub.
+    /// Whether the App receives webhooks about its own comments and labels, as it does from GitHub.
     pub echo: bool,
 }
 
 impl Options {
-    /// On the system's clock, in a temporary folder, telling the App of its own deeds.
+    /// The system's clock, a temporary folder, and webhooks about the App's own actions.
     pub fn new() -> Self {
         Self { clock: Clock::system(), webhook_url: None, scratch: None, echo: true }
     }
@@ -77,49 +77,49 @@ impl Default for Options {
     }
 }
 
-/// What the owner of a GitHub App knows about it.
+/// The identity and the secrets of a GitHub App.
 #[derive(Clone, Debug)]
 pub struct AppCredentials {
-    /// The App's number.
+    /// The App's id.
     pub id: u64,
     /// Its name in URLs; its own account is `<slug>[bot]`.
     pub slug: String,
-    /// Its OAuth client id, which may also sign JWTs.
+    /// Its OAuth client id, which is also a valid issuer of JWTs.
     pub client_id: String,
     /// Its OAuth client secret.
     pub client_secret: SecretString,
     /// Its private key, PKCS #8 in PEM.
     pub private_key_pem: SecretString,
-    /// What its webhooks are signed with.
+    /// The secret that signs its webhooks.
     pub webhook_secret: SecretString,
 }
 
-/// What went wrong with the stand-in itself.
+/// A failure of the stand-in itself.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No repository, issue, or comment of that name.
-    #[error("there is no {0} in this world")]
+    /// There is no repository, issue or comment of that name.
+    #[error("there is no {0} on the stand-in")]
     Unknown(String),
     /// git failed.
     #[error("a repository could not be read or changed")]
     Git(#[from] GitError),
-    /// The listener or the scratch folder could not be made.
+    /// The listener or the scratch folder could not be created.
     #[error("the stand-in could not be started")]
     Io(#[from] std::io::Error),
-    /// No key, token or signature could be made.
-    #[error("the cryptographic library refused")]
+    /// The cryptographic library failed to create a key, token or signature.
+    #[error("the cryptographic library failed")]
     Key,
     /// The HTTP client that sends webhooks could not be built.
     #[error("the webhook client could not be built")]
     Client(#[from] reqwest::Error),
-    /// [`StandIn::wait_until`] waited in vain.
-    #[error("waited {0:?}, and it did not happen")]
+    /// The condition of [`StandIn::wait_until`] did not become true in time.
+    #[error("the condition did not become true within {0:?}")]
     Timeout(std::time::Duration),
 }
 
-/// What handlers, verbs and reads share.
+/// The state that handlers, actions and reads share.
 struct Shared {
-    world: Mutex<World>,
+    state: Mutex<GithubState>,
     changes: watch::Sender<()>,
     clock: Clock,
     started: Instant,
@@ -133,30 +133,30 @@ struct Shared {
 }
 
 impl Shared {
-    /// The world, locked. Never held across an await.
-    fn world(&self) -> MutexGuard<'_, World> {
-        // A test that panicked in a predicate leaves the values whole.
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the state. The guard is never held across an await.
+    fn state(&self) -> MutexGuard<'_, GithubState> {
+        // A predicate that panics only reads, so the values of a poisoned lock are consistent.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes everyone who waits for the world to change.
+    /// Wakes the tasks that wait for a change of the state.
     fn changed(&self) {
         self.changes.send_replace(());
     }
 
     fn violation(&self, what: String) {
-        self.world().violations.push(what);
+        self.state().violations.push(what);
     }
 }
 
-/// A running GitHub. Cheap to clone; the server ends with the last clone.
+/// A running server. Cheap to clone; the server stops when the last clone is dropped.
 #[derive(Clone)]
 pub struct StandIn {
     shared: Arc<Shared>,
     _server: Arc<Server>,
 }
 
-/// Ends the server when dropped.
+/// Stops the server when dropped.
 struct Server(AbortHandle);
 
 impl Drop for Server {
@@ -166,10 +166,7 @@ impl Drop for Server {
 }
 
 impl StandIn {
-    /// Starts on a free port of loopback, with the App registered and installed nowhere.
-    ///
-    /// # Errors
-    /// [`Error::Io`] without a port or a folder, [`Error::Key`] without a key.
+    /// Starts the server on a free port of loopback. The App is registered, but not installed.
     pub async fn start(options: Options) -> Result<Self, Error> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let base_url = format!("http://{}", listener.local_addr()?);
@@ -181,7 +178,7 @@ impl StandIn {
             }
         };
         let shared = Arc::new(Shared {
-            world: Mutex::new(World::new(base_url, options.webhook_url, options.clock.now())),
+            state: Mutex::new(GithubState::new(base_url, options.webhook_url, options.clock.now())),
             changes: watch::Sender::new(()),
             clock: options.clock,
             started: Instant::now(),
@@ -189,7 +186,7 @@ impl StandIn {
             key: auth::AppKey::generate()?,
             webhook_secret: auth::opaque(30)?.into(),
             client_secret: auth::opaque(30)?.into(),
-            // Never through a proxy, and never after a redirect: GitHub follows none.
+            // GitHub does not follow redirects of a webhook receiver.
             http: reqwest::Client::builder()
                 .no_proxy()
                 .redirect(reqwest::redirect::Policy::none())
@@ -198,28 +195,30 @@ impl StandIn {
             _folder: folder,
         });
         let router = routes::router(Arc::clone(&shared));
-        let service = router.into_make_service_with_connect_info::<wire::Cut>();
-        let server = tokio::spawn(async move { axum::serve(wire::Wire(listener), service).await });
+        let service = router.into_make_service_with_connect_info::<listener::ConnectionCloser>();
+        let server =
+            tokio::spawn(async move { axum::serve(listener::ClosableListener(listener), service).await });
         Ok(Self { shared, _server: Arc::new(Server(server.abort_handle())) })
     }
 
-    /// The base of the REST API, for `GITHUB_API_URL`. `<base>/api/v3` works too, as on GitHub Enterprise Server.
+    /// The base URL of the REST API, for `GITHUB_API_URL`. `<base>/api/v3` works as well, as on GitHub
+    /// Enterprise Server.
     pub fn api_url(&self) -> String {
-        self.shared.world().base_url.clone()
+        self.shared.state().base_url.clone()
     }
 
-    /// The base of pages and of git, for `GITHUB_WEB_URL`.
+    /// The base URL of pages and of git, for `GITHUB_WEB_URL`.
     pub fn web_url(&self) -> String {
-        self.shared.world().base_url.clone()
+        self.shared.state().base_url.clone()
     }
 
-    /// What Porter must be given to act as the App.
+    /// The credentials that Porter needs to act as the App.
     pub fn app(&self) -> AppCredentials {
-        let world = self.shared.world();
+        let state = self.shared.state();
         AppCredentials {
-            id: world.app.id,
-            slug: world.app.slug.clone(),
-            client_id: world.app.client_id.clone(),
+            id: state.app.id,
+            slug: state.app.slug.clone(),
+            client_id: state.app.client_id.clone(),
             client_secret: self.shared.client_secret.clone(),
             private_key_pem: self.shared.key.private_pem.clone(),
             webhook_secret: self.shared.webhook_secret.clone(),
@@ -227,7 +226,7 @@ impl StandIn {
     }
 }
 
-impl World {
+impl GithubState {
     fn new(base_url: String, webhook_url: Option<String>, now: chrono::DateTime<chrono::Utc>) -> Self {
         let permissions = [
             ("contents", Access::Write),
@@ -258,7 +257,7 @@ impl World {
             requests: Vec::new(),
             violations: Vec::new(),
             faults: faults::Faults::default(),
-            rate: front::RateLimit::new(now),
+            rate: middleware::RateLimit::new(now),
             last_id: 2_000_000_000,
         }
     }

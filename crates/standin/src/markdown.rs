@@ -1,12 +1,12 @@
-//! Markdown as the stand-in's pages show it: what comments use, and nothing that could run.
+//! Renders the Markdown of comments as HTML for the stand-in's pages, without active content.
 //!
-//! Tags are written here only, never taken over from the text, but for a few that carry no attribute.
+//! HTML of the source is escaped, except for a list of tags without attributes.
 
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
 use super::pages::escape;
 
-/// HTML tags that people write into comments, harmless as long as they stand without attributes.
+/// HTML tags that are kept if they have no attributes.
 const HARMLESS: [&str; 10] = [
     "<details>",
     "</details>",
@@ -20,12 +20,12 @@ const HARMLESS: [&str; 10] = [
     "<hr>",
 ];
 
-/// The text as HTML.
+/// Renders a text as HTML.
 pub(super) fn render(text: &str) -> String {
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
     let mut page = String::new();
     let mut in_head = false;
-    // The lines of a block of HTML come one by one; a comment may span them.
+    // The parser emits a block of HTML line by line; an HTML comment can span lines.
     let mut block = String::new();
     for event in Parser::new_ext(text, options) {
         match event {
@@ -42,7 +42,7 @@ pub(super) fn render(text: &str) -> String {
             Event::Text(text) => page.push_str(&escape(&text)),
             Event::Code(code) => page.push_str(&format!("<code>{}</code>", escape(&code))),
             Event::InlineHtml(html) => page.push_str(&harmless(&html)),
-            // GitHub breaks lines in comments where they were broken.
+            // GitHub renders a line break in a comment as a line break.
             Event::SoftBreak | Event::HardBreak => page.push_str("<br>\n"),
             Event::Rule => page.push_str("<hr>"),
             Event::TaskListMarker(done) => page.push_str(if done { "☑ " } else { "☐ " }),
@@ -52,7 +52,7 @@ pub(super) fn render(text: &str) -> String {
     page
 }
 
-/// Comments vanish, harmless tags stay, all else shows as the text that it is.
+/// Removes HTML comments, keeps allowed tags, and escapes the rest.
 fn harmless(html: &str) -> String {
     let mut shown = String::new();
     let mut rest = html;
@@ -75,7 +75,7 @@ fn harmless(html: &str) -> String {
 fn open(tag: &Tag<'_>, in_head: bool) -> String {
     match tag {
         Tag::Link { dest_url, .. } => format!("<a href=\"{}\">", escape(address(dest_url))),
-        // A picture would be fetched from elsewhere: its text stands for it.
+        // An image would be fetched from another server: its alternative text is shown instead.
         Tag::Image { dest_url, .. } => format!("<a href=\"{}\">🖼 ", escape(address(dest_url))),
         Tag::Paragraph => "<p>".to_owned(),
         Tag::Heading { level, .. } => format!("<{}>", heading(*level)),
@@ -116,12 +116,12 @@ fn close(tag: &TagEnd, in_head: bool) -> &'static str {
     }
 }
 
-/// A comment's headings stand below the page's own.
+/// The headings of a comment are one level below those of the page.
 fn heading(level: HeadingLevel) -> &'static str {
     if matches!(level, HeadingLevel::H1 | HeadingLevel::H2) { "h3" } else { "h4" }
 }
 
-/// Only what leads to a page; `javascript:` and its like lead nowhere.
+/// Links with a scheme other than HTTP are removed, such as `javascript:`.
 fn address(url: &str) -> &str {
     let allowed = ["https://", "http://", "/", "#"].iter().any(|start| url.starts_with(start));
     if allowed { url } else { "#" }
@@ -132,7 +132,7 @@ mod tests {
     use super::render;
 
     #[test]
-    fn what_comments_use_is_shown() {
+    fn the_markdown_of_comments_is_rendered() {
         let text =
             "**Done** in `main`\nsee [it](https://x.test/?a=1&b=2)\n\n| a | b |\n|---|---|\n| 1 | 2 |\n";
         assert_eq!(
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_a_text_carries_can_run() {
+    fn active_content_is_removed_or_escaped() {
         for (text, expected) in [
             ("<script>x()</script>", "&lt;script&gt;x()&lt;/script&gt;"),
             ("a <img src=x onerror=y> b", "<p>a &lt;img src=x onerror=y&gt; b</p>"),

@@ -1,6 +1,6 @@
-//! The pages that a person may open: a repository, an issue with its comments, a pull request with its diff.
+//! HTML pages: a repository, an issue with its comments, a pull request with its diff.
 //!
-//! Plain HTML that needs nothing from elsewhere; texts go through `markdown.rs` or are escaped.
+//! The pages load nothing from other servers. Texts are rendered by `markdown.rs` or escaped.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use axum::http::StatusCode;
 use axum::response::Html;
 
 use super::git::Entry;
+use super::state::{Issue, Repository};
 use super::strict::Reject;
-use super::world::{Issue, Repository};
 use super::{Shared, StandIn, markdown};
 
 const STYLE: &str = include_str!("pages.css");
@@ -126,7 +126,7 @@ pub(super) async fn commit(
 
 fn find(shared: &Shared, owner: &str, name: &str) -> Result<Repository, Reject> {
     let missing = || Reject::new(StatusCode::NOT_FOUND, "There is no such repository.");
-    shared.world().find_repository(owner, name).cloned().ok_or_else(missing)
+    shared.state().find_repository(owner, name).cloned().ok_or_else(missing)
 }
 
 fn layout(title: &str, body: &str) -> Html<String> {
@@ -184,7 +184,7 @@ fn colour(diff: &str) -> String {
     shown
 }
 
-/// The text with everything that HTML would take for its own made harmless.
+/// Escapes a text for HTML.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

@@ -1,21 +1,22 @@
-//! GitHub's JSON, as the REST API and the webhooks show it: full-size, with every field a client may demand.
+//! GitHub's JSON objects for the REST API and the webhooks, with every field that a client can require.
 //!
-//! Pure functions from the world's values. Shapes: GitHub's OpenAPI description and webhook reference,
-//! REST version 2026-03-10 (no singular `assignee`, no `merge_commit_sha`).
+//! Pure functions of the state's values. Sources: GitHub's OpenAPI description and webhook reference, REST
+//! version 2026-03-10 (without the singular `assignee` and `merge_commit_sha`).
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
 use super::auth::Access;
+use super::state::{AccountKind, Comment, GithubState, Installation, Issue, Reaction, Repository, Selection};
 use super::webhook::Delivery;
-use super::world::{AccountKind, Comment, Installation, Issue, Reaction, Repository, Selection, World};
 
-/// GitHub writes times to the second.
+/// GitHub writes times with a precision of one second.
 pub(super) fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Adds the fields of one object to another (`json!` alone cannot hold them all).
+/// Adds the fields of one object to another: a single `json!` with all fields exceeds the macro's recursion
+/// limit.
 fn extend(value: &mut Value, more: Value) {
     if let (Value::Object(fields), Value::Object(more)) = (value, more) {
         fields.extend(more);
@@ -27,13 +28,13 @@ fn node_id(kind: &str, id: u64) -> String {
     format!("{kind}_{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(id.to_be_bytes()))
 }
 
-/// An account; one that is unknown shows as GitHub's `ghost`.
-pub(super) fn account(world: &World, login: &str) -> Value {
-    let (login, id, kind) = match world.find_account(login) {
+/// An account; an unknown one is shown as GitHub's `ghost`.
+pub(super) fn account(state: &GithubState, login: &str) -> Value {
+    let (login, id, kind) = match state.find_account(login) {
         Some(account) => (account.login.as_str(), account.id, account.kind),
         None => ("ghost", 10137, AccountKind::User),
     };
-    let base = &world.base_url;
+    let base = &state.base_url;
     let path = login.replace("[bot]", "%5Bbot%5D");
     let api = format!("{base}/users/{path}");
     let (kind, html) = match kind {
@@ -59,15 +60,15 @@ pub(super) fn account(world: &World, login: &str) -> Value {
 }
 
 /// The web address of a repository.
-pub(super) fn web_url(world: &World, repository: &Repository) -> String {
-    format!("{}/{}", world.base_url, repository.full_name())
+pub(super) fn web_url(state: &GithubState, repository: &Repository) -> String {
+    format!("{}/{}", state.base_url, repository.full_name())
 }
 
-fn api_url(world: &World, repository: &Repository) -> String {
-    format!("{}/repos/{}", world.base_url, repository.full_name())
+fn api_url(state: &GithubState, repository: &Repository) -> String {
+    format!("{}/repos/{}", state.base_url, repository.full_name())
 }
 
-/// Addresses that hang below a repository's, as `key`, `path`.
+/// Pairs of a URL field and its path below the repository's URL.
 const REPOSITORY_URLS: [(&str, &str); 37] = [
     ("forks_url", "/forks"),
     ("keys_url", "/keys{/key_id}"),
@@ -109,14 +110,14 @@ const REPOSITORY_URLS: [(&str, &str); 37] = [
 ];
 
 /// A repository.
-pub(super) fn repository(world: &World, repository: &Repository) -> Value {
-    let (api, web) = (api_url(world, repository), web_url(world, repository));
+pub(super) fn repository(state: &GithubState, repository: &Repository) -> Value {
+    let (api, web) = (api_url(state, repository), web_url(state, repository));
     let created = time(repository.created_at);
     let open = repository.issues.values().filter(|issue| issue.open).count();
     let mut value = json!({
     "id": repository.id.0, "node_id": node_id("R", repository.id.0),
     "name": repository.name, "full_name": repository.full_name(), "private": true,
-    "owner": account(world, &repository.owner), "html_url": web, "description": null, "fork": false,
+    "owner": account(state, &repository.owner), "html_url": web, "description": null, "fork": false,
     "url": api, "created_at": created, "updated_at": created, "pushed_at": created,
     "git_url": format!("{}.git", web.replacen("http:", "git:", 1)),
     "ssh_url": format!("git@localhost:{}.git", repository.full_name()),
@@ -140,7 +141,7 @@ pub(super) fn repository(world: &World, repository: &Repository) -> Value {
     value
 }
 
-/// The short form of a repository in lists of an installation's webhook.
+/// The short form of a repository in the webhooks of an installation.
 pub(super) fn short_repository(repository: &Repository) -> Value {
     json!({
         "id": repository.id.0, "node_id": node_id("R", repository.id.0),
@@ -149,11 +150,11 @@ pub(super) fn short_repository(repository: &Repository) -> Value {
 }
 
 /// A label of a repository.
-pub(super) fn label(world: &World, repository: &Repository, name: &str) -> Value {
+pub(super) fn label(state: &GithubState, repository: &Repository, name: &str) -> Value {
     let id = repository.labels.get(name).copied().unwrap_or_default();
     json!({
         "id": id, "node_id": node_id("LA", id),
-        "url": format!("{}/labels/{name}", api_url(world, repository)),
+        "url": format!("{}/labels/{name}", api_url(state, repository)),
         "name": name, "color": "ededed", "default": false, "description": null,
     })
 }
@@ -170,58 +171,58 @@ fn reactions(url: &str, reactions: &[Reaction]) -> Value {
 }
 
 /// A reaction.
-pub(super) fn reaction(world: &World, reaction: &Reaction) -> Value {
+pub(super) fn reaction(state: &GithubState, reaction: &Reaction) -> Value {
     json!({
-        "id": reaction.id, "node_id": node_id("REA", reaction.id), "user": account(world, &reaction.login),
+        "id": reaction.id, "node_id": node_id("REA", reaction.id), "user": account(state, &reaction.login),
         "content": reaction.content, "created_at": time(reaction.at),
     })
 }
 
-/// `CONTRIBUTOR` is never shown: it says nothing about what a person may do.
-fn association(world: &World, repository: &Repository, login: &str) -> &'static str {
+/// `CONTRIBUTOR` is not used: it does not depend on a person's permissions.
+fn association(state: &GithubState, repository: &Repository, login: &str) -> &'static str {
     if repository.owner.eq_ignore_ascii_case(login) {
         "OWNER"
-    } else if world.find_permission(repository, login).is_some() {
+    } else if state.find_permission(repository, login).is_some() {
         "COLLABORATOR"
     } else {
         "NONE"
     }
 }
 
-/// The App, where something was done by its own account.
-fn via_app(world: &World, login: &str) -> Value {
-    if login == world.app.bot() { app(world) } else { Value::Null }
+/// The App, for objects that its account created.
+fn via_app(state: &GithubState, login: &str) -> Value {
+    if login == state.app.bot() { app(state) } else { Value::Null }
 }
 
 /// The web path of an issue or pull request.
-pub(super) fn issue_web_url(world: &World, repository: &Repository, issue: &Issue) -> String {
+pub(super) fn issue_web_url(state: &GithubState, repository: &Repository, issue: &Issue) -> String {
     let kind = if issue.pull.is_some() { "pull" } else { "issues" };
-    format!("{}/{kind}/{}", web_url(world, repository), issue.number)
+    format!("{}/{kind}/{}", web_url(state, repository), issue.number)
 }
 
-/// An issue, or a pull request in its guise as an issue.
-pub(super) fn issue(world: &World, repository: &Repository, issue: &Issue) -> Value {
-    let repository_url = api_url(world, repository);
+/// An issue, or the issue view of a pull request.
+pub(super) fn issue(state: &GithubState, repository: &Repository, issue: &Issue) -> Value {
+    let repository_url = api_url(state, repository);
     let api = format!("{repository_url}/issues/{}", issue.number);
-    let html = issue_web_url(world, repository, issue);
-    let labels: Vec<_> = issue.labels.iter().map(|name| label(world, repository, name)).collect();
-    let assignees: Vec<_> = issue.assignees.iter().map(|login| account(world, login)).collect();
+    let html = issue_web_url(state, repository, issue);
+    let labels: Vec<_> = issue.labels.iter().map(|name| label(state, repository, name)).collect();
+    let assignees: Vec<_> = issue.assignees.iter().map(|login| account(state, login)).collect();
     let mut value = json!({
         "url": api, "repository_url": repository_url, "labels_url": format!("{api}/labels{{/name}}"),
         "comments_url": format!("{api}/comments"), "events_url": format!("{api}/events"),
         "html_url": html, "id": issue.id, "node_id": node_id("I", issue.id),
-        "number": issue.number, "title": issue.title, "user": account(world, &issue.author),
+        "number": issue.number, "title": issue.title, "user": account(state, &issue.author),
         "labels": labels, "state": if issue.open { "open" } else { "closed" }, "locked": false,
         "assignees": assignees, "milestone": null, "comments": issue.comments.len(),
         "created_at": time(issue.created_at), "updated_at": time(issue.updated_at),
         "closed_at": issue.closed_at.map(time),
-        "author_association": association(world, repository, &issue.author),
+        "author_association": association(state, repository, &issue.author),
         "active_lock_reason": null, "body": issue.body, "reactions": reactions(&api, &[]),
         "sub_issues_summary": { "total": 0, "completed": 0, "percent_completed": 0 },
         "issue_dependencies_summary":
             { "blocked_by": 0, "total_blocked_by": 0, "blocking": 0, "total_blocking": 0 },
         "timeline_url": format!("{api}/timeline"),
-        "performed_via_github_app": via_app(world, &issue.author),
+        "performed_via_github_app": via_app(state, &issue.author),
         "state_reason": if issue.open { Value::Null } else { json!("completed") },
     });
     if let Some(pull) = &issue.pull {
@@ -234,22 +235,27 @@ pub(super) fn issue(world: &World, repository: &Repository, issue: &Issue) -> Va
     value
 }
 
-/// A comment under an issue or pull request.
-pub(super) fn comment(world: &World, repository: &Repository, issue: &Issue, comment: &Comment) -> Value {
-    let api = format!("{}/issues/comments/{}", api_url(world, repository), comment.id);
-    let html = issue_web_url(world, repository, issue);
+/// A comment on an issue or pull request.
+pub(super) fn comment(
+    state: &GithubState,
+    repository: &Repository,
+    issue: &Issue,
+    comment: &Comment,
+) -> Value {
+    let api = format!("{}/issues/comments/{}", api_url(state, repository), comment.id);
+    let html = issue_web_url(state, repository, issue);
     json!({
         "url": api, "html_url": format!("{html}#issuecomment-{}", comment.id),
-        "issue_url": format!("{}/issues/{}", api_url(world, repository), issue.number),
-        "id": comment.id, "node_id": node_id("IC", comment.id), "user": account(world, &comment.author),
+        "issue_url": format!("{}/issues/{}", api_url(state, repository), issue.number),
+        "id": comment.id, "node_id": node_id("IC", comment.id), "user": account(state, &comment.author),
         "created_at": time(comment.created_at), "updated_at": time(comment.updated_at),
-        "body": comment.body, "author_association": association(world, repository, &comment.author),
+        "body": comment.body, "author_association": association(state, repository, &comment.author),
         "pin": null, "reactions": reactions(&api, &comment.reactions),
-        "performed_via_github_app": via_app(world, &comment.author),
+        "performed_via_github_app": via_app(state, &comment.author),
     })
 }
 
-/// What git knows of a pull request.
+/// The data of a pull request that come from git.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PullFacts {
     pub(super) head_sha: String,
@@ -261,21 +267,21 @@ pub(super) struct PullFacts {
 }
 
 /// A pull request.
-pub(super) fn pull(world: &World, repo: &Repository, issue: &Issue, facts: &PullFacts) -> Value {
+pub(super) fn pull(state: &GithubState, repo: &Repository, issue: &Issue, facts: &PullFacts) -> Value {
     let Some(part) = &issue.pull else { return Value::Null };
-    let as_issue = self::issue(world, repo, issue);
-    let repository_url = api_url(world, repo);
+    let as_issue = self::issue(state, repo, issue);
+    let repository_url = api_url(state, repo);
     let api = format!("{repository_url}/pulls/{}", issue.number);
-    let html = issue_web_url(world, repo, issue);
+    let html = issue_web_url(state, repo, issue);
     let side = |branch: &str, sha: &str| {
         json!({
             "label": format!("{}:{branch}", repo.owner), "ref": branch, "sha": sha,
-            "user": account(world, &repo.owner), "repo": repository(world, repo),
+            "user": account(state, &repo.owner), "repo": repository(state, repo),
         })
     };
     let link = |path: String| json!({ "href": path });
     let issue_url = format!("{repository_url}/issues/{}", issue.number);
-    let reviewers: Vec<_> = part.reviewers.iter().map(|login| account(world, login)).collect();
+    let reviewers: Vec<_> = part.reviewers.iter().map(|login| account(state, login)).collect();
     let mut value = json!({
         "url": api, "id": issue.id, "node_id": node_id("PR", issue.id), "html_url": html,
         "diff_url": format!("{html}.diff"), "patch_url": format!("{html}.patch"), "issue_url": issue_url,
@@ -324,36 +330,36 @@ fn permissions(permissions: &std::collections::BTreeMap<String, Access>) -> Valu
     json!(permissions)
 }
 
-/// The App's public face.
-pub(super) fn app(world: &World) -> Value {
-    let app = &world.app;
+/// The App.
+pub(super) fn app(state: &GithubState) -> Value {
+    let app = &state.app;
     let name = app.slug.as_str();
     json!({
         "id": app.id, "client_id": app.client_id, "slug": app.slug, "node_id": node_id("A", app.id),
-        "owner": account(world, "octo-apps"), "name": name,
-        "description": null, "external_url": format!("{}/apps/{name}", world.base_url),
-        "html_url": format!("{}/apps/{name}", world.base_url), "created_at": time(app.created_at),
+        "owner": account(state, "octo-apps"), "name": name,
+        "description": null, "external_url": format!("{}/apps/{name}", state.base_url),
+        "html_url": format!("{}/apps/{name}", state.base_url), "created_at": time(app.created_at),
         "updated_at": time(app.created_at), "permissions": permissions(&app.permissions),
         "events": app.events,
     })
 }
 
 /// An installation.
-pub(super) fn installation(world: &World, installation: &Installation) -> Value {
-    let (base, id) = (&world.base_url, installation.id);
-    let account = account(world, &installation.account);
+pub(super) fn installation(state: &GithubState, installation: &Installation) -> Value {
+    let (base, id) = (&state.base_url, installation.id);
+    let account = account(state, &installation.account);
     let selection = match installation.selection {
         Selection::All => "all",
         Selection::Selected(_) => "selected",
     };
     json!({
-        "id": id, "client_id": world.app.client_id, "target_id": account["id"], "target_type": account["type"],
+        "id": id, "client_id": state.app.client_id, "target_id": account["id"], "target_type": account["type"],
         "account": account, "repository_selection": selection,
         "access_tokens_url": format!("{base}/app/installations/{id}/access_tokens"),
         "repositories_url": format!("{base}/installation/repositories"),
         "html_url": format!("{base}/settings/installations/{id}"),
-        "app_id": world.app.id, "app_slug": world.app.slug,
-        "permissions": permissions(&installation.permissions), "events": world.app.events,
+        "app_id": state.app.id, "app_slug": state.app.slug,
+        "permissions": permissions(&installation.permissions), "events": state.app.events,
         "created_at": time(installation.created_at), "updated_at": time(installation.created_at),
         "single_file_name": null, "has_multiple_single_files": false, "single_file_paths": [],
         "suspended_by": null, "suspended_at": installation.suspended_at.map(time),

@@ -1,46 +1,46 @@
-//! What a person, or a test, sees: comments, labels, reactions, pull requests, and the log of what was asked.
+//! Reads for people and tests: comments, labels, reactions, pull requests, and the log of requests.
 //!
-//! The reads of [`World`] serve predicates of [`StandIn::wait_until`]; those of [`StandIn`] are the same, from outside.
-//! Repositories are named `owner/name`; a thing that does not exist reads as nothing.
+//! The methods of [`GithubState`] are for predicates of [`StandIn::wait_until`]; those of [`StandIn`] read
+//! the current state. Repositories are named `owner/name`; for an unknown one the result is empty.
 
 use std::time::Duration;
 
+use super::actions::find;
 use super::auth::IssuedToken;
-use super::front::Request;
 use super::git::Git;
-use super::verbs::find;
+use super::middleware::Request;
+use super::state::{Comment, GithubState, Issue, Reaction};
 use super::webhook::Delivery;
-use super::world::{Comment, Issue, Reaction, World};
 use super::{Error, StandIn};
 
-/// A pull request as a person sees it.
+/// A pull request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pull {
     /// Its number, shared with issues.
     pub number: u64,
     /// Its title.
     pub title: String,
-    /// Its text; empty when it has none.
+    /// Its text; empty if it has none.
     pub body: String,
     /// Whether it is a draft.
     pub draft: bool,
-    /// The branch to be merged.
+    /// The branch with the changes.
     pub head: String,
-    /// The branch to be merged into.
+    /// The target branch.
     pub base: String,
     /// Whether it is still open.
     pub open: bool,
-    /// Login of who opened it.
+    /// Login of the author.
     pub author: String,
-    /// Who was asked for a review.
+    /// Logins of the requested reviewers.
     pub reviewers: Vec<String>,
-    /// Who it is assigned to.
+    /// Logins of the assignees.
     pub assignees: Vec<String>,
     /// Its labels.
     pub labels: Vec<String>,
 }
 
-impl World {
+impl GithubState {
     fn issue(&self, repository: &str, number: u64) -> Option<&Issue> {
         find(self, repository).ok()?.issues.get(&number)
     }
@@ -50,23 +50,23 @@ impl World {
         self.issue(repository, number).map(|issue| issue.comments.clone()).unwrap_or_default()
     }
 
-    /// The labels of an issue or pull request, in the order they were put on.
+    /// The labels of an issue or pull request, in the order in which they were added.
     pub fn labels(&self, repository: &str, number: u64) -> Vec<String> {
         self.issue(repository, number).map(|issue| issue.labels.clone()).unwrap_or_default()
     }
 
-    /// Whether an issue or pull request is open; false when there is none.
+    /// Whether an issue or pull request exists and is open.
     pub fn is_open(&self, repository: &str, number: u64) -> bool {
         self.issue(repository, number).is_some_and(|issue| issue.open)
     }
 
-    /// The reactions under a comment.
+    /// The reactions to a comment.
     pub fn reactions(&self, repository: &str, comment: u64) -> Vec<Reaction> {
         let found = find(self, repository).ok().and_then(|repository| repository.find_comment(comment));
         found.map(|(_, comment)| comment.reactions.clone()).unwrap_or_default()
     }
 
-    /// The number of issues that were ever opened; pull requests do not count.
+    /// The number of issues, open and closed, without pull requests.
     pub fn issue_count(&self, repository: &str) -> usize {
         let issues = find(self, repository).map(|r| r.issues.values().filter(|i| i.pull.is_none()).count());
         issues.unwrap_or_default()
@@ -94,7 +94,7 @@ impl World {
         pulls.collect()
     }
 
-    /// Every request that came in over the wire, oldest first.
+    /// Every received request, oldest first.
     pub fn requests(&self) -> &[Request] {
         &self.requests
     }
@@ -104,71 +104,72 @@ impl World {
         &self.deliveries
     }
 
-    /// Calls that no client of GitHub should make: unknown paths, fields, parameters, types.
+    /// Requests with unknown paths, fields, parameters or types.
     pub fn violations(&self) -> &[String] {
         &self.violations
     }
 }
 
 impl StandIn {
-    /// What `read` finds in the world now.
-    pub fn read<T>(&self, read: impl FnOnce(&World) -> T) -> T {
-        read(&self.shared.world())
+    /// The result of `read` on the current state.
+    pub fn read<T>(&self, read: impl FnOnce(&GithubState) -> T) -> T {
+        read(&self.shared.state())
     }
 
-    /// [`World::comments`] now.
+    /// [`GithubState::comments`] of the current state.
     pub fn comments(&self, repository: &str, number: u64) -> Vec<Comment> {
-        self.read(|world| world.comments(repository, number))
+        self.read(|state| state.comments(repository, number))
     }
 
-    /// [`World::labels`] now.
+    /// [`GithubState::labels`] of the current state.
     pub fn labels(&self, repository: &str, number: u64) -> Vec<String> {
-        self.read(|world| world.labels(repository, number))
+        self.read(|state| state.labels(repository, number))
     }
 
-    /// [`World::reactions`] now.
+    /// [`GithubState::reactions`] of the current state.
     pub fn reactions(&self, repository: &str, comment: u64) -> Vec<Reaction> {
-        self.read(|world| world.reactions(repository, comment))
+        self.read(|state| state.reactions(repository, comment))
     }
 
-    /// [`World::pull_requests`] now.
+    /// [`GithubState::pull_requests`] of the current state.
     pub fn pull_requests(&self, repository: &str) -> Vec<Pull> {
-        self.read(|world| world.pull_requests(repository))
+        self.read(|state| state.pull_requests(repository))
     }
 
-    /// [`World::requests`] until now.
+    /// [`GithubState::requests`] of the current state.
     pub fn requests(&self) -> Vec<Request> {
-        self.read(|world| world.requests.clone())
+        self.read(|state| state.requests.clone())
     }
 
-    /// [`World::deliveries`] until now.
+    /// [`GithubState::deliveries`] of the current state.
     pub fn deliveries(&self) -> Vec<Delivery> {
-        self.read(|world| world.deliveries.clone())
+        self.read(|state| state.deliveries.clone())
     }
 
-    /// [`World::violations`] until now.
+    /// [`GithubState::violations`] of the current state.
     pub fn violations(&self) -> Vec<String> {
-        self.read(|world| world.violations.clone())
+        self.read(|state| state.violations.clone())
     }
 
-    /// Every installation token that was ever issued, oldest first.
+    /// Every installation token that was issued, oldest first.
     pub fn issued_tokens(&self) -> Vec<IssuedToken> {
         let now = self.shared.clock.now();
-        self.read(|world| world.tokens.issued(now))
+        self.read(|state| state.tokens.issued(now))
     }
 
-    /// The body of the latest delivery of this GUID.
+    /// The body of the latest delivery with this GUID.
     pub fn payload(&self, guid: &str) -> Option<Vec<u8>> {
-        let find =
-            |world: &World| world.deliveries.iter().rev().find(|d| d.guid == guid).map(|d| d.body.clone());
+        let find = |state: &GithubState| {
+            state.deliveries.iter().rev().find(|d| d.guid == guid).map(|d| d.body.clone())
+        };
         self.read(find)
     }
 
-    /// The shortest real time between the starts of two writing calls under this path prefix; nothing while
-    /// there were fewer than two.
+    /// The shortest real time between the starts of two mutations under this path prefix; `None` if there
+    /// were fewer than two.
     pub fn shortest_mutation_interval(&self, path_prefix: &str) -> Option<Duration> {
-        self.read(|world| {
-            let times: Vec<_> = world
+        self.read(|state| {
+            let times: Vec<_> = state
                 .requests
                 .iter()
                 .filter(|request| request.is_mutation() && request.path.starts_with(path_prefix))
@@ -178,21 +179,18 @@ impl StandIn {
         })
     }
 
-    /// Where a pull request leads: the patch from its merge base to its head.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] without such a pull request or its branches, [`Error::Git`].
+    /// The diff of a pull request, as a patch from its merge base to its head.
     pub async fn diff(&self, repository: &str, number: u64) -> Result<String, Error> {
         let unknown = || Error::Unknown(format!("pull request {repository}#{number}"));
-        let (git, issue) = self.read(|world| {
-            let found = find(world, repository)?;
+        let (git, issue) = self.read(|state| {
+            let found = find(state, repository)?;
             let issue = found.issues.get(&number).filter(|issue| issue.pull.is_some()).ok_or_else(unknown)?;
             Ok::<_, Error>((found.git.clone(), issue.clone()))
         })?;
         Self::diff_of(&git, &issue).await
     }
 
-    /// The patch of a pull request.
+    /// The diff of a pull request.
     pub(super) async fn diff_of(git: &Git, issue: &Issue) -> Result<String, Error> {
         let part = issue.pull.as_ref().ok_or_else(|| Error::Unknown("pull request".to_owned()))?;
         let unknown = |branch: &str| Error::Unknown(format!("branch {branch}"));
@@ -202,40 +200,36 @@ impl StandIn {
         Ok(git.diff(&fork, &head).await?)
     }
 
-    /// The commit that a branch stands at; nothing when there is no such branch.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] without the repository, [`Error::Git`].
+    /// The head commit of a branch; `None` if there is no such branch.
     pub async fn find_branch(&self, repository: &str, branch: &str) -> Result<Option<String>, Error> {
-        let git = self.read(|world| find(world, repository).map(|found| found.git.clone()))?;
+        let git = self.read(|state| find(state, repository).map(|found| found.git.clone()))?;
         Ok(git.find_branch(branch).await?)
     }
 
-    /// The messages of the commits that a branch has and `base` has not, oldest first.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] without the repository, [`Error::Git`] without the branches.
+    /// The messages of the commits on a branch that `base` does not have, oldest first.
     pub async fn commit_messages(
         &self,
         repository: &str,
         base: &str,
         branch: &str,
     ) -> Result<Vec<String>, Error> {
-        let git = self.read(|world| find(world, repository).map(|found| found.git.clone()))?;
+        let git = self.read(|state| find(state, repository).map(|found| found.git.clone()))?;
         let commits = git.commits(&format!("refs/heads/{base}..refs/heads/{branch}"), None).await?;
         Ok(commits.into_iter().map(|commit| commit.message).collect())
     }
 
-    /// Waits until `holds` is true of the world; asked again after every change, never in between.
-    ///
-    /// # Errors
-    /// [`Error::Timeout`] when that did not happen within `limit` of real time.
-    pub async fn wait_until(&self, holds: impl Fn(&World) -> bool, limit: Duration) -> Result<(), Error> {
+    /// Waits until `holds` returns true. It is evaluated once at the start and after every change. Fails with
+    /// [`Error::Timeout`] after `limit` of real time.
+    pub async fn wait_until(
+        &self,
+        holds: impl Fn(&GithubState) -> bool,
+        limit: Duration,
+    ) -> Result<(), Error> {
         let mut changes = self.shared.changes.subscribe();
         let wait = async {
             loop {
                 changes.mark_unchanged();
-                if holds(&self.shared.world()) || changes.changed().await.is_err() {
+                if holds(&self.shared.state()) || changes.changed().await.is_err() {
                     return;
                 }
             }

@@ -1,45 +1,42 @@
-//! How the world is made: accounts, repositories, installations, permissions, and what shall go wrong.
+//! Setup of the state: accounts, repositories, installations, permissions, faults.
 //!
-//! Repositories are named `owner/name`. Installing and uninstalling sends its webhook, as on GitHub.
+//! Repositories are named `owner/name`. Installing and uninstalling the App sends a webhook, as on GitHub.
 
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
+use super::actions::find;
 use super::auth::{Access, opaque};
 use super::faults::Fault;
 use super::git::{File, Git};
-use super::verbs::find;
-use super::webhook::Outgoing;
-use super::world::{
-    Account, AccountKind, Installation, Permission, Repository, RepositoryId, Selection, World,
+use super::state::{
+    Account, AccountKind, GithubState, Installation, Permission, Repository, RepositoryId, Selection,
 };
+use super::webhook::Outgoing;
 use super::{Error, StandIn, payloads};
 
 impl StandIn {
-    /// Points the App's webhook at a receiver; without one nothing is sent and nothing recorded.
+    /// Sets the receiver of webhooks. Without a receiver, webhooks are neither sent nor recorded.
     pub fn set_webhook_url(&self, url: impl Into<String>) {
-        self.shared.world().webhook_url = Some(url.into());
+        self.shared.state().webhook_url = Some(url.into());
     }
 
-    /// Makes a person's account; `id` is GitHub's number for it.
+    /// Adds the account of a person with this id.
     pub fn add_user(&self, login: &str, id: u64) {
         self.add_account(login, id, AccountKind::User);
     }
 
-    /// Makes an account of any kind.
+    /// Adds an account of any kind.
     pub fn add_account(&self, login: &str, id: u64, kind: AccountKind) {
         let account = Account { login: login.to_owned(), id, kind };
-        self.shared.world().accounts.insert(login.to_owned(), account);
+        self.shared.state().accounts.insert(login.to_owned(), account);
         self.shared.changed();
     }
 
-    /// Makes a private repository with one commit of `files` on its default branch. The owner's account is
-    /// made as an organization where it does not exist.
-    ///
-    /// # Errors
-    /// [`Error::Git`] when git cannot be run.
+    /// Adds a private repository with one commit of `files` on its default branch. If the owner's account
+    /// does not exist, it is added as an organization.
     pub async fn add_repository(
         &self,
         owner: &str,
@@ -51,14 +48,14 @@ impl StandIn {
         let path = self.shared.scratch.join("repositories").join(owner).join(format!("{name}.git"));
         let git = Git::create(path, default_branch).await?;
         git.commit((default_branch, None), files, (owner, "Initial commit"), now).await?;
-        let mut world = self.shared.world();
-        if world.find_account(owner).is_none() {
-            let id = world.fresh_id();
+        let mut state = self.shared.state();
+        if state.find_account(owner).is_none() {
+            let id = state.next_id();
             let account = Account { login: owner.to_owned(), id, kind: AccountKind::Organization };
-            world.accounts.insert(owner.to_owned(), account);
+            state.accounts.insert(owner.to_owned(), account);
         }
-        let id = RepositoryId(world.fresh_id());
-        world.repositories.push(Repository {
+        let id = RepositoryId(state.next_id());
+        state.repositories.push(Repository {
             id,
             owner: owner.to_owned(),
             name: name.to_owned(),
@@ -70,16 +67,13 @@ impl StandIn {
             labels: BTreeMap::new(),
             created_at: now,
         });
-        drop(world);
+        drop(state);
         self.shared.changed();
         Ok(id)
     }
 
-    /// Commits files on a branch, without telling the App. A branch that does not exist begins where the
-    /// default branch stands. Gives the commit's id.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`], [`Error::Git`].
+    /// Commits files on a branch, without a webhook, and returns the commit's id. A new branch starts at the
+    /// head of the default branch.
     pub async fn commit(
         &self,
         repository: &str,
@@ -99,74 +93,62 @@ impl StandIn {
         Ok(sha)
     }
 
-    /// Makes a branch where another one stands now.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`], [`Error::Git`].
+    /// Creates a branch at the head of another branch.
     pub async fn branch(&self, repository: &str, branch: &str, from: &str) -> Result<(), Error> {
         let git = self.with(repository, |_, repository| Ok(repository.git.clone()))?;
         Ok(git.branch(branch, from).await?)
     }
 
     /// Installs the App on an account, for all its repositories, and sends `installation.created`.
-    ///
-    /// # Errors
-    /// None but a failure of the stand-in itself.
     pub async fn install(&self, account: &str) -> Result<u64, Error> {
         let (id, outgoing) = {
-            let mut world = self.shared.world();
+            let mut state = self.shared.state();
             let installation = Installation {
-                id: world.fresh_id(),
+                id: state.next_id(),
                 account: account.to_owned(),
                 selection: Selection::All,
-                permissions: world.app.permissions.clone(),
+                permissions: state.app.permissions.clone(),
                 suspended_at: None,
                 created_at: self.shared.clock.now(),
             };
             let id = installation.id;
-            world.installations.push(installation);
-            (id, installation_event(&world, id, ("installation", "created"), "repositories"))
+            state.installations.push(installation);
+            (id, installation_event(&state, id, ("installation", "created"), "repositories"))
         };
-        self.tell(outgoing).await?;
+        self.send_event(outgoing).await?;
         Ok(id)
     }
 
-    /// Takes the App off an account: its tokens die, `installation.deleted` is sent.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when it is not installed there.
+    /// Uninstalls the App from an account: revokes its tokens and sends `installation.deleted`.
     pub async fn uninstall(&self, account: &str) -> Result<(), Error> {
         let outgoing = {
-            let mut world = self.shared.world();
-            let id = installation_on(&world, account)?;
-            let outgoing = installation_event(&world, id, ("installation", "deleted"), "repositories");
-            world.installations.retain(|installation| installation.id != id);
-            world.tokens.revoke_all(id);
+            let mut state = self.shared.state();
+            let id = installation_on(&state, account)?;
+            let outgoing = installation_event(&state, id, ("installation", "deleted"), "repositories");
+            state.installations.retain(|installation| installation.id != id);
+            state.tokens.revoke_all(id);
             outgoing
         };
-        self.tell(outgoing).await
+        self.send_event(outgoing).await
     }
 
-    /// Narrows an installation to these repositories (`owner/name`); sends `installation_repositories` with
-    /// what was added and what was removed.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`].
+    /// Limits an installation to these repositories (`owner/name`) and sends `installation_repositories` for
+    /// the added and for the removed ones.
     pub async fn select_repositories(&self, account: &str, repositories: &[&str]) -> Result<(), Error> {
         let outgoing = {
-            let mut world = self.shared.world();
-            let id = installation_on(&world, account)?;
+            let mut state = self.shared.state();
+            let id = installation_on(&state, account)?;
             let mut selected = Vec::new();
             for name in repositories {
-                selected.push(find(&world, name)?.id);
+                selected.push(find(&state, name)?.id);
             }
             let (before, after): (Vec<_>, Vec<_>) = {
-                let installation = world.find_installation(id).cloned();
+                let installation = state.find_installation(id).cloned();
                 let covered = |r: &&Repository| installation.as_ref().is_some_and(|i| i.covers(r));
-                let before = world.repositories.iter().filter(covered).cloned().collect();
-                (before, world.repositories.iter().filter(|r| selected.contains(&r.id)).cloned().collect())
+                let before = state.repositories.iter().filter(covered).cloned().collect();
+                (before, state.repositories.iter().filter(|r| selected.contains(&r.id)).cloned().collect())
             };
-            if let Some(installation) = world.installations.iter_mut().find(|i| i.id == id) {
+            if let Some(installation) = state.installations.iter_mut().find(|i| i.id == id) {
                 installation.selection = Selection::Selected(selected);
             }
             let lists = [
@@ -176,7 +158,7 @@ impl StandIn {
             lists.map(|(action, key, list)| {
                 let list: Vec<_> = list.into_iter().map(payloads::short_repository).collect();
                 (!list.is_empty()).then(|| {
-                    let mut body = installation_body(&world, id, action);
+                    let mut body = installation_body(&state, id, action);
                     body["repositories_added"] = json!([]);
                     body["repositories_removed"] = json!([]);
                     body["repository_selection"] = json!("selected");
@@ -186,117 +168,105 @@ impl StandIn {
             })
         };
         for outgoing in outgoing.into_iter().flatten() {
-            self.tell(outgoing).await?;
+            self.send_event(outgoing).await?;
         }
         Ok(())
     }
 
     /// Makes a person a collaborator of a repository.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when there is no such repository.
     pub fn grant(&self, repository: &str, login: &str, permission: Permission) -> Result<(), Error> {
-        self.with(repository, |world, found| {
-            let held = world.repository_mut(found.id).ok_or_else(|| Error::Unknown(repository.to_owned()))?;
+        self.with(repository, |state, found| {
+            let held = state.repository_mut(found.id).ok_or_else(|| Error::Unknown(repository.to_owned()))?;
             held.permissions.insert(login.to_owned(), permission);
             Ok(())
         })
     }
 
-    /// Ends a person's part in a repository.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when there is no such repository.
+    /// Removes a person from a repository's collaborators.
     pub fn revoke(&self, repository: &str, login: &str) -> Result<(), Error> {
-        self.with(repository, |world, found| {
-            world.repository_mut(found.id).map(|held| held.permissions.remove(login));
+        self.with(repository, |state, found| {
+            state.repository_mut(found.id).map(|held| held.permissions.remove(login));
             Ok(())
         })
     }
 
-    /// Says whether the repository's plan has draft pull requests; it has, from the start.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when there is no such repository.
+    /// Sets whether the repository's plan supports draft pull requests. The default is that it does.
     pub fn allow_drafts(&self, repository: &str, allowed: bool) -> Result<(), Error> {
-        self.with(repository, |world, found| {
-            if let Some(held) = world.repository_mut(found.id) {
+        self.with(repository, |state, found| {
+            if let Some(held) = state.repository_mut(found.id) {
                 held.drafts = allowed;
             }
             Ok(())
         })
     }
 
-    /// The code that the guided registration of an App brings back to Porter's `/setup`, good for one use.
-    ///
-    /// # Errors
-    /// [`Error::Key`] without randomness.
+    /// A code of the App manifest flow, as GitHub passes it to Porter's `/setup`. It can be used once.
     pub fn register_manifest(&self) -> Result<String, Error> {
         let code = opaque(30)?;
-        self.shared.world().manifest_codes.push(code.clone());
+        self.shared.state().manifest_codes.push(code.clone());
         Ok(code)
     }
 
-    /// Changes what the App asks for, and what its installations have granted; nothing takes it away.
+    /// Sets a permission of the App and of its installations; `None` removes it.
     pub fn set_app_permission(&self, kind: &str, access: Option<Access>) {
-        let mut world = self.shared.world();
+        let mut state = self.shared.state();
         let change = |permissions: &mut BTreeMap<String, Access>| match access {
             Some(access) => permissions.insert(kind.to_owned(), access),
             None => permissions.remove(kind),
         };
-        change(&mut world.app.permissions);
-        for installation in &mut world.installations {
+        change(&mut state.app.permissions);
+        for installation in &mut state.installations {
             change(&mut installation.permissions);
         }
     }
 
-    /// Changes which events the App is subscribed to; webhooks of people's deeds are sent regardless.
+    /// Sets the events in the App's registration. This does not filter the webhooks that are sent.
     pub fn set_app_events(&self, events: &[&str]) {
-        self.shared.world().app.events = events.iter().map(|&event| event.to_owned()).collect();
+        self.shared.state().app.events = events.iter().map(|&event| event.to_owned()).collect();
     }
 
-    /// Makes something go wrong.
+    /// Adds a fault.
     pub fn inject(&self, fault: Fault) {
-        self.shared.world().faults.plan(fault);
+        self.shared.state().faults.plan(fault);
     }
 
-    /// Makes so many of a thousand requests go wrong, at random: refused, lost, or answered wrongly after
-    /// their effect took place.
+    /// Applies random faults to `per_mille` of a thousand requests: error responses and lost responses,
+    /// before or after the effect.
     pub fn inject_chaos(&self, seed: u64, per_mille: u16) {
-        self.shared.world().faults.start_chaos(seed, per_mille);
+        self.shared.state().faults.start_chaos(seed, per_mille);
     }
 
-    /// Ends all faults.
+    /// Removes all faults.
     pub fn clear_faults(&self) {
-        self.shared.world().faults.clear();
+        self.shared.state().faults.clear();
     }
 
-    /// Leaves that many calls until the primary limit is reached, and ends the hour `resets_in` from now.
+    /// Sets the number of remaining calls of the primary rate limit, and the time until it resets.
     pub fn set_rate_limit(&self, remaining: u64, resets_in: TimeDelta) {
-        let mut world = self.shared.world();
-        world.rate.used = world.rate.limit.saturating_sub(remaining);
-        world.rate.reset = self.shared.clock.now() + resets_in;
+        let mut state = self.shared.state();
+        state.rate.used = state.rate.limit.saturating_sub(remaining);
+        state.rate.reset = self.shared.clock.now() + resets_in;
     }
 }
 
-fn installation_on(world: &World, account: &str) -> Result<u64, Error> {
-    let found = world.installations.iter().find(|i| i.account.eq_ignore_ascii_case(account));
+fn installation_on(state: &GithubState, account: &str) -> Result<u64, Error> {
+    let found = state.installations.iter().find(|i| i.account.eq_ignore_ascii_case(account));
     found.map(|i| i.id).ok_or_else(|| Error::Unknown(format!("installation on {account}")))
 }
 
-fn installation_body(world: &World, id: u64, action: &str) -> Value {
-    let installation = world.find_installation(id);
-    let sender = installation.map_or(Value::Null, |i| payloads::account(world, &i.account));
+fn installation_body(state: &GithubState, id: u64, action: &str) -> Value {
+    let installation = state.find_installation(id);
+    let sender = installation.map_or(Value::Null, |i| payloads::account(state, &i.account));
     json!({
-        "action": action, "installation": installation.map(|i| payloads::installation(world, i)),
+        "action": action, "installation": installation.map(|i| payloads::installation(state, i)),
         "sender": sender, "requester": null,
     })
 }
 
-fn installation_event(world: &World, id: u64, (event, action): (&str, &str), key: &str) -> Outgoing {
-    let mut body = installation_body(world, id, action);
+fn installation_event(state: &GithubState, id: u64, (event, action): (&str, &str), key: &str) -> Outgoing {
+    let mut body = installation_body(state, id, action);
     let covered =
-        world.repositories.iter().filter(|r| world.find_installation(id).is_some_and(|i| i.covers(r)));
+        state.repositories.iter().filter(|r| state.find_installation(id).is_some_and(|i| i.covers(r)));
     body[key] = Value::Array(covered.map(payloads::short_repository).collect());
     Outgoing::raw(event, body.to_string().into_bytes())
 }

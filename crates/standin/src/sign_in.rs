@@ -1,8 +1,8 @@
-//! People's sign-ins with the App: codes, user tokens, refresh tokens.
+//! Sign-in of people with the App: codes, user tokens, refresh tokens.
 //!
-//! Rules: <https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app>, the pages on user
-//! access tokens. A code serves once and for ten minutes; a token lives eight hours; a refresh makes a new
-//! pair, and both old halves stop working.
+//! Rules: <https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app>, the pages
+//! on user access tokens. A code is valid once, for ten minutes; a token for eight hours. A refresh issues a
+//! new pair and revokes the old access token and refresh token.
 
 use std::collections::HashMap;
 
@@ -12,17 +12,17 @@ use secrecy::SecretString;
 use super::auth::opaque;
 use super::{Error, StandIn};
 
-/// How long a code, a user token and a refresh token live.
+/// Lifetimes of a code, a user token and a refresh token.
 const CODE_LIFE: TimeDelta = TimeDelta::minutes(10);
 pub(super) const TOKEN_LIFE: TimeDelta = TimeDelta::seconds(28_800);
 pub(super) const REFRESH_LIFE: TimeDelta = TimeDelta::seconds(15_811_200);
 
-/// What a person consented to, until it is exchanged.
+/// The consent of a person, until its code is exchanged.
 #[derive(Clone)]
 pub(super) struct Consent {
     pub(super) login: String,
     pub(super) redirect_uri: String,
-    /// The PKCE challenge (S256), if there was one.
+    /// The PKCE challenge (S256), if the client sent one.
     pub(super) challenge: Option<String>,
     pub(super) expires_at: DateTime<Utc>,
 }
@@ -35,21 +35,21 @@ struct Session {
     refresh_expires_at: DateTime<Utc>,
 }
 
-/// A user token with the refresh token that goes with it.
+/// A user access token and its refresh token.
 #[derive(Clone, Debug)]
 pub struct UserTokens {
-    /// `ghu_…`, good for eight hours.
+    /// `ghu_…`, valid for eight hours.
     pub access: SecretString,
-    /// `ghr_…`, good for six months and for one use.
+    /// `ghr_…`, valid for six months and one use.
     pub refresh: SecretString,
-    /// When the access token ends.
+    /// Expiry of the access token.
     pub expires_at: DateTime<Utc>,
 }
 
-/// Who is signed in. No `Debug` that shows a token.
+/// The active sign-ins. `Debug` does not show tokens.
 #[derive(Default)]
 pub(super) struct SignIns {
-    /// The person at the browser, who consents to everything; nobody: consent is denied.
+    /// The person who opens the consent page and agrees; `None`: consent is denied.
     pub(super) visitor: Option<String>,
     codes: HashMap<String, Consent>,
     sessions: Vec<Session>,
@@ -62,7 +62,7 @@ impl std::fmt::Debug for SignIns {
 }
 
 impl SignIns {
-    /// Keeps a consent and gives its code.
+    /// Stores a consent and returns its code.
     pub(super) fn consent(
         &mut self,
         login: String,
@@ -76,12 +76,12 @@ impl SignIns {
         Ok(code)
     }
 
-    /// The consent behind a code, once.
+    /// Takes the consent of a code.
     pub(super) fn redeem(&mut self, code: &str, now: DateTime<Utc>) -> Option<Consent> {
         self.codes.remove(code).filter(|consent| now < consent.expires_at)
     }
 
-    /// Signs a person in; gives the access token and the refresh token.
+    /// Signs a person in and returns the tokens.
     pub(super) fn start(&mut self, login: &str, now: DateTime<Utc>) -> Result<(String, String), Error> {
         let (access, refresh) = (format!("ghu_{}", opaque(27)?), format!("ghr_{}", opaque(57)?));
         self.sessions.push(Session {
@@ -94,13 +94,13 @@ impl SignIns {
         Ok((access, refresh))
     }
 
-    /// Ends the sign-in of this refresh token; gives its person.
+    /// Ends the sign-in of this refresh token and returns its person.
     pub(super) fn refresh(&mut self, refresh: &str, now: DateTime<Utc>) -> Option<String> {
         let index = self.sessions.iter().position(|s| s.refresh == refresh && now < s.refresh_expires_at)?;
         Some(self.sessions.swap_remove(index).login)
     }
 
-    /// Whose token this is, if it still counts.
+    /// The person of this access token, if it is valid.
     pub(super) fn find(&self, access: &str, now: DateTime<Utc>) -> Option<&str> {
         let session = self.sessions.iter().find(|s| s.access == access && now < s.expires_at);
         session.map(|session| session.login.as_str())
@@ -108,27 +108,24 @@ impl SignIns {
 }
 
 impl StandIn {
-    /// Puts a person before the browser: whoever opens the consent page now is them, and says yes. Nobody: no.
+    /// Sets the person who opens the consent page and agrees. With `None`, consent is denied.
     pub fn sit_at_browser(&self, login: Option<&str>) {
-        self.shared.world().sign_ins.visitor = login.map(str::to_owned);
+        self.shared.state().sign_ins.visitor = login.map(str::to_owned);
     }
 
-    /// Signs a person in without the pages, for tests that begin after it.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] without such a person, [`Error::Key`].
+    /// Signs a person in without the pages.
     pub fn sign_in(&self, login: &str) -> Result<UserTokens, Error> {
         let now = self.shared.clock.now();
-        let mut world = self.shared.world();
-        if world.find_account(login).is_none() {
+        let mut state = self.shared.state();
+        if state.find_account(login).is_none() {
             return Err(Error::Unknown(login.to_owned()));
         }
-        let (access, refresh) = world.sign_ins.start(login, now)?;
+        let (access, refresh) = state.sign_ins.start(login, now)?;
         Ok(UserTokens { access: access.into(), refresh: refresh.into(), expires_at: now + TOKEN_LIFE })
     }
 
-    /// Ends all sign-ins of a person, as when they take the App's authorization back.
+    /// Ends all sign-ins of a person, as when the person revokes the App's authorization.
     pub fn revoke_sign_ins(&self, login: &str) {
-        self.shared.world().sign_ins.sessions.retain(|session| session.login != login);
+        self.shared.state().sign_ins.sessions.retain(|session| session.login != login);
     }
 }

@@ -1,7 +1,7 @@
-//! Taking requests apart without mercy, and refusing them in GitHub's words.
+//! Strict extractors for requests, and error responses with GitHub's messages.
 //!
-//! GitHub ignores what it does not know; a test must not. An unknown field, parameter or type is refused and
-//! kept as a violation, on which a test's closing step can fail.
+//! GitHub ignores unknown fields and parameters. Here they are refused and recorded as a violation, on which
+//! a test can fail.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::front::Seen;
+use super::middleware::RequestIndex;
 
 const DOCUMENTATION: &str = "https://docs.github.com/rest";
 
-/// An answer that refuses, in the shape of GitHub's errors.
+/// An error response in GitHub's format.
 #[derive(Debug)]
 pub(super) struct Reject {
     status: StatusCode,
@@ -46,12 +46,12 @@ impl Reject {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 
-    /// 422 `Validation Failed` about one thing.
+    /// 422 `Validation Failed` with one error.
     pub(super) fn validation(error: Value) -> Self {
         Self { errors: Some(json!([error])), ..Self::unprocessable("Validation Failed") }
     }
 
-    /// 500: the stand-in itself failed; the cause is in the message, because only a developer reads it.
+    /// 500 for a failure of the stand-in. The message contains the cause for the developer.
     pub(super) fn broken(error: &dyn std::error::Error) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the stand-in failed: {error}"))
     }
@@ -83,14 +83,14 @@ impl IntoResponse for Reject {
     }
 }
 
-/// A JSON body of exactly this type; an absent body counts as `{}`.
+/// A JSON body of exactly this type; an empty body is read as `{}`.
 pub(super) struct Body<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Body<T> {
     type Rejection = Reject;
 
     async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Reject> {
-        let seen = request.extensions().get::<Seen>().copied();
+        let seen = request.extensions().get::<RequestIndex>().copied();
         let place = format!("{} {}", request.method(), request.uri().path());
         let bytes = Bytes::from_request(request, shared)
             .await
@@ -100,7 +100,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Shared>> for Body<T> {
             shared.violation(format!("{place}: the body is not JSON: {error}"));
             Reject::new(StatusCode::BAD_REQUEST, "Problems parsing JSON")
         })?;
-        shared.note_body(seen, &value);
+        shared.record_body(seen, &value);
         let body = serde_json::from_value(value).map_err(|error| {
             shared.violation(format!("{place}: {error}"));
             Reject::unprocessable(format!("Invalid request.\n\n{error}"))

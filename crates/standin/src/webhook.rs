@@ -1,7 +1,7 @@
-//! Webhooks: signed, sent, recorded in the App's list of deliveries, and sent again on request.
+//! Webhooks: signing, sending, the App's list of deliveries, and redelivery on request.
 //!
-//! As on github.com: ten seconds for an answer, no redelivery without being asked, a redelivery keeps the
-//! GUID, and a delivery can be asked for during three days.
+//! As on github.com: the receiver has ten seconds to respond, there is no automatic redelivery, a redelivery
+//! keeps the GUID, and a delivery can be redelivered for three days.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,38 +12,38 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::world::{Repository, RepositoryId, World};
+use super::state::{GithubState, Repository, RepositoryId};
 use super::{Error, Shared, StandIn, payloads};
 
-/// How long GitHub waits for an answer, and how long it keeps a delivery.
+/// How long GitHub waits for a response, and how long it keeps a delivery.
 const PATIENCE: Duration = Duration::from_secs(10);
 const KEPT: TimeDelta = TimeDelta::days(3);
 
-/// Where the App's webhooks go.
+/// The receiver of the App's webhooks.
 pub(super) type WebhookUrl = String;
 
 /// One attempt to deliver a webhook.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// GitHub's number of this attempt.
+    /// GitHub's id of this attempt.
     pub id: u64,
-    /// `X-GitHub-Delivery`, which a redelivery keeps.
+    /// `X-GitHub-Delivery`, the same for a redelivery.
     pub guid: String,
     /// `X-GitHub-Event`.
     pub event: String,
     /// `action` of the payload.
     pub action: Option<String>,
-    /// The receiver's status; nothing when there was no answer.
+    /// The receiver's status; `None` without a response.
     pub status: Option<u16>,
-    /// The receiver's answer, as JSON where it is JSON, else as text.
+    /// The body of the receiver's response, as JSON or else as a JSON string.
     pub answer: Value,
-    /// The number of the comment that it is about, if any.
+    /// The id of the comment in the payload, if any.
     pub comment_id: Option<u64>,
-    /// Whether this was a redelivery.
+    /// Whether this is a redelivery.
     pub redelivery: bool,
-    /// When it was sent, by the stand-in's clock.
+    /// Time of sending, by the stand-in's clock.
     pub delivered_at: DateTime<Utc>,
-    /// How long the receiver took.
+    /// Response time of the receiver.
     pub duration: Duration,
     pub(super) installation_id: Option<u64>,
     pub(super) repository_id: Option<RepositoryId>,
@@ -51,7 +51,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// GitHub's word for the outcome; only `OK` needs no redelivery.
+    /// GitHub's name for the outcome; `OK` means success.
     pub fn status_text(&self) -> String {
         match self.status {
             Some(200..=299) => "OK".to_owned(),
@@ -61,7 +61,7 @@ impl Delivery {
         }
     }
 
-    /// Whether the receiver took it.
+    /// Whether the receiver accepted it.
     pub fn succeeded(&self) -> bool {
         matches!(self.status, Some(200..=299))
     }
@@ -72,13 +72,13 @@ impl Delivery {
 pub enum Signature {
     /// With the App's webhook secret.
     Valid,
-    /// With no header at all.
+    /// Without a signature header.
     Missing,
     /// With exactly this header.
     Header(String),
 }
 
-/// A webhook about to be sent.
+/// A webhook before it is sent.
 #[derive(Clone, Debug)]
 pub(super) struct Outgoing {
     pub(super) guid: String,
@@ -92,19 +92,19 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// A webhook about something in a repository, sent on behalf of the installation that covers it.
+    /// A webhook about a repository, for the installation that covers it.
     pub(super) fn about(
-        world: &World,
+        state: &GithubState,
         repository: &Repository,
         (event, action): (&str, &str),
         sender: &str,
         subject: Value,
     ) -> Self {
-        let installation = world.find_installation_of(repository);
+        let installation = state.find_installation_of(repository);
         let mut payload = json!({
             "action": action,
-            "repository": payloads::repository(world, repository),
-            "sender": payloads::account(world, sender),
+            "repository": payloads::repository(state, repository),
+            "sender": payloads::account(state, sender),
         });
         if let (Value::Object(payload), Value::Object(subject)) = (&mut payload, subject) {
             payload.extend(subject);
@@ -122,7 +122,7 @@ impl Outgoing {
         }
     }
 
-    /// A webhook of exactly these bytes.
+    /// A webhook with exactly these bytes as its body.
     pub(super) fn raw(event: &str, body: Vec<u8>) -> Self {
         let parsed = serde_json::from_slice::<Value>(&body).unwrap_or_default();
         Self {
@@ -139,7 +139,7 @@ impl Outgoing {
 }
 
 impl Shared {
-    /// `sha256=…` of a body, under the App's webhook secret.
+    /// `sha256=…` of a body with the App's webhook secret.
     fn sign(&self, body: &[u8]) -> Result<String, Error> {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.webhook_secret.expose_secret().as_bytes())
             .map_err(|_| Error::Key)?;
@@ -147,18 +147,18 @@ impl Shared {
         Ok(format!("sha256={}", hex::encode(mac.finalize().into_bytes())))
     }
 
-    /// Sends a webhook, waits for the answer, records it. Nothing is sent while no address is set.
+    /// Sends a webhook, waits for the response and records the delivery. Does nothing without a receiver.
     pub(super) async fn send(&self, outgoing: Outgoing, signature: Signature) -> Result<Delivery, Error> {
-        let url = self.world().webhook_url.clone();
+        let url = self.state().webhook_url.clone();
         let started = Instant::now();
         let delivered_at = self.clock.now();
         let (status, answer) = match &url {
             Some(url) => self.post(url, &outgoing, signature).await?,
             None => (None, Value::Null),
         };
-        let mut world = self.world();
+        let mut state = self.state();
         let delivery = Delivery {
-            id: world.fresh_id(),
+            id: state.next_id(),
             guid: outgoing.guid,
             event: outgoing.event,
             action: outgoing.action,
@@ -173,9 +173,9 @@ impl Shared {
             body: outgoing.body,
         };
         if url.is_some() {
-            world.deliveries.push(delivery.clone());
+            state.deliveries.push(delivery.clone());
         }
-        drop(world);
+        drop(state);
         self.changed();
         Ok(delivery)
     }
@@ -186,7 +186,7 @@ impl Shared {
         outgoing: &Outgoing,
         signature: Signature,
     ) -> Result<(Option<u16>, Value), Error> {
-        let app_id = self.world().app.id;
+        let app_id = self.state().app.id;
         let mut request = self
             .http
             .post(url)
@@ -217,9 +217,9 @@ impl Shared {
         Ok((Some(status), serde_json::from_str(&text).unwrap_or(Value::String(text))))
     }
 
-    /// Sends a webhook in the background, as GitHub does for what an App did through the API.
+    /// Sends a webhook in the background, as GitHub does for actions of the App through the API.
     pub(super) fn send_later(self: &Arc<Self>, outgoing: Outgoing) {
-        let subscribed = self.world().app.events.contains(&outgoing.event);
+        let subscribed = self.state().app.events.contains(&outgoing.event);
         if !subscribed || !self.echo {
             return;
         }
@@ -227,11 +227,11 @@ impl Shared {
         tokio::spawn(async move { shared.send(outgoing, Signature::Valid).await.ok() });
     }
 
-    /// The webhook of an earlier delivery, if it is not too old to be asked for.
+    /// The webhook of an earlier delivery, if it is young enough to be redelivered.
     pub(super) fn find_redelivery(&self, wanted: impl Fn(&Delivery) -> bool) -> Option<Outgoing> {
         let oldest = self.clock.now() - KEPT;
-        let world = self.world();
-        let delivery = world.deliveries.iter().rev().find(|d| wanted(d) && d.delivered_at >= oldest)?;
+        let state = self.state();
+        let delivery = state.deliveries.iter().rev().find(|d| wanted(d) && d.delivered_at >= oldest)?;
         Some(Outgoing {
             guid: delivery.guid.clone(),
             event: delivery.event.clone(),
@@ -244,19 +244,17 @@ impl Shared {
         })
     }
 
-    /// The deliveries that the App may still see, newest first.
+    /// The deliveries that GitHub still lists for the App, newest first.
     pub(super) fn list_deliveries(&self) -> Vec<Delivery> {
         let oldest = self.clock.now() - KEPT;
-        self.world().deliveries.iter().rev().filter(|d| d.delivered_at >= oldest).cloned().collect()
+        self.state().deliveries.iter().rev().filter(|d| d.delivered_at >= oldest).cloned().collect()
     }
 }
 
 impl StandIn {
-    /// Sends any bytes as a webhook: broken JSON, a forged signature, an event that Porter does not know.
-    /// An empty event leaves its header out. `guid`: the delivery's id, or a fresh one.
-    ///
-    /// # Errors
-    /// None but a failure of the stand-in itself; a receiver that is down is an answerless delivery.
+    /// Sends any bytes as a webhook, such as malformed JSON, a forged signature or an unknown event. With an
+    /// empty `event` the header is omitted. `guid` is the delivery's id; with `None` a new one is generated.
+    /// A receiver that is down yields a delivery without a status.
     pub async fn deliver_raw(
         &self,
         event: &str,
@@ -272,18 +270,12 @@ impl StandIn {
     }
 
     /// Sends `ping`, as GitHub does when a webhook is set up.
-    ///
-    /// # Errors
-    /// As [`StandIn::deliver_raw`].
     pub async fn ping(&self) -> Result<Delivery, Error> {
         let body = json!({ "zen": "Keep it logically awesome.", "hook_id": 470_000_001 }).to_string();
         self.deliver_raw("ping", body, Signature::Valid, None).await
     }
 
-    /// Sends the latest delivery of this GUID again, byte for byte.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] when there is none of the last three days.
+    /// Sends the latest delivery with this GUID again, with the same body.
     pub async fn redeliver(&self, guid: &str) -> Result<Delivery, Error> {
         let outgoing = self
             .shared

@@ -2,14 +2,14 @@
 
 use domain::agent::{self, Specification};
 use domain::assignment::Assignment;
-use domain::prompt;
+use domain::errors::error_chain;
 use domain::report::{Completion, FailureStage, Outcome, Usage};
 
 use super::agent_process::{self, Ending};
-use super::checkout::{self, Checkout};
-use super::export::{self, Description};
+use super::checkout;
+use super::identity::Identity;
 use super::output::Transcript;
-use super::publish;
+use super::publication::{Publication, Published};
 use super::reporter::{Reporter, Stop};
 use super::settings::{Refusal, Settings};
 
@@ -17,12 +17,14 @@ use super::settings::{Refusal, Settings};
 struct Failure {
     stage: FailureStage,
     message: String,
+    /// A stable word for programs (main-spec §6).
+    reason: &'static str,
     timed_out: bool,
 }
 
 impl Failure {
-    fn new(stage: FailureStage, message: impl Into<String>) -> Self {
-        Self { stage, message: message.into(), timed_out: false }
+    fn new(stage: FailureStage, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { stage, message: message.into(), reason, timed_out: false }
     }
 }
 
@@ -40,6 +42,9 @@ pub async fn carry_out(
         summary: None,
         error: None,
         failure_stage: None,
+        failure_reason: None,
+        remarks: Vec::new(),
+        events: Vec::new(),
         timed_out: false,
         branch_name: None,
         base_branch: Some(assignment.base_branch.clone()),
@@ -63,6 +68,7 @@ pub async fn carry_out(
         reporter.line(&failure.message);
         report.status = Outcome::Failed;
         report.failure_stage = Some(failure.stage);
+        report.failure_reason = Some(failure.reason.to_owned());
         report.timed_out = failure.timed_out;
         report.error = Some(failure.message);
     }
@@ -73,7 +79,7 @@ fn prepare(
     assignment: &Assignment,
     settings: Result<Settings, Refusal>,
 ) -> Result<(Settings, tempfile::TempDir), Failure> {
-    let setup = |message: String| Failure::new(FailureStage::Setup, message);
+    let setup = |message: String| Failure::new(FailureStage::Setup, "setup_failed", message);
     let settings = settings.map_err(|refusal| setup(refusal.to_string()))?;
     let agent = &assignment.agent_spec;
     if !agent.is_called(&assignment.agent) {
@@ -109,35 +115,77 @@ impl Run<'_> {
     async fn through(&self, folder: &std::path::Path, report: &mut Completion) -> Result<(), Failure> {
         let Assignment { repo_full_name, base_branch, .. } = self.assignment;
         self.reporter.step(&format!("Fetching {repo_full_name} ({base_branch})"), 5);
+        let identity = Identity::of(self.assignment, self.agent);
         let checkout = tokio::select! {
-            made = checkout::make(folder, self.assignment, self.agent, self.settings) => made,
+            made = checkout::make(folder, self.assignment, &identity, self.settings) => made,
             reason = self.reporter.stopped() => return Err(stopped(reason)),
         };
-        let checkout = checkout.map_err(|error| Failure::new(FailureStage::Clone, chain(&error)))?;
+        let checkout = checkout
+            .map_err(|error| Failure::new(FailureStage::Clone, "clone_failed", error_chain(&error)))?;
 
         self.reporter.step(&format!("Starting {}", self.agent.name), 10);
         let run = agent_process::run(self.agent, self.assignment, &checkout, self.settings, self.reporter);
-        let (ending, transcript) =
-            run.await.map_err(|error| Failure::new(FailureStage::Setup, chain(&error)))?;
+        let (ending, transcript) = run
+            .await
+            .map_err(|error| Failure::new(FailureStage::Setup, "agent_not_started", error_chain(&error)))?;
         report.summary = transcript.summary.clone();
         report.usage = (transcript.usage != Usage::default()).then(|| transcript.usage.clone());
         let failure = self.judge(ending, &transcript);
 
         self.reporter.step("Collecting the changes", 90);
-        let pushed = self.publish(&checkout, failure.as_ref()).await;
-        match (failure, pushed) {
-            (failure, Ok(commit)) => {
-                report.branch_name = commit.as_ref().map(|_| self.assignment.branch.clone());
-                report.commit_hash = commit;
-                failure.map_or(Ok(()), Err)
-            }
-            (None, Err(unpushed)) => Err(unpushed),
-            // Why the agent failed is what people must know; the other is a line in the log.
-            (Some(failure), Err(unpushed)) => {
-                self.reporter.line(&unpushed.message);
-                Err(failure)
+        let published = self.publish(&checkout, &identity, failure.as_ref(), ending).await;
+        self.settle(failure, published, report)
+    }
+
+    async fn publish(
+        &self,
+        checkout: &checkout::Checkout,
+        identity: &Identity,
+        failure: Option<&Failure>,
+        ending: Ending,
+    ) -> Published {
+        let publication = Publication {
+            assignment: self.assignment,
+            checkout,
+            settings: self.settings,
+            reporter: self.reporter,
+            identity,
+            agent_name: &self.agent.name,
+            agent_id: &self.agent.id,
+            failure: failure.map(|failure| failure.message.as_str()),
+            stopped_before: matches!(ending, Ending::Stopped(_)),
+        };
+        publication.publish().await
+    }
+
+    /// What the report says, once the agent has ended and its work is pushed or is not.
+    fn settle(
+        &self,
+        failure: Option<Failure>,
+        published: Published,
+        report: &mut Completion,
+    ) -> Result<(), Failure> {
+        report.branch_name = published.commit.as_ref().map(|_| self.assignment.branch.clone());
+        report.commit_hash = published.commit;
+        for remark in &published.remarks {
+            for line in remark.text.lines().filter(|line| !line.trim().is_empty()) {
+                self.reporter.line(line);
             }
         }
+        report.remarks = published.remarks;
+        let unpushed =
+            published.failure.map(|(reason, message)| Failure::new(FailureStage::Push, reason, message));
+        let unfinished = published
+            .unfinished
+            .map(|message| Failure::new(FailureStage::Agent, "unfinished_merge", message));
+        // The first that went wrong is what people must know; the others are lines in the log.
+        let all = [failure, published.stopped.map(stopped), unfinished, unpushed];
+        let mut all = all.into_iter().flatten();
+        let first = all.next();
+        for other in all {
+            self.reporter.line(&other.message);
+        }
+        first.map_or(Ok(()), Err)
     }
 
     /// Success is what the agent says of itself *and* its exit code.
@@ -147,7 +195,7 @@ impl Run<'_> {
             Ending::TimedOut => {
                 let seconds = self.assignment.timeout_seconds;
                 let message = format!("The agent did not finish within its {seconds} seconds and was ended.");
-                Some(Failure { timed_out: true, ..Failure::new(FailureStage::Agent, message) })
+                Some(Failure { timed_out: true, ..Failure::new(FailureStage::Agent, "time_limit", message) })
             }
             Ending::Exited(status) => {
                 let exit = match (status.code(), status.success()) {
@@ -161,117 +209,16 @@ impl Run<'_> {
                     (_, Err(exit)) => Err(exit),
                     (verdict, Ok(())) => verdict,
                 };
-                verdict.err().map(|reason| Failure::new(FailureStage::Agent, reason))
+                verdict.err().map(|reason| Failure::new(FailureStage::Agent, "agent_failed", reason))
             }
         }
-    }
-
-    /// Pushes what there is; gives the pushed commit, nothing when the files are as they were.
-    async fn publish(
-        &self,
-        checkout: &Checkout,
-        failure: Option<&Failure>,
-    ) -> Result<Option<String>, Failure> {
-        let failed = |message: String| Failure::new(FailureStage::Push, message);
-        let message = self.message(failure);
-        let email = checkout::email(self.agent);
-        let description =
-            Description { author: (&self.agent.name, &email), message: &message, always: failure.is_some() };
-        let mut reason = String::new();
-        for keep_history in [true, false] {
-            let work = match export::collect(checkout, self.settings, &description, keep_history).await {
-                Ok(Some(work)) => work,
-                Ok(None) => return Ok(None),
-                Err(error) => {
-                    reason = chain(&error);
-                    continue;
-                }
-            };
-            for remark in &work.remarks {
-                self.reporter.line(remark);
-            }
-            let git = match publish::take_over(&work, checkout, self.settings).await {
-                Ok(git) => git,
-                Err(error) => {
-                    self.reporter.line(&format!("{}; trying with one commit of all changes", chain(&error)));
-                    reason = chain(&error);
-                    continue;
-                }
-            };
-            self.reporter.step(&format!("Pushing {}", self.assignment.branch), 95);
-            let Assignment { github_token, branch, .. } = self.assignment;
-            return match publish::push(&git, checkout, github_token, branch, &work.tip).await {
-                Ok(()) => Ok(Some(work.tip)),
-                Err(error) => Err(failed(chain(&error))),
-            };
-        }
-        Err(failed(reason))
-    }
-
-    /// The message of the commit for what the agent left uncommitted.
-    fn message(&self, failure: Option<&Failure>) -> String {
-        let Assignment { task_id, issue_number, requester, .. } = self.assignment;
-        let title = prompt::title(&self.assignment.prompt)
-            .map_or_else(|| format!("Work on issue {issue_number}"), |title| one_line(title, 100));
-        let by = format!(
-            "By {} for issue {issue_number}, at the request of a person, through Porter.",
-            self.agent.name
-        );
-        let (subject, body) = match failure {
-            None => (title, by),
-            Some(failure) => (
-                format!("Unfinished: {title}"),
-                format!("{by}\n\nUnfinished: {}", one_line(&self.reporter.clean(&failure.message), 500)),
-            ),
-        };
-        let mut trailers = vec![format!("Porter-Task: {}", one_line(task_id, 100))];
-        if failure.is_some() {
-            trailers.push("Porter-Result: unfinished".to_owned());
-        }
-        trailers
-            .extend(requester.as_deref().map(|person| format!("Co-authored-by: {}", one_line(person, 300))));
-        format!("{}\n\n{body}\n\n{}\n", one_line(&subject, 100), trailers.join("\n"))
     }
 }
 
 fn stopped(reason: Stop) -> Failure {
-    let message = match reason {
-        Stop::Cancelled => "The task was stopped.",
-        Stop::Terminated => "The machine was shut down before the agent had finished.",
+    let (word, message) = match reason {
+        Stop::Cancelled => ("stopped", "The task was stopped."),
+        Stop::Terminated => ("machine_shut_down", "The machine was shut down before the agent had finished."),
     };
-    Failure::new(FailureStage::Agent, message)
-}
-
-/// `text` as one line of at most `limit` characters; control characters become blanks.
-fn one_line(text: &str, limit: usize) -> String {
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(limit).collect();
-    line.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// An error with everything that led to it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_tells_its_whole_story_once() {
-        let inner = std::io::Error::other("disk full");
-        assert_eq!(
-            chain(&checkout::Error::Machine(inner)),
-            "the working folder could not be made: disk full"
-        );
-    }
+    Failure::new(FailureStage::Agent, word, message)
 }

@@ -8,11 +8,11 @@ use std::os::unix::fs::{PermissionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use domain::agent::Agent;
 use domain::assignment::Assignment;
 use domain::branch::is_branch_name;
 
 use super::git::{self, Git};
+use super::identity::Identity;
 use super::settings::{RunsAs, Settings};
 
 /// How often a fetch is tried, and how long it rests before each further try.
@@ -60,7 +60,7 @@ pub enum Error {
 pub async fn make(
     root: &Path,
     assignment: &Assignment,
-    agent: &Agent,
+    identity: &Identity,
     settings: &Settings,
 ) -> Result<Checkout, Error> {
     let url = repository_url(&assignment.repo_url)?;
@@ -92,7 +92,7 @@ pub async fn make(
         base,
         branch_before,
     };
-    make_home(&checkout.home, agent, settings)?;
+    make_home(&checkout.home, identity, settings)?;
     fill(&checkout, assignment, settings).await?;
     Ok(checkout)
 }
@@ -185,18 +185,11 @@ fn repository_url(text: &str) -> Result<url::Url, Error> {
 }
 
 /// The agent's home: empty but for the name its commits bear.
-fn make_home(home: &Path, agent: &Agent, settings: &Settings) -> Result<(), Error> {
+fn make_home(home: &Path, identity: &Identity, settings: &Settings) -> Result<(), Error> {
     std::fs::create_dir(home)?;
     std::fs::set_permissions(home, std::fs::Permissions::from_mode(0o700))?;
-    let identity = format!("[user]\n\tname = {}\n\temail = {}\n", agent.name, email(agent));
-    std::fs::write(home.join(".gitconfig"), identity)?;
+    std::fs::write(home.join(".gitconfig"), identity.configuration())?;
     Ok(hand_over(home, &settings.runs_as)?)
-}
-
-/// The address of an agent's commits. `.invalid` belongs to nobody (RFC 2606), so no account on GitHub gets
-/// them attributed.
-pub fn email(agent: &Agent) -> String {
-    format!("{}@porter.invalid", agent.id)
 }
 
 /// The agent's repository: made by the worker, handed over, and only then filled, by the agent's user.
@@ -209,6 +202,8 @@ async fn fill(checkout: &Checkout, assignment: &Assignment, settings: &Settings)
     let tracking = format!("refs/remotes/origin/{base_branch}");
     mine.run(&["init", "--quiet", "--template="]).await?;
     borrow_objects(&git_dir, &checkout.base_git, base)?;
+    std::fs::create_dir_all(git_dir.join("info"))?;
+    std::fs::write(git_dir.join("info/exclude"), "# Paths that git ignores in this clone only.\n")?;
     for arguments in [
         vec!["config", "remote.origin.url", checkout.url.as_str()],
         vec!["config", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*"],
@@ -221,7 +216,19 @@ async fn fill(checkout: &Checkout, assignment: &Assignment, settings: &Settings)
     hand_over(&checkout.tree, &settings.runs_as)?;
     let theirs = Git::of_agent(settings, &git_dir, &checkout.tree);
     theirs.run(&["checkout", "--quiet", "--no-recurse-submodules", "-B", &assignment.branch, base]).await?;
-    Ok(())
+    settle_index(&theirs, &git_dir.join("index")).await
+}
+
+/// Where attributes make git store files in another form than it has them, it takes them for changed, and
+/// `git add` would record them, unless they are older than the index by a second (git compares whole seconds:
+/// "racy git"). So the index is written again in the next second, before the agent starts.
+async fn settle_index(theirs: &Git, index: &Path) -> Result<(), Error> {
+    if theirs.output(&["diff-files", "--quiet"], &[]).await?.status.success() {
+        return Ok(());
+    }
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let content = std::fs::read(index)?;
+    Ok(std::fs::write(index, content)?)
 }
 
 /// Lets the repository `git_dir` use the objects of `lender`, whose only commit is `base`, without its

@@ -23,7 +23,7 @@ pub const LIMIT: Duration = Duration::from_secs(15 * 60);
 pub const AGENT_LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// Given on the command's own level, where it wins over any file.
-const CONFIG: [(&str, &str); 18] = [
+const CONFIG: [(&str, &str); 20] = [
     ("core.hooksPath", "/dev/null"),
     ("core.fsmonitor", "false"),
     ("core.untrackedCache", "false"),
@@ -31,6 +31,9 @@ const CONFIG: [(&str, &str); 18] = [
     ("core.excludesFile", "/dev/null"),
     ("core.sshCommand", "false"),
     ("core.autocrlf", "false"),
+    // Names that other systems would take for `.git`: GitHub refuses them as well.
+    ("core.protectHFS", "true"),
+    ("core.protectNTFS", "true"),
     ("commit.gpgSign", "false"),
     ("credential.helper", ""),
     ("diff.external", ""),
@@ -72,6 +75,7 @@ pub struct Git {
     path: String,
     folder: PathBuf,
     variables: Vec<(&'static str, PathBuf)>,
+    config: Vec<(&'static str, String)>,
     credential: Option<(String, String)>,
     limit: Duration,
 }
@@ -85,6 +89,7 @@ impl Git {
             path: settings.path.clone(),
             folder: PathBuf::from("/"),
             variables: vec![("GIT_DIR", git_dir.to_owned())],
+            config: Vec::new(),
             credential: None,
             limit: LIMIT,
         }
@@ -104,6 +109,18 @@ impl Git {
     pub fn with_variable(mut self, name: &'static str, value: impl Into<PathBuf>) -> Self {
         self.variables.push((name, value.into()));
         self
+    }
+
+    /// Sets one more configuration value, on the command's own level.
+    pub fn with_config(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.config.push((name, value.into()));
+        self
+    }
+
+    /// Works in `folder`, with its files there.
+    pub fn in_folder(mut self, folder: &Path) -> Self {
+        folder.clone_into(&mut self.folder);
+        self.with_variable("GIT_WORK_TREE", folder)
     }
 
     /// Gives up after `limit`.
@@ -148,7 +165,8 @@ impl Git {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         let credential = self.credential.as_ref().map(|(name, value)| (name.as_str(), value.as_str()));
-        let config: Vec<(&str, &str)> = CONFIG.into_iter().chain(credential).collect();
+        let own = self.config.iter().map(|(name, value)| (*name, value.as_str()));
+        let config: Vec<(&str, &str)> = CONFIG.into_iter().chain(own).chain(credential).collect();
         command.env("GIT_CONFIG_COUNT", config.len().to_string());
         for (index, (name, value)) in config.into_iter().enumerate() {
             command.env(format!("GIT_CONFIG_KEY_{index}"), name);

@@ -9,21 +9,24 @@
 //! still scrubbed and git still runs none of its code with a secret, but as root it could read the worker's
 //! memory: that mode is no protection.
 //!
-//! `settings` → `checkout` → `agent_process` (with `output`, `lines`, `processes`) → `export` → `publish`, and
-//! `reporter` (with `domain::redact`) all along. Nothing here knows the server but its two callback addresses.
+//! `settings` → `checkout` → `agent_process` (with `output`, `lines`, `processes`) → `publication` (`export`, then
+//! `publish`), and `reporter` (with `domain::redact`) all along. Nothing here knows the server but its two callback addresses.
 
 mod agent_process;
 mod attempt;
 mod checkout;
 mod export;
 mod git;
+mod identity;
 mod lines;
 pub mod mock_agent;
 mod output;
 mod processes;
+mod publication;
 mod publish;
 mod reporter;
 mod settings;
+mod text;
 
 use std::process::ExitCode;
 
@@ -55,6 +58,8 @@ The attempt (set by Porter; all are needed unless marked):
                         where the reports go, and what proves whose they are
   TIMEOUT_SECONDS       how long the agent may run
   REQUESTER             `Name <email>` of who asked, for the commit (optional)
+  COMMITTER             `Name <email>` of the App's bot account, whose commits they are (optional)
+  BUNDLE_URL            where the work goes as a git bundle when it cannot be pushed (optional)
   ANTHROPIC_API_KEY, …  the keys the agent needs
 
 The worker's own settings:
@@ -62,7 +67,9 @@ The worker's own settings:
   PORTER_AGENT_USER       the unprivileged user that runs the agent (agent); the worker itself runs as root
   PORTER_ALLOW_SAME_USER  true: without such a user, or where it cannot reach the workspace or the agent's program,
                           run the agent as the worker's own (development only)
-  PATH, LANG              handed to the agent; git and find must be on the PATH
+  PORTER_PUBLISH_TIMEOUT_SECONDS
+                          how long collecting and pushing the work may take (300)
+  PATH, LANG              handed to the agent; git, find and cp must be on the PATH
 
 Exit code 0: the server has accepted the report, whatever it says.";
 

@@ -29,6 +29,11 @@ const MOST_AT_ONCE: (usize, usize) = (300, 256 * 1024);
 /// For the last lines of a run, when the server is slow.
 const LAST_WORDS: Duration = Duration::from_secs(15);
 
+/// Pauses before each try to send a bundle.
+const BUNDLE_RETRY_DELAYS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(10)];
+/// A bundle takes no longer on its way.
+const BUNDLE_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// How often the final report is tried: with the rests of [`rest_before`], for about ten minutes.
 pub const MOST_TRIES: u32 = 25;
 
@@ -240,6 +245,10 @@ impl Reporter {
             |text: &mut Option<String>| *text = text.take().map(|t| output::reported(&self.clean(&t)));
         clean(&mut report.summary);
         clean(&mut report.error);
+        for remark in &mut report.remarks {
+            remark.text = self.clean(&remark.text);
+            remark.paths.iter_mut().for_each(|path| *path = self.clean(path));
+        }
         report.callback_max_attempts = Some(MOST_TRIES);
         for attempt in 1..=MOST_TRIES {
             tokio::time::sleep(jittered(rest_before(attempt))).await;
@@ -261,6 +270,39 @@ impl Reporter {
             }
         }
         false
+    }
+
+    /// Sends the work as a git bundle (main-spec §7).
+    ///
+    /// # Errors
+    /// Why it is not there, for a person.
+    pub async fn put_bundle(&self, url: &str, bytes: Vec<u8>) -> Result<(), String> {
+        let mut url = url::Url::parse(url).map_err(|error| format!("BUNDLE_URL is no URL: {error}"))?;
+        if !url.query_pairs().any(|(name, _)| name == "task_id") {
+            url.query_pairs_mut()
+                .append_pair("task_id", &self.shared.task_id)
+                .append_pair("attempt", &self.shared.attempt.to_string());
+        }
+        let mut reason = String::new();
+        for delay in BUNDLE_RETRY_DELAYS {
+            tokio::time::sleep(delay).await;
+            let request = self.shared.client.put(url.clone()).timeout(BUNDLE_TIMEOUT);
+            let request = request
+                .header(TOKEN_HEADER, &self.shared.token)
+                .header("content-type", "application/x-git-bundle")
+                .body(bytes.clone());
+            match request.send().await {
+                Ok(answer) if answer.status().is_success() => return Ok(()),
+                Ok(answer) => {
+                    reason = format!("Porter answered {}", answer.status());
+                    if !may_pass(answer.status()) {
+                        break;
+                    }
+                }
+                Err(error) => reason = error.without_url().to_string(),
+            }
+        }
+        Err(reason)
     }
 
     async fn post(

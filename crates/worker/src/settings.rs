@@ -2,10 +2,14 @@
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::unistd::{Gid, Uid, User};
 
 use domain::agent::{Agent, Program};
+
+/// Publishing takes no longer than this (main-spec §7).
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// Where the worker works and as whom its agent runs.
 #[derive(Clone, Debug)]
@@ -24,6 +28,10 @@ pub struct Settings {
     pub git: PathBuf,
     /// `find`, as an absolute path.
     pub find: PathBuf,
+    /// `cp`, as an absolute path.
+    pub cp: PathBuf,
+    /// How long collecting and pushing the work may take.
+    pub publish_limit: Duration,
 }
 
 /// As whom the agent runs.
@@ -112,6 +120,10 @@ impl Settings {
             lang: variable("LANG").unwrap_or_else(|| "C.UTF-8".to_owned()),
             git: program("git", &path).ok_or(Refusal::NoProgram("git"))?,
             find: program("find", &path).ok_or(Refusal::NoProgram("find"))?,
+            cp: program("cp", &path).ok_or(Refusal::NoProgram("cp"))?,
+            publish_limit: variable("PORTER_PUBLISH_TIMEOUT_SECONDS")
+                .and_then(|seconds| seconds.parse().ok())
+                .map_or(PUBLISH_TIMEOUT, Duration::from_secs),
             path,
         })
     }

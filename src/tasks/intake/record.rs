@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::Answer;
 use super::known::Known;
 use super::reading::{Action, Delivery, Intent, Mention};
-use crate::tasks::decision::{Rules, decide, may_ask, may_wait};
+use crate::tasks::decision::{Rules, decide, may_ask, too_many_waiting};
 use crate::tasks::{Error, Store, UnitOfWork};
 use domain::comment::Refusal;
 use domain::job::{Control, Job, Reply};
@@ -228,7 +228,7 @@ impl Batch<'_> {
             });
         }
         let unwritten = self.made.iter().filter(|made| made.requester.id == sender).count();
-        if let Err(refusal) = may_wait(&self.rules.policy, work, sender, unwritten).await? {
+        if let Some(refusal) = too_many_waiting(&self.rules.policy, work, sender, unwritten).await? {
             return refused(refusal);
         }
         Ok(Verdict::Task(Box::new(task)))

@@ -1,5 +1,7 @@
 //! `POST /api/tasks` (main-spec §6). An `Idempotency-Key` is kept for one day.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
@@ -9,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::Tasks;
 use super::json::TaskJson;
 use crate::tasks::create::{Creation, Failure, Wanted};
+use crate::web::body_limit::BodyLimit;
 use crate::web::session::SignedInUser;
 use crate::web::{Configured, Error};
 use domain::agent::is_model_name;
@@ -16,6 +19,10 @@ use domain::branch::is_branch_name;
 use domain::command::Run;
 use domain::comment::Refusal;
 use domain::task::Priority;
+
+/// The limit of a task's description.
+pub(in crate::web) const BODY: BodyLimit =
+    BodyLimit { bytes: 2 * 1024 * 1024, time: Duration::from_secs(30) };
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -20,6 +20,7 @@ use super::Tasks;
 use super::json::rfc3339;
 use crate::web::session::SignedInUser;
 use crate::web::{Configured, Error};
+use domain::errors::error_chain;
 use domain::task::TaskId;
 
 /// The maximum number of events in one read.
@@ -77,7 +78,7 @@ impl Following {
                 Ok(false) => self.wait().await?,
                 Err(error) => {
                     tracing::warn!(
-                        error = crate::tasks::error_chain(&error),
+                        error = error_chain(&error),
                         "an event stream ended because the database failed"
                     );
                     return None;

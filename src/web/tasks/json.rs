@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use domain::report::{FailureStage, Usage};
-use domain::task::{Status, Task};
+use domain::task::{AttemptRecord, Remark, Status, Task};
 
 /// The JSON form of a task.
 #[derive(Clone, Debug, Serialize)]
@@ -59,6 +59,60 @@ pub struct TaskJson {
     pub callback_max_attempts: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub callback_last_http_code: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<Vec<AttemptJson>>,
+}
+
+/// One attempt of a task on the wire.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttemptJson {
+    pub attempt: u32,
+    pub status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit_sha: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_stage: Option<FailureStage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    #[serde(skip_serializing_if = "is_unknown")]
+    pub usage: Usage,
+    pub remarks: Vec<Remark>,
+}
+
+impl From<AttemptRecord> for AttemptJson {
+    fn from(AttemptRecord { status, attempt }: AttemptRecord) -> Self {
+        Self {
+            attempt: attempt.number,
+            status,
+            model: attempt.model,
+            branch: attempt.branch,
+            commit_sha: attempt.commit_sha,
+            machine_id: attempt.machine_id,
+            started_at: attempt.started_at.map(rfc3339),
+            completed_at: attempt.completed_at.map(rfc3339),
+            failure_stage: attempt.failure_stage,
+            failure_reason: attempt.failure_reason,
+            error_message: attempt.error_message,
+            summary: attempt.summary,
+            usage: attempt.usage,
+            remarks: attempt.remarks,
+        }
+    }
 }
 
 impl TaskJson {
@@ -67,7 +121,7 @@ impl TaskJson {
         Self {
             id: task.id.to_string(),
             status: task.status,
-            attempt: task.attempt,
+            attempt: task.attempt.number,
             repo_owner: task.repository.owner,
             repo_name: task.repository.name,
             issue_number: task.issue.number,
@@ -76,27 +130,28 @@ impl TaskJson {
             issue_url: task.issue.url,
             agent: task.agent,
             priority: task.priority.number(),
-            progress: task.progress,
+            progress: task.attempt.progress,
             created_by: task.requester.login,
             created_at: rfc3339(task.created_at),
             updated_at: rfc3339(task.updated_at),
             queue_position,
             model: task.model,
             base_branch: task.base_branch,
-            branch: task.branch,
-            commit_sha: task.commit_sha,
+            branch: task.attempt.branch,
+            commit_sha: task.attempt.commit_sha,
             pr_url: task.pr_url,
             pr_number: task.pr_number,
-            machine_id: task.machine_id,
-            summary: task.summary,
-            error_message: task.error_message,
-            failure_stage: task.failure_stage,
-            usage: task.usage,
-            started_at: task.started_at.map(rfc3339),
-            completed_at: task.completed_at.map(rfc3339),
-            callback_attempts: task.callback_attempts,
-            callback_max_attempts: task.callback_max_attempts,
-            callback_last_http_code: task.callback_last_http_code,
+            machine_id: task.attempt.machine_id,
+            summary: task.attempt.summary,
+            error_message: task.attempt.error_message,
+            failure_stage: task.attempt.failure_stage,
+            usage: task.attempt.usage,
+            started_at: task.attempt.started_at.map(rfc3339),
+            completed_at: task.attempt.completed_at.map(rfc3339),
+            callback_attempts: task.attempt.callback.attempts,
+            callback_max_attempts: task.attempt.callback.max_attempts,
+            callback_last_http_code: task.attempt.callback.last_http_code,
+            attempts: None,
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::tasks::{Policy, Store};
 use db::jobs::Backlog;
 use db::users::User;
 use domain::task::{Status, Task, TaskId};
-use json::TaskJson;
+use json::{AttemptJson, TaskJson};
 
 /// People's tasks, as they are read, stopped and retried. Cheap to clone.
 #[derive(Clone)]
@@ -67,14 +67,17 @@ impl Tasks {
     }
 }
 
-/// `GET /api/tasks/:id`.
+/// `GET /api/tasks/:id`: the task, with all its attempts.
 pub(super) async fn show(
     Configured(tasks): Configured<Tasks>,
     SignedInUser(user): SignedInUser,
     Path(id): Path<String>,
 ) -> Result<Json<TaskJson>, Error> {
     let task = tasks.find_own(&user, &id).await?;
-    Ok(Json(tasks.describe(task).await?))
+    let attempts = db::attempts::list(&mut *tasks.read().await?, &task.id).await?;
+    let mut shown = tasks.describe(task).await?;
+    shown.attempts = Some(attempts.into_iter().map(AttemptJson::from).collect());
+    Ok(Json(shown))
 }
 
 /// `GET /api/tasks/:id/status`.

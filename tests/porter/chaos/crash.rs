@@ -2,7 +2,7 @@
 //! received the result. After the restart the outcome must be the same as without the crash.
 
 use axum::http::Method;
-use standin::{Effect, Fault, World};
+use standin::{Effect, Fault, GithubState};
 
 use super::machines::Conduct;
 use super::stage::Stage;
@@ -16,14 +16,14 @@ async fn killed_after(
     method: Method,
     path: impl Fn(&Request) -> String,
     passed: u32,
-    done: impl Fn(&World, &Request) -> bool,
+    done: impl Fn(&GithubState, &Request) -> bool,
 ) {
     let (stage, asked) = Stage::small(Conduct::Reports).await;
     let path = path(&asked);
     stage.github.inject(Fault::after(method.clone(), path.as_str(), Effect::Hang).skipping(passed));
     let mut porter = stage.porter.start_ready().await;
     stage.speak(&asked).await;
-    let frozen = |kit: &World| {
+    let frozen = |kit: &GithubState| {
         let hangs = kit.requests().iter().any(|request| {
             request.method == method.as_str() && request.path.starts_with(&path) && request.status.is_none()
         });
@@ -43,19 +43,19 @@ fn issue(asked: &Request, what: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_status_comment_created_before_a_crash_is_the_only_one() {
-    let done = |kit: &World, asked: &Request| kit.comments(&asked.repository, asked.issue).len() == 2;
+    let done = |kit: &GithubState, asked: &Request| kit.comments(&asked.repository, asked.issue).len() == 2;
     killed_after(Method::POST, |asked| issue(asked, "comments"), 0, done).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pull_request_opened_before_a_crash_is_the_only_one() {
-    let done = |kit: &World, asked: &Request| !kit.pull_requests(&asked.repository).is_empty();
+    let done = |kit: &GithubState, asked: &Request| !kit.pull_requests(&asked.repository).is_empty();
     killed_after(Method::POST, |asked| format!("/repos/{}/pulls", asked.repository), 0, done).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn labels_added_before_a_crash_are_correct_at_the_end() {
-    let done = |kit: &World, asked: &Request| {
+    let done = |kit: &GithubState, asked: &Request| {
         kit.labels(&asked.repository, asked.issue).iter().any(|label| label.starts_with("porter:"))
     };
     killed_after(Method::POST, |asked| issue(asked, "labels"), 0, done).await;
@@ -64,7 +64,7 @@ async fn labels_added_before_a_crash_are_correct_at_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_review_requested_before_a_crash_does_not_block_the_task() {
-    let done = |kit: &World, asked: &Request| {
+    let done = |kit: &GithubState, asked: &Request| {
         kit.pull_requests(&asked.repository).iter().any(|pull| !pull.reviewers.is_empty())
     };
     killed_after(Method::POST, |asked| format!("/repos/{}/pulls/", asked.repository), 0, done).await;
@@ -91,7 +91,7 @@ async fn a_machine_created_before_a_crash_is_the_only_one() {
     eventually("a machine is created", LIMIT, async || !stage.fly.living().is_empty()).await;
     porter.kill();
     let porter = stage.porter.start_ready().await;
-    let adopted = |kit: &World| {
+    let adopted = |kit: &GithubState| {
         kit.comments(&asked.repository, asked.issue)
             .iter()
             .any(|comment| comment.body.contains("is working on this"))

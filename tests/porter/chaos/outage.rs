@@ -13,10 +13,14 @@ async fn hours_pass(stage: &Stage) {
     let mut connection = db.writer().await.expect("a connection");
     let changed = sqlx::query(
         "UPDATE tasks SET created_at = created_at - 7200000, queued_at = queued_at - 7200000,
-           started_at = started_at - 7200000, updated_at = updated_at - 7200000,
-           deadline_at = deadline_at - 7200000, seen_at = seen_at - 7200000",
+           updated_at = updated_at - 7200000",
     );
     changed.execute(&mut *connection).await.expect("older tasks");
+    let changed = sqlx::query(
+        "UPDATE attempts SET started_at = started_at - 7200000, deadline_at = deadline_at - 7200000,
+           seen_at = seen_at - 7200000",
+    );
+    changed.execute(&mut *connection).await.expect("older attempts");
     sqlx::query("UPDATE jobs SET created_at = created_at - 7200000, run_at = run_at - 7200000")
         .execute(&mut *connection)
         .await

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use db::Db;
 use sqlx::Row;
-use standin::World;
+use standin::GithubState;
 
 use super::machines::{Conduct, may_push};
 use super::stage::Stage;
@@ -21,7 +21,7 @@ const TERMINAL: [&str; 3] = ["porter:success", "porter:failed", "porter:timed_ou
 const PORTER: &str = "porter[bot]";
 
 /// Returns whether the issue has the label of a terminal status.
-pub fn has_ended(kit: &World, asked: &Request) -> bool {
+pub fn has_ended(kit: &GithubState, asked: &Request) -> bool {
     kit.labels(&asked.repository, asked.issue).iter().any(|label| TERMINAL.contains(&label.as_str()))
 }
 

@@ -65,7 +65,7 @@ async fn a_failing_reaction_does_not_delay_the_status_comment() {
     let reactions = format!("/repos/{REPO}/issues/comments/");
     kit.github.inject(Fault::before(Method::POST, reactions, Effect::Status(500)).always());
     let id = kit.ask(issue, ADA, "@porter mock Make ./test.sh pass.").await;
-    let done = |all: &standin::World| {
+    let done = |all: &standin::GithubState| {
         let mut comments = all.comments(REPO, issue).into_iter();
         comments.any(|comment| comment.author == "porter[bot]" && comment.body.contains("is done"))
     };
@@ -96,11 +96,11 @@ async fn an_expired_delivery_does_not_prevent_the_redelivery_of_others() {
     // The first of the two redelivery requests fails, whichever delivery it is for.
     kit.github.inject(Fault::before(Method::POST, "/app/hook/deliveries/", Effect::Status(404)));
     assert_eq!(redelivery::sweep(kit.porter(), None).await.expect("a sweep").asked, 1);
-    let answered = |kit: &standin::World| {
+    let answered = |kit: &standin::GithubState| {
         let comments = kit.comments(REPO, issue);
         comments.into_iter().find(|comment| comment.author == "porter[bot]")
     };
-    let one = |kit: &standin::World| answered(kit).is_some();
+    let one = |kit: &standin::GithubState| answered(kit).is_some();
     kit.github.wait_until(one, TEST_TIMEOUT).await.expect("the other is answered");
     let body = kit.github.read(answered).expect("an answer").body;
     let about = |id: u64| body.contains(&format!("\"comment\":{id},"));

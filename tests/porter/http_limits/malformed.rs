@@ -133,7 +133,7 @@ async fn a_comment_of_one_megabyte_results_in_a_pull_request() {
     let words = format!("@porter mock\nmock: write long.txt long\n{}", "é".repeat(500_000));
     let id = kit.ask(issue, ADA, &words).await;
     let task = kit.ended(&id).await;
-    assert_eq!(task.status, Status::Success, "{:?}", task.error_message);
+    assert_eq!(task.status, Status::Success, "{:?}", task.attempt.error_message);
     assert!(kit.status_comment(issue, &id).body.len() < 65_536);
     kit.close().await;
 }
@@ -170,7 +170,7 @@ async fn malformed_reports_are_rejected_and_change_nothing() {
         }
     }
     let task = kit.task(&id).await;
-    assert_eq!((task.phase, task.attempt), (Some(Phase::Working), working.attempt));
+    assert_eq!((task.phase, task.attempt.number), (Some(Phase::Working), working.attempt.number));
     end(&kit, issue, &id).await;
     kit.close().await;
 }

@@ -85,6 +85,8 @@ fn assignment(prompt: String) -> Assignment {
         callback_token: "callback".to_owned(),
         timeout_seconds: 600,
         requester: None,
+        committer: None,
+        bundle_url: None,
         provider_keys: [("ANTHROPIC_API_KEY".to_owned(), "sk-ant".to_owned())].into(),
     }
 }

@@ -233,7 +233,7 @@ async fn stop_and_retry_go_only_where_the_status_allows_it() {
     kit.drained().await;
     kit.post(ADA, &path("retry"), &json!({})).await.expect(202);
     let task = kit.succeed(&id).await;
-    assert_eq!((task.status, task.attempt), (Status::Success, 3));
+    assert_eq!((task.status, task.attempt.number), (Status::Success, 3));
     for what in ["stop", "retry"] {
         kit.post(ADA, &path(what), &json!({})).await.expect_error(409, "invalid_state");
     }

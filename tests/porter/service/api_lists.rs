@@ -178,7 +178,10 @@ async fn a_task_is_told_with_every_field_it_has_and_none_that_it_has_not() {
     ] {
         assert!(early.get(absent).is_none(), "{absent} is not known yet: {early}");
     }
-    assert_eq!((&early["status"], &early["machineId"]), (&json!("running"), &json!(working.machine_id)));
+    assert_eq!(
+        (&early["status"], &early["machineId"]),
+        (&json!("running"), &json!(working.attempt.machine_id))
+    );
     let commit = kit.push(&id).await;
     let body = json!({
         "task_id": id, "attempt": 1, "status": "success", "summary": "Done.", "commit_hash": commit,
@@ -197,9 +200,15 @@ async fn a_task_is_told_with_every_field_it_has_and_none_that_it_has_not() {
         "agent": "mock", "priority": 3, "progress": 100, "createdBy": "ada", "baseBranch": "main",
         "branch": id.branch(), "commitSha": commit, "prNumber": pull.number,
         "prUrl": format!("{}/{REPO}/pull/{}", kit.github.web_url(), pull.number),
-        "machineId": working.machine_id, "summary": "Done.",
+        "machineId": working.attempt.machine_id, "summary": "Done.",
         "usage": { "inputTokens": 10, "outputTokens": 4, "costUsd": 0.5 },
         "callbackAttempts": 2, "callbackMaxAttempts": 25, "callbackLastHttpCode": 502,
+        "attempts": [{
+            "attempt": 1, "status": "success", "branch": id.branch(), "commitSha": commit,
+            "machineId": working.attempt.machine_id, "summary": "Done.",
+            "usage": { "inputTokens": 10, "outputTokens": 4, "costUsd": 0.5 },
+            "startedAt": task["startedAt"], "completedAt": task["completedAt"], "remarks": [],
+        }],
     });
     let mut rest = task.clone();
     for (name, value) in expected.as_object().unwrap() {

@@ -77,7 +77,7 @@ async fn a_wrong_token_says_nothing_about_the_task() {
     // The token may stand in the body, and the task may go by its older name.
     let body = json!({ "execution_id": id, "status": "complete", "callback_token": right });
     kit.send(kit.request(Method::POST, "/api/callbacks/complete").json(&body)).await.expect(200);
-    assert_eq!(kit.ended(&id).await.summary.as_deref(), Some("no changes"));
+    assert_eq!(kit.ended(&id).await.attempt.summary.as_deref(), Some("no changes"));
     kit.status_comment(issue, &id);
     kit.close().await;
 }
@@ -128,9 +128,9 @@ async fn of_a_report_with_endless_words_only_the_beginning_is_kept() {
     let id = task.id.clone();
     let words = "é".repeat(400_000);
     let body = json!({ "task_id": id, "attempt": 1, "status": "failed", "error": words, "summary": words });
-    kit.call_back("complete", &kit.token(&id, task.attempt), &body).await.expect(200);
+    kit.call_back("complete", &kit.token(&id, task.attempt.number), &body).await.expect(200);
     let task = kit.ended(&id).await;
-    for kept in [task.error_message.unwrap(), task.summary.unwrap()] {
+    for kept in [task.attempt.error_message.unwrap(), task.attempt.summary.unwrap()] {
         assert!(kept.starts_with("éé") && kept.len() <= 16 * 1024, "{} bytes", kept.len());
     }
     kit.status_comment(issue, &id);
@@ -152,15 +152,15 @@ async fn progress_is_a_sign_of_life_and_shows_on_the_issue() {
     let answer = kit.call_back("progress", &token, &body).await.expect(200);
     assert_eq!(answer.json, json!({ "ok": true, "cancel": false }));
     let task = kit.task(&id).await;
-    assert!(task.seen_at > before.seen_at, "it was heard");
-    assert_eq!((task.progress, task.activity.as_deref()), (42, Some("Running the tests")));
-    assert_eq!(task.usage.input_tokens, Some(7));
+    assert!(task.attempt.seen_at > before.attempt.seen_at, "it was heard");
+    assert_eq!((task.attempt.progress, task.attempt.activity.as_deref()), (42, Some("Running the tests")));
+    assert_eq!(task.attempt.usage.input_tokens, Some(7));
     // Less is no step back; nonsense is not believed.
     let less = json!({ "task_id": id, "attempt": 1, "progress": 3 });
     kit.call_back("progress", &token, &less).await.expect(200);
     let beyond = json!({ "task_id": id, "attempt": 1, "progress": 250 });
     kit.call_back("progress", &token, &beyond).await.expect(200);
-    assert_eq!(kit.task(&id).await.progress, 99);
+    assert_eq!(kit.task(&id).await.attempt.progress, 99);
     kit.drained().await;
     let comment = kit.status_comment(issue, &id);
     assert!(comment.body.contains("Now: `Running the tests`"), "{}", comment.body);
@@ -184,7 +184,10 @@ async fn a_report_of_success_without_a_commit_is_no_changes() {
     kit.report_success(&task, "").await.expect(200);
     let task = kit.ended(&id).await;
     assert_eq!((task.status, task.phase), (Status::Failed, None::<Phase>));
-    assert!(task.summary.as_deref().is_some_and(|summary| summary.starts_with("no changes")), "{task:?}");
+    assert!(
+        task.attempt.summary.as_deref().is_some_and(|summary| summary.starts_with("no changes")),
+        "{task:?}"
+    );
     assert!(kit.pulls().is_empty());
     let comment = kit.status_comment(issue, &id);
     assert!(comment.body.contains("changed nothing"), "{}", comment.body);

@@ -27,12 +27,15 @@ async fn stop_ends_a_waiting_and_a_running_task_for_anyone_who_may_push() {
         let answer = control(&kit, issue, CAROL, "@porter stop").await;
         assert!(answer.contains("Stopped") && answer.contains(id.as_str()), "{answer}");
         let task = kit.ended(id).await;
-        assert_eq!((task.status, task.error_message.as_deref()), (Status::Failed, Some("Stopped by carol.")));
+        assert_eq!(
+            (task.status, task.attempt.error_message.as_deref()),
+            (Status::Failed, Some("Stopped by carol."))
+        );
         let comment = kit.status_comment(issue, id);
         assert!(comment.body.contains("**Mock Agent was stopped.**"), "{}", comment.body);
         assert!(kit.labels(issue).contains(&"porter:failed".to_owned()), "{:?}", kit.labels(issue));
     }
-    assert_eq!(kit.task(&waiting).await.machine_id, None, "it was never launched");
+    assert_eq!(kit.task(&waiting).await.attempt.machine_id, None, "it was never launched");
     let answer = control(&kit, first, ADA, "@porter stop").await;
     assert!(answer.contains("nothing to stop"), "{answer}");
     assert!(kit.pulls().is_empty());
@@ -99,7 +102,7 @@ async fn retry_begins_a_second_attempt_that_can_succeed() {
     let answer = control(&kit, issue, BOB, "@porter retry").await;
     assert!(answer.contains("attempt 2"), "{answer}");
     let task = kit.succeed(&id).await;
-    assert_eq!((task.status, task.attempt), (Status::Success, 2));
+    assert_eq!((task.status, task.attempt.number), (Status::Success, 2));
     let body = json!({ "task_id": id, "attempt": 1, "status": "failed" });
     kit.call_back("complete", &first_token, &body).await.expect_error(401, "invalid_callback_token");
     kit.call_back("progress", &first_token, &body).await.expect_error(401, "invalid_callback_token");
@@ -126,7 +129,7 @@ async fn retry_while_another_task_of_the_agent_is_active_is_answered_so() {
     let answer = control(&kit, issue, ADA, "@porter retry").await;
     assert!(answer.contains("has not ended yet") && answer.contains(older.as_str()), "{answer}");
     kit.succeed(&older).await;
-    assert_eq!(kit.task(&newer).await.attempt, 1, "it was not begun later, either");
+    assert_eq!(kit.task(&newer).await.attempt.number, 1, "it was not begun later, either");
     kit.status_comment(issue, &older);
     kit.status_comment(issue, &newer);
     kit.close().await;
@@ -156,16 +159,9 @@ async fn a_control_word_is_owed_no_more_once_it_is_obeyed() {
     kit.stop_porter().await;
     let job = Job::Control { by: by.clone(), word: Control::Help };
     let context = kit.context_without_engine().await;
-    let mut write = context.store().begin().await.unwrap();
-    let row = db::jobs::NewJob {
-        kind: job.kind(),
-        key: job.key(),
-        lane: job.lane(),
-        rank: job.rank(),
-        payload: serde_json::to_string(&job).unwrap(),
-    };
-    db::jobs::enqueue(&mut write, &[row], kit.clock.now()).await.unwrap();
-    write.commit().await.unwrap();
+    let mut work = context.store().begin().await.unwrap();
+    work.enqueue([job.clone()]).await.unwrap();
+    work.commit().await.unwrap();
     control::run(&context, &by, Control::Help).await.unwrap();
     let mut connection = context.store().read().await.unwrap();
     assert!(!db::jobs::is_pending(&mut connection, &job.key()).await.unwrap(), "it would be obeyed twice");

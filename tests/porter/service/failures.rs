@@ -28,8 +28,11 @@ fn says(kit: &Testkit, issue: u64, task: &Task, words: &[&str]) {
 async fn an_agent_that_changes_nothing_makes_no_pull_request() {
     let kit = Plan::real().start().await;
     let (issue, task) = ends_with(&kit, "@porter mock\nmock: nothing").await;
-    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Agent)));
-    assert!(task.summary.as_deref().is_some_and(|summary| summary.starts_with("no changes")), "{task:?}");
+    assert_eq!((task.status, task.attempt.failure_stage), (Status::Failed, Some(FailureStage::Agent)));
+    assert!(
+        task.attempt.summary.as_deref().is_some_and(|summary| summary.starts_with("no changes")),
+        "{task:?}"
+    );
     assert!(kit.pulls().is_empty());
     assert_eq!(kit.github.find_branch(REPO, &task.id.branch()).await.unwrap(), None);
     says(&kit, issue, &task, &["changed nothing"]);
@@ -41,10 +44,10 @@ async fn an_agent_that_fails_leaves_its_work_on_the_branch_and_a_retry_can_succe
     let kit = Plan::real().start().await;
     kit.set(ADA, &json!({ "agents": { "mock": { "customPrompt": "Be brief." } } })).await;
     let (issue, task) = ends_with(&kit, "@porter mock\nmock: write a.txt half\nmock: exit 3").await;
-    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Agent)));
-    assert!(task.error_message.as_deref().unwrap().contains("exit code 3"), "{task:?}");
+    assert_eq!((task.status, task.attempt.failure_stage), (Status::Failed, Some(FailureStage::Agent)));
+    assert!(task.attempt.error_message.as_deref().unwrap().contains("exit code 3"), "{task:?}");
     let branch = task.id.branch();
-    assert_eq!(kit.github.find_branch(REPO, &branch).await.unwrap(), task.commit_sha);
+    assert_eq!(kit.github.find_branch(REPO, &branch).await.unwrap(), task.attempt.commit_sha);
     assert!(kit.pulls().is_empty());
     let code = format!("- Branch: `{branch}`");
     says(&kit, issue, &task, &["exit code 3", &code, "@porter retry"]);
@@ -52,10 +55,10 @@ async fn an_agent_that_fails_leaves_its_work_on_the_branch_and_a_retry_can_succe
     // The branch is there already: the second attempt must be able to push all the same.
     kit.post(ADA, &format!("/api/tasks/{}/retry", task.id), &json!({})).await.expect(202);
     let again = kit.ended(&task.id).await;
-    assert_eq!((again.status, again.attempt), (Status::Failed, 2), "{again:#?}");
+    assert_eq!((again.status, again.attempt.number), (Status::Failed, 2), "{again:#?}");
     let messages = kit.github.commit_messages(REPO, "main", &branch).await.unwrap();
     assert_eq!(messages.len(), 1, "the second attempt's work takes the first one's place: {messages:?}");
-    assert_eq!(kit.github.find_branch(REPO, &branch).await.unwrap(), again.commit_sha);
+    assert_eq!(kit.github.find_branch(REPO, &branch).await.unwrap(), again.attempt.commit_sha);
     kit.close().await;
 }
 
@@ -80,8 +83,8 @@ async fn a_permission_taken_back_between_comment_and_launch_counts() {
     kit.github.revoke(REPO, "ada").unwrap();
     kit.github.clear_faults();
     let task = kit.ended(&id).await;
-    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Preflight)));
-    assert_eq!(task.machine_id, None);
+    assert_eq!((task.status, task.attempt.failure_stage), (Status::Failed, Some(FailureStage::Preflight)));
+    assert_eq!(task.attempt.machine_id, None);
     says(&kit, issue, &task, &["Only people who may push to acme/greeter", "ada"]);
     kit.close().await;
 }
@@ -90,7 +93,7 @@ async fn a_permission_taken_back_between_comment_and_launch_counts() {
 async fn a_base_branch_that_is_not_there_is_named() {
     let kit = Plan::silent().start().await;
     let (issue, task) = ends_with(&kit, "@porter mock --base=release/9 go").await;
-    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Preflight)));
+    assert_eq!((task.status, task.attempt.failure_stage), (Status::Failed, Some(FailureStage::Preflight)));
     says(&kit, issue, &task, &["release/9", "--base="]);
     kit.close().await;
 }
@@ -170,13 +173,13 @@ async fn a_permission_that_the_app_lacks_is_explained() {
     let commit = kit.push(&id).await;
     kit.report_success(&task, &commit).await.expect(200);
     let task = kit.ended(&id).await;
-    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Pr)));
+    assert_eq!((task.status, task.attempt.failure_stage), (Status::Failed, Some(FailureStage::Pr)));
     says(&kit, issue, &task, &["Pull requests: read and write", &id.branch()]);
 
     kit.github.set_app_permission("pull_requests", Some(Access::Write));
     kit.github.set_app_permission("contents", None);
     let (issue, task) = ends_with(&kit, "@porter mock").await;
-    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Preflight)));
+    assert_eq!((task.status, task.attempt.failure_stage), (Status::Failed, Some(FailureStage::Preflight)));
     says(&kit, issue, &task, &["Check the App's permissions"]);
     kit.close().await;
 }
@@ -206,7 +209,7 @@ async fn an_outage_of_an_hour_at_launch_ends_the_task_with_words() {
     kit.task_when(&id, "it is admitted", |task| task.status == Status::Running).await;
     kit.clock.advance(TimeDelta::minutes(61));
     let task = kit.ended(&id).await;
-    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Launch)));
+    assert_eq!((task.status, task.attempt.failure_stage), (Status::Failed, Some(FailureStage::Launch)));
     says(&kit, issue, &task, &["tried for an hour", "@porter retry"]);
     kit.close().await;
 }
@@ -219,7 +222,7 @@ async fn launched_after(kit: &Testkit, happens: impl Future<Output = ()>) -> Tas
     happens.await;
     kit.github.clear_faults();
     let task = kit.ended(&id).await;
-    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Preflight)));
+    assert_eq!((task.status, task.attempt.failure_stage), (Status::Failed, Some(FailureStage::Preflight)));
     task
 }
 
@@ -228,7 +231,7 @@ async fn an_app_that_is_taken_off_ends_the_task_at_once() {
     let kit = Plan::silent().start().await;
     let taken_off = async { kit.github.uninstall("acme").await.unwrap() };
     let task = launched_after(&kit, taken_off).await;
-    let message = task.error_message.unwrap_or_default();
+    let message = task.attempt.error_message.unwrap_or_default();
     assert!(message.contains("no longer installed"), "{message}");
     kit.close().await;
 }
@@ -238,7 +241,7 @@ async fn a_repository_that_is_taken_out_is_not_held_against_the_person() {
     let kit = Plan::silent().start().await;
     let taken_out = async { kit.github.select_repositories("acme", &[]).await.unwrap() };
     let task = launched_after(&kit, taken_out).await;
-    let message = task.error_message.unwrap_or_default();
+    let message = task.attempt.error_message.unwrap_or_default();
     assert!(message.contains("cannot see this repository"), "{message}");
     kit.close().await;
 }
@@ -255,10 +258,10 @@ async fn a_retry_does_not_insist_on_a_base_branch_that_nobody_named() {
     kit.github.inject(Fault::before(reqwest::Method::GET, branch, Effect::Status(404)).always());
     kit.post(ADA, &format!("/api/tasks/{id}/retry"), &json!({})).await.expect(202);
     let task = kit.task_when(&id, "it is launched or refused", |task| {
-        task.attempt == 2 && (task.machine_id.is_some() || task.status.is_terminal())
+        task.attempt.number == 2 && (task.attempt.machine_id.is_some() || task.status.is_terminal())
     });
     let task = task.await;
-    assert_eq!(task.error_message, None);
+    assert_eq!(task.attempt.error_message, None);
     kit.fail(&id).await;
     kit.status_comment(pull, &id);
     kit.close().await;

@@ -44,7 +44,7 @@ async fn a_machine_is_told_everything_it_needs_and_is_gone_afterwards() {
     let id = kit.ask(issue, ADA, "@porter claude --model=opus Be quick.").await;
     let task = kit.working(&id).await;
     let machine = only_machine(&fly);
-    assert_eq!(task.machine_id.as_deref(), Some(machine.id.as_str()));
+    assert_eq!(task.attempt.machine_id.as_deref(), Some(machine.id.as_str()));
     let config = &machine.config;
     assert_eq!((&config["auto_destroy"], &config["restart"]["policy"]), (&json!(true), &json!("no")));
     assert_eq!(config["guest"], json!({ "cpu_kind": "shared", "cpus": 2, "memory_mb": 2048 }));
@@ -171,7 +171,7 @@ async fn a_token_that_fly_does_not_take_is_explained() {
     let issue = kit.issue().await;
     let id = kit.ask(issue, ADA, "@porter mock").await;
     let task = kit.task_in_time(&id, "it has ended", |task| task.status.is_terminal()).await;
-    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Launch)));
+    assert_eq!((task.status, task.attempt.failure_stage), (Status::Failed, Some(FailureStage::Launch)));
     // The clean-up looks for a machine with the same token; with a good one it comes to its end.
     kit.store_key(ADA, "fly", "FLY_API_TOKEN", TOKEN).await;
     kit.drained().await;
@@ -190,7 +190,7 @@ async fn a_machine_that_fly_has_destroyed_does_not_take_the_pushed_work_along() 
     kit.clock.advance(TimeDelta::seconds(46));
     watch::look(kit.porter()).await.unwrap();
     let task = kit.ended(&id).await;
-    assert_eq!((task.status, task.commit_sha), (Status::Success, Some(commit)));
+    assert_eq!((task.status, task.attempt.commit_sha), (Status::Success, Some(commit)));
     kit.only_pull();
     kit.status_comment(issue, &id);
     close(kit, &fly).await;
@@ -254,14 +254,14 @@ async fn one_persons_bad_token_does_not_hide_the_machines_of_others() {
     let (adas_issue, Task { id: adas, .. }) = kit.at_work().await;
     let bobs_issue = kit.issue().await;
     let bobs = kit.ask(bobs_issue, BOB, "@porter mock").await;
-    let machine = kit.working(&bobs).await.machine_id.expect("a machine");
+    let machine = kit.working(&bobs).await.attempt.machine_id.expect("a machine");
     kit.store_key(ADA, "fly", "FLY_API_TOKEN", "fm2_a-token-that-nobody-knows").await;
     fly.exited(&machine);
     kit.clock.advance(TimeDelta::seconds(46));
     watch::look(kit.porter()).await.unwrap();
     assert_eq!(kit.task(&adas).await.status, Status::Running);
     let task = kit.ended(&bobs).await;
-    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Callback)));
+    assert_eq!((task.status, task.attempt.failure_stage), (Status::Failed, Some(FailureStage::Callback)));
     kit.store_key(ADA, "fly", "FLY_API_TOKEN", TOKEN).await;
     kit.fail(&adas).await;
     kit.status_comment(adas_issue, &adas);
@@ -285,7 +285,7 @@ async fn a_machine_that_an_earlier_try_made_keeps_the_token_it_holds() {
     kit.clock.advance(TimeDelta::minutes(20));
     kit.start_porter().await;
     let task = kit.working(&id).await;
-    assert_eq!(task.machine_id, Some(only_machine(&fly).id));
+    assert_eq!(task.attempt.machine_id, Some(only_machine(&fly).id));
     let tokens = kit.github.issued_tokens().into_iter();
     let mut workers = tokens.filter(|token| !token.permissions.contains_key("issues"));
     assert_eq!(workers.next().map(|token| token.is_live), Some(true), "it is to push with it");

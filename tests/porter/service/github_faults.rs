@@ -95,7 +95,7 @@ async fn a_limit_is_waited_out_and_not_knocked_at() {
         let id = kit.ask(issue, ADA, "@porter mock").await;
         kit.backlog_when("all that is owed waits", |all| all.pending > 0 && all.pending == all.retrying)
             .await;
-        let limited = |kit: &standin::World| {
+        let limited = |kit: &standin::GithubState| {
             kit.requests().iter().filter(|request| matches!(request.status, Some(403 | 429))).count()
         };
         let before = kit.github.requests().len();
@@ -121,7 +121,7 @@ async fn an_outage_only_costs_time() {
     kit.github.inject(Fault::outage(Effect::Drop));
     let id = kit.ask(issue, ADA, "@porter mock").await;
     kit.task_when(&id, "it is admitted", |task| task.phase == Some(Phase::Launching)).await;
-    let failed = |kit: &standin::World| kit.requests().len() > 3;
+    let failed = |kit: &standin::GithubState| kit.requests().len() > 3;
     kit.github.wait_until(failed, Duration::from_secs(20)).await.unwrap();
     kit.github.clear_faults();
     let task = kit.succeed_however_long(&id).await;

@@ -78,7 +78,7 @@ async fn an_app_that_is_removed_while_a_task_runs_ends_it_with_a_reason() {
     kit.report_success(&task, &commit).await.expect(200);
     let task = kit.ended(&id).await;
     assert_eq!(task.status.as_str(), "failed", "{task:#?}");
-    assert!(task.error_message.is_some_and(|message| message.contains(&id.branch())));
+    assert!(task.attempt.error_message.is_some_and(|message| message.contains(&id.branch())));
     assert!(kit.github.pull_requests(REPO).is_empty());
     kit.status_comment(issue, &id);
     kit.close().await;

@@ -303,7 +303,7 @@ async fn who_may_only_read_is_refused_before_anything_is_launched() {
     let issue = kit.issue().await;
     let id = kit.ask(issue, EVE, "@porter mock").await;
     let task = kit.ended(&id).await;
-    assert_eq!((task.status, task.machine_id.as_deref()), (Status::Failed, None));
+    assert_eq!((task.status, task.attempt.machine_id.as_deref()), (Status::Failed, None));
     let comment = kit.status_comment(issue, &id);
     assert!(comment.body.contains("Only people who may push"), "{}", comment.body);
     let narrowed =

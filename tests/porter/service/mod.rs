@@ -2,9 +2,11 @@
 
 mod api_actions;
 mod api_lists;
+mod attempts;
 mod callbacks;
 mod control_words;
 mod events;
+mod failed_jobs;
 mod failures;
 mod fly;
 mod github_faults;
@@ -20,5 +22,6 @@ mod retention;
 mod secrets;
 mod stopping;
 mod success;
+mod upgrade;
 mod watchdog;
 mod webhooks;

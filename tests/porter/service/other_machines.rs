@@ -26,7 +26,7 @@ async fn a_provider_says_what_it_requires_and_finds_its_machines_in_their_place(
     let task = kit.working(&id).await;
     let made = memory.machines();
     assert_eq!(made.len(), 1, "expected one machine, seen {made:?}");
-    assert_eq!((made[0].0.as_str(), Some(&made[0].1.id)), ("first", task.machine_id.as_ref()));
+    assert_eq!((made[0].0.as_str(), Some(&made[0].1.id)), ("first", task.attempt.machine_id.as_ref()));
     let env = &memory.environments()[0];
     assert_eq!(env.get("TASK_ID").map(String::as_str), Some(id.as_str()));
     assert!(!env.contains_key(KEY), "what opens the machines is not for the agent");
@@ -50,8 +50,8 @@ async fn what_a_provider_refuses_is_told_in_its_own_words() {
     let issue = kit.issue().await;
     let id = kit.ask(issue, ADA, "@porter mock").await;
     let task = kit.ended(&id).await;
-    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Launch)));
-    assert_eq!(task.error_message.as_deref(), Some("The racks are closed until Monday."));
+    assert_eq!((task.status, task.attempt.failure_stage), (Status::Failed, Some(FailureStage::Launch)));
+    assert_eq!(task.attempt.error_message.as_deref(), Some("The racks are closed until Monday."));
     kit.status_comment(issue, &id);
     kit.close().await;
 }

@@ -101,7 +101,7 @@ async fn every_task_ends_once_whatever_is_killed_lost_or_doubled() {
     kit.drained().await;
     for (issue, id) in &tasks {
         let task = kit.task(id).await;
-        assert_eq!((task.status, task.attempt), (Status::Success, 1), "{task:#?}\n{}", log_of(&kit));
+        assert_eq!((task.status, task.attempt.number), (Status::Success, 1), "{task:#?}\n{}", log_of(&kit));
         kit.status_comment(*issue, id);
         let pulls = kit.pulls().into_iter().filter(|pull| pull.head == id.branch()).count();
         assert_eq!(pulls, 1, "pull requests of {id}");

@@ -17,7 +17,7 @@ async fn what_was_sent_while_porter_was_down_is_processed_once() {
     let nothing = kit.say(other, ADA, "Nobody is spoken to.").await;
     assert_eq!((lost.status, also.status, nothing.status), (None, None, None));
     kit.start_porter().await;
-    let arrived = |all: &standin::World| {
+    let arrived = |all: &standin::GithubState| {
         let came =
             |guid: &str| all.deliveries().iter().any(|d| d.guid == guid && d.redelivery && d.succeeded());
         [&lost.guid, &also.guid, &nothing.guid].into_iter().all(|guid| came(guid))

@@ -14,12 +14,12 @@ async fn a_task_runs_on_while_porter_is_restarted() {
     let mut kit = Plan::real().start().await;
     let issue = kit.issue().await;
     let id = kit.ask(issue, ADA, "@porter mock\nmock: write a.txt x\nmock: sleep 2").await;
-    kit.task_when(&id, "the agent is at work", |task| task.progress >= 10).await;
+    kit.task_when(&id, "the agent is at work", |task| task.attempt.progress >= 10).await;
     let took = kit.stop_porter().await;
     assert!(took < Duration::from_secs(10), "it took {took:?}");
     kit.start_porter().await;
     let task = kit.ended(&id).await;
-    assert_eq!((task.status, task.attempt), (Status::Success, 1), "{task:#?}");
+    assert_eq!((task.status, task.attempt.number), (Status::Success, 1), "{task:#?}");
     kit.only_pull();
     kit.status_comment(issue, &id);
     kit.close().await;
@@ -31,7 +31,7 @@ async fn a_job_that_hangs_does_not_keep_porter_from_ending() {
     let issue = kit.issue().await;
     kit.github.inject(Fault::before(Method::POST, format!("/repos/{REPO}/issues"), Effect::Hang).always());
     let id = kit.ask(issue, ADA, "@porter mock").await;
-    let hangs = |all: &standin::World| {
+    let hangs = |all: &standin::GithubState| {
         all.requests().iter().any(|request| request.method == "POST" && request.path.contains("/issues/"))
     };
     kit.github.wait_until(hangs, Duration::from_secs(20)).await.unwrap();
@@ -62,7 +62,7 @@ async fn porter_may_be_killed_at_any_call_of_github_and_loses_and_doubles_nothin
         let path = format!("/repos/{REPO}/{rest}");
         kit.github.inject(Fault::after(method.clone(), path.clone(), Effect::Hang));
         let id = kit.ask(issue, ADA, "@porter mock").await;
-        let hangs = |all: &standin::World| {
+        let hangs = |all: &standin::GithubState| {
             let same = |request: &&standin::Request| {
                 request.method == method.as_str() && request.path.starts_with(&path)
             };
@@ -84,7 +84,7 @@ async fn porter_may_be_killed_at_any_call_of_github_and_loses_and_doubles_nothin
         }
         kit.task_in_time(&id, "it has ended", |task| task.status.is_terminal()).await;
         task = kit.ended(&id).await;
-        assert_eq!((task.status, task.attempt), (Status::Success, 1), "{method} {rest}: {task:#?}");
+        assert_eq!((task.status, task.attempt.number), (Status::Success, 1), "{method} {rest}: {task:#?}");
         kit.only_pull();
         let comment = kit.status_comment(issue, &id);
         assert!(comment.body.contains("is done"), "{method} {rest}: {}", comment.body);
@@ -101,7 +101,7 @@ async fn an_answer_that_is_owed_survives_the_kill_and_is_given_once() {
     let path = format!("/repos/{REPO}/issues/{issue}/comments");
     kit.github.inject(Fault::after(Method::POST, path, Effect::Hang).times(1));
     let delivery = kit.say(issue, ADA, "@porter claude").await;
-    let written = |all: &standin::World| all.comments(REPO, issue).len() == 2;
+    let written = |all: &standin::GithubState| all.comments(REPO, issue).len() == 2;
     kit.github.wait_until(written, Duration::from_secs(20)).await.unwrap();
     kit.kill_porter().await;
     kit.start_porter().await;

@@ -18,7 +18,7 @@ async fn stopping_ends_the_machine_and_takes_its_token_back() {
     let kit = Plan::real().start().await;
     let issue = kit.issue().await;
     let id = kit.ask(issue, ADA, "@porter mock\nmock: write a.txt half\nmock: sleep 60").await;
-    kit.task_when(&id, "the agent is at work", |task| task.progress >= 10).await;
+    kit.task_when(&id, "the agent is at work", |task| task.attempt.progress >= 10).await;
     let tokens = worker_tokens(&kit);
     assert_eq!((tokens.len(), tokens[0].is_live), (1, true));
     let path = format!("/api/tasks/{id}/stop");
@@ -72,7 +72,7 @@ async fn closing_the_issue_stops_its_running_and_waiting_tasks() {
         assert_eq!(delivery.answer, json!({ "status": "accepted", "taskId": id }));
         let task = kit.ended(id).await;
         let message = "Stopped: the issue was closed by bob.";
-        assert_eq!((task.status, task.error_message.as_deref()), (Status::Failed, Some(message)));
+        assert_eq!((task.status, task.attempt.error_message.as_deref()), (Status::Failed, Some(message)));
         kit.status_comment(number, id);
     }
     assert!(kit.machines().await.is_empty());
@@ -140,7 +140,7 @@ async fn a_retry_gets_its_machine_only_once_the_stopped_attempts_machine_is_gone
     kit.post(ADA, &format!("/api/tasks/{id}/retry"), &json!({})).await.expect(202);
     let works = |task: &domain::task::Task| task.phase == Some(Phase::Working);
     let task = kit.task_in_time(&id, "its second machine works", works).await;
-    assert_eq!(task.attempt, 2);
+    assert_eq!(task.attempt.number, 2);
     let attempts: Vec<u32> = kit.machines().await.iter().map(|machine| machine.attempt).collect();
     assert_eq!(attempts, [2], "what the first one saves must not come between");
     kit.fail(&id).await;

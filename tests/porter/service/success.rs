@@ -33,7 +33,7 @@ async fn a_comment_becomes_a_pull_request() {
         format!("[pull request #{}]({}/{REPO}/pull/{})", pull.number, kit.github.web_url(), pull.number),
         "greet.sh now greets the world".to_owned(),
         format!("- Branch: `{}`", id.branch()),
-        format!("- Commit: `{}`", &task.commit_sha.as_deref().unwrap()[..10]),
+        format!("- Commit: `{}`", &task.attempt.commit_sha.as_deref().unwrap()[..10]),
         "- Tokens: ".to_owned(),
         "- Cost: $0".to_owned(),
         "- Time: ".to_owned(),

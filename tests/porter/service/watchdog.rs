@@ -23,7 +23,7 @@ async fn a_machine_that_is_gone_without_a_report_ends_the_attempt() {
     let (issue, Task { id, .. }) = kit.at_work().await;
     kit.machine_gone(&id).await;
     let task = look_after(&kit, 46, &id).await;
-    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Callback)));
+    assert_eq!((task.status, task.attempt.failure_stage), (Status::Failed, Some(FailureStage::Callback)));
     kit.ended(&id).await;
     let comment = kit.status_comment(issue, &id);
     assert!(comment.body.contains("The machine ended without a report."), "{}", comment.body);
@@ -38,7 +38,7 @@ async fn work_that_was_pushed_is_published_although_the_report_never_came() {
     let commit = kit.push(&id).await;
     look_after(&kit, 46, &id).await;
     let task = kit.ended(&id).await;
-    assert_eq!((task.status, task.commit_sha), (Status::Success, Some(commit)));
+    assert_eq!((task.status, task.attempt.commit_sha), (Status::Success, Some(commit)));
     let pull = kit.only_pull();
     assert!(pull.body.contains("its closing report never arrived"), "{}", pull.body);
     kit.status_comment(issue, &id);
@@ -71,7 +71,7 @@ async fn three_minutes_of_silence_end_the_attempt_and_its_machine() {
     let task = look_after(&kit, 100, &id).await;
     assert_eq!(task.status, Status::Running, "it was heard 100 seconds ago");
     let task = look_after(&kit, 81, &id).await;
-    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Callback)));
+    assert_eq!((task.status, task.attempt.failure_stage), (Status::Failed, Some(FailureStage::Callback)));
     kit.ended(&id).await;
     assert!(kit.machines().await.is_empty(), "the machine is gone");
     let comment = kit.status_comment(issue, &id);
@@ -105,12 +105,17 @@ async fn a_worker_that_is_killed_after_its_push_does_not_take_the_work_along() {
     let kit = Plan::real().start().await;
     let issue = kit.issue().await;
     let id = kit.ask(issue, ADA, "@porter mock\nmock: write a.txt x\nmock: sleep 60").await;
-    kit.task_when(&id, "the agent is at work", |task| task.progress >= 10).await;
+    kit.task_when(&id, "the agent is at work", |task| task.attempt.progress >= 10).await;
     kit.kill_machine(&id).await;
     let commit = kit.push(&id).await;
     look_after(&kit, 46, &id).await;
     let task = kit.ended(&id).await;
-    assert_eq!((task.status, task.commit_sha), (Status::Success, Some(commit)), "{:?}", task.error_message);
+    assert_eq!(
+        (task.status, task.attempt.commit_sha),
+        (Status::Success, Some(commit)),
+        "{:?}",
+        task.attempt.error_message
+    );
     kit.only_pull();
     kit.status_comment(issue, &id);
     kit.close().await;
@@ -170,7 +175,7 @@ async fn a_launch_that_never_comes_to_an_end_does_not_keep_its_place() {
     let task = look_after_idle(&mut kit, 65, &id).await;
     assert_eq!(task.status, Status::Running, "the launch itself is to say why");
     let task = look_after_idle(&mut kit, 71, &id).await;
-    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Launch)));
+    assert_eq!((task.status, task.attempt.failure_stage), (Status::Failed, Some(FailureStage::Launch)));
     kit.github.clear_faults();
     kit.ended(&id).await;
     let comment = kit.status_comment(issue, &id);
@@ -189,7 +194,7 @@ async fn a_publishing_that_never_comes_to_an_end_does_not_keep_its_place() {
     let task = look_after_idle(&mut kit, 23 * 60, &id).await;
     assert_eq!(task.phase, Some(Phase::Publishing), "an outage of GitHub is waited out");
     let task = look_after_idle(&mut kit, 25 * 60, &id).await;
-    assert_eq!((task.status, task.failure_stage), (Status::Failed, Some(FailureStage::Pr)));
+    assert_eq!((task.status, task.attempt.failure_stage), (Status::Failed, Some(FailureStage::Pr)));
     kit.github.clear_faults();
     kit.ended(&id).await;
     assert!(kit.pulls().is_empty());

@@ -36,19 +36,19 @@ impl Testkit {
     /// Reports success with the pushed `commit`.
     pub async fn report_success(&self, task: &Task, commit: &str) -> Answer {
         let body = json!({
-            "task_id": task.id, "attempt": task.attempt, "status": "success", "summary": "It greets.",
+            "task_id": task.id, "attempt": task.attempt.number, "status": "success", "summary": "It greets.",
             "commit_hash": commit, "branch_name": task.id.branch(),
         });
-        self.call_back("complete", &self.token(&task.id, task.attempt), &body).await
+        self.call_back("complete", &self.token(&task.id, task.attempt.number), &body).await
     }
 
     /// Reports that the agent failed.
     pub async fn report_failure(&self, task: &Task) -> Answer {
         let body = json!({
-            "task_id": task.id, "attempt": task.attempt, "status": "failed", "error": "I give up.",
+            "task_id": task.id, "attempt": task.attempt.number, "status": "failed", "error": "I give up.",
             "failure_stage": "agent",
         });
-        self.call_back("complete", &self.token(&task.id, task.attempt), &body).await
+        self.call_back("complete", &self.token(&task.id, task.attempt.number), &body).await
     }
 
     /// Completes a task: waits for its machine, pushes and reports success.
@@ -65,8 +65,8 @@ impl Testkit {
         let running = db::tasks::list_running(&mut connection).await.expect("tasks");
         drop(connection);
         for task in running.into_iter().filter(|task| task.phase == Some(Phase::Working)) {
-            let body = json!({ "task_id": task.id, "attempt": task.attempt });
-            self.call_back("progress", &self.token(&task.id, task.attempt), &body).await;
+            let body = json!({ "task_id": task.id, "attempt": task.attempt.number });
+            self.call_back("progress", &self.token(&task.id, task.attempt.number), &body).await;
         }
     }
 
@@ -132,7 +132,7 @@ impl Testkit {
 
     /// Kills a machine's worker and its agent, as when the host fails.
     pub async fn kill_machine(&self, task: &TaskId) {
-        let machine = self.task(task).await.machine_id.expect("a machine");
+        let machine = self.task(task).await.attempt.machine_id.expect("a machine");
         let folder = self.folder.path().join("porter.db.machines").join(machine);
         let pid = std::fs::read_to_string(folder.join("pid")).expect("the worker runs");
         let pid = Pid::from_raw(pid.trim().parse().expect("a number"));

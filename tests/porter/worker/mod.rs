@@ -3,6 +3,8 @@
 
 mod hostile;
 mod real_agents;
+mod refusals;
 mod reports;
 mod runs;
+mod work;
 mod world;

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::post;
+use axum::routing::{post, put};
 use base64::Engine as _;
 use domain::agent::Registry;
 use domain::report::{Completion, Progress};
@@ -41,6 +41,10 @@ pub struct Server {
     pub cancel: Mutex<bool>,
     /// What the next final reports are answered with, before 200.
     pub answers: Mutex<VecDeque<u16>>,
+    /// What git's next requests are answered with, and how many of them.
+    pub git_answer: Mutex<Option<(u16, usize)>>,
+    /// The bundles that came: the query and the content.
+    pub bundles: Mutex<Vec<(String, Vec<u8>)>>,
 }
 
 /// As whom the agent runs.
@@ -80,6 +84,8 @@ impl World {
         let router = Router::new()
             .route("/progress", post(progress))
             .route("/complete", post(complete))
+            .route("/bundle", put(bundle))
+            .layer(axum::extract::DefaultBodyLimit::disable())
             .fallback(git_http_backend)
             .with_state(server.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -102,6 +108,20 @@ impl World {
 
     pub fn bare(&self) -> PathBuf {
         self.folder.path().join("repositories/octo/hello.git")
+    }
+
+    /// Where a worker can leave a bundle.
+    pub fn bundle_url(&self) -> String {
+        format!("{}/bundle", self.url)
+    }
+
+    /// Installs `script` as the hook that looks at every push.
+    pub fn hook(&self, script: &str) {
+        let hooks = self.bare().join("hooks");
+        std::fs::create_dir_all(&hooks).unwrap();
+        let path = hooks.join("pre-receive");
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// A folder that every user may write to.
@@ -245,6 +265,20 @@ async fn complete(State(server): State<Arc<Server>>, headers: HeaderMap, body: B
     StatusCode::from_u16(answer).unwrap()
 }
 
+async fn bundle(
+    State(server): State<Arc<Server>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Bytes,
+) -> StatusCode {
+    assert_eq!(
+        headers.get("x-porter-callback-token").map(axum::http::HeaderValue::as_bytes),
+        Some(CALLBACK_TOKEN.as_bytes())
+    );
+    server.bundles.lock().unwrap().push((query.unwrap_or_default(), body.to_vec()));
+    StatusCode::OK
+}
+
 /// Git's own server side, for those who know the token (as GitHub wants it: user `x-access-token`).
 async fn git_http_backend(State(server): State<Arc<Server>>, request: Request) -> Response {
     let basic = base64::engine::general_purpose::STANDARD.encode(format!("x-access-token:{GITHUB_TOKEN}"));
@@ -255,6 +289,13 @@ async fn git_http_backend(State(server): State<Arc<Server>>, request: Request) -
     };
     if header("authorization") != format!("Basic {basic}") {
         return (StatusCode::UNAUTHORIZED, [("www-authenticate", "Basic realm=\"git\"")]).into_response();
+    }
+    {
+        let mut answer = server.git_answer.lock().unwrap();
+        if let Some((status, count)) = answer.as_mut().filter(|(_, count)| *count > 0) {
+            *count -= 1;
+            return StatusCode::from_u16(*status).unwrap().into_response();
+        }
     }
     let mut cgi = Command::new("git");
     cgi.arg("http-backend")

@@ -1,4 +1,4 @@
-//! What the vault promises: round trips, and that nothing altered, moved or foreign opens.
+//! Tests of the vault: round trips, and that a modified, moved or foreign ciphertext does not open.
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -72,7 +72,7 @@ fn user_keys_are_those_of_the_earlier_porter() {
 }
 
 #[test]
-fn what_is_sealed_is_v2_under_a_nonce_of_its_own() {
+fn a_sealed_secret_is_v2_with_its_own_nonce() {
     let vault = vault("root", &[]);
     let (one, other) = (vault.seal(&SECRET, &"s".into()).unwrap(), vault.seal(&SECRET, &"s".into()).unwrap());
     assert_eq!((one.alg.as_str(), one.key_version.as_str()), ("aes-256-gcm", "v2"));
@@ -94,7 +94,7 @@ fn v2_read_as_v1_does_not_open() {
 }
 
 #[test]
-fn columns_that_cannot_be_porters_are_corrupt() {
+fn columns_in_an_unknown_format_are_corrupt() {
     let vault = vault("root", &[]);
     let good = vault.seal(&SECRET, &"secret".into()).unwrap();
     let of = |bytes: usize| STANDARD.encode(vec![0; bytes]);
@@ -117,7 +117,7 @@ fn columns_that_cannot_be_porters_are_corrupt() {
 }
 
 #[test]
-fn what_is_sealed_but_no_text_is_corrupt() {
+fn a_sealed_value_that_is_not_text_is_corrupt() {
     let vault = vault("root", &[]);
     let mut buffer = vec![0xff, 0xfe];
     let nonce = [0; 12];
@@ -135,7 +135,7 @@ fn what_is_sealed_but_no_text_is_corrupt() {
 }
 
 #[test]
-fn resealing_brings_old_roots_and_old_formats_up_to_date_once() {
+fn resealing_updates_old_root_secrets_and_old_formats_once() {
     let (old, new) = (vault("old", &[]), vault("new", &["old"]));
     let sealed = old.seal(&SECRET, &"secret".into()).unwrap();
     assert_eq!(old.reseal(&SECRET, &sealed).unwrap(), None);
@@ -190,14 +190,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_sealed_opens_again(root in ".{1,40}", plaintext in any::<String>(), row in any_row()) {
+    fn a_sealed_secret_can_be_opened(root in ".{1,40}", plaintext in any::<String>(), row in any_row()) {
         let vault = vault(&root, &[]);
         let sealed = vault.seal(&identity(&row), &plaintext.as_str().into()).unwrap();
         prop_assert_eq!(open(&vault, &identity(&row), &sealed), Ok(plaintext));
     }
 
     #[test]
-    fn no_altered_bit_goes_unseen(plaintext in ".{0,80}", bit in any::<prop::sample::Index>(), column in 0..3u8) {
+    fn every_modified_bit_is_detected(plaintext in ".{0,80}", bit in any::<prop::sample::Index>(), column in 0..3u8) {
         let vault = vault("root", &["older"]);
         let mut sealed = vault.seal(&SECRET, &plaintext.as_str().into()).unwrap();
         let column = match column {
@@ -220,7 +220,7 @@ proptest! {
     }
 
     #[test]
-    fn odd_columns_are_an_error_and_no_panic(
+    fn malformed_columns_cause_an_error_and_no_panic(
         encrypted_value in ".{0,60}", iv in ".{0,30}", tag in ".{0,30}", v2 in any::<bool>()
     ) {
         let key_version = if v2 { "v2" } else { "v1" }.to_owned();

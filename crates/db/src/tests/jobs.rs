@@ -3,13 +3,23 @@
 use chrono::TimeDelta;
 
 use super::{fresh, start};
-use crate::jobs::{Claimed, NewJob, claim, enqueue, finish, is_pending, list_due, put_back, release_all};
+use crate::jobs::{
+    Backlog, Claimed, NewJob, backlog, claim, enqueue, fail, finish, is_pending, list_due, put_back,
+    release_all, retry_failed,
+};
 use crate::{Connection, Db};
 
 const LEASE: TimeDelta = TimeDelta::minutes(1);
 
 fn job(key: &str, lane: &str, rank: i64) -> NewJob {
-    NewJob { kind: "sync_issue", key: key.to_owned(), lane: lane.to_owned(), rank, payload: key.to_owned() }
+    NewJob {
+        kind: "sync_issue",
+        key: key.to_owned(),
+        lane: lane.to_owned(),
+        lane_kind: "test",
+        rank,
+        payload: key.to_owned(),
+    }
 }
 
 async fn with(jobs: &[NewJob]) -> (tempfile::TempDir, Db) {
@@ -124,4 +134,26 @@ async fn a_new_engine_takes_over_what_a_dead_one_had_claimed() {
     claimed(&mut writer, TimeDelta::zero(), &[]).await;
     assert_eq!(release_all(&mut writer, start()).await.unwrap(), 1);
     assert_eq!(claimed(&mut writer, TimeDelta::zero(), &[]).await[0].tries, 2);
+}
+
+#[tokio::test]
+async fn a_job_that_failed_is_kept_and_runs_when_it_is_asked_for_again_or_freed() {
+    let (_folder, db) = with(&[job("a", "a", 0)]).await;
+    let mut writer = db.writer().await.unwrap();
+    for again in ["asked for", "freed"] {
+        let held = claimed(&mut writer, TimeDelta::zero(), &[]).await.remove(0);
+        fail(&mut writer, &held, "why", start()).await.unwrap();
+        assert!(claimed(&mut writer, LEASE * 2, &[]).await.is_empty(), "it is not tried by itself");
+        assert!(!is_pending(&mut writer, "a").await.unwrap());
+        let seen = backlog(&mut writer, start()).await.unwrap();
+        assert_eq!(seen, Backlog { pending: 0, late: 0, retrying: 0, failed: 1 });
+        match again {
+            "asked for" => enqueue(&mut writer, &[job("a", "a", 0)], start()).await.unwrap(),
+            _ => assert_eq!(retry_failed(&mut writer, start()).await.unwrap(), 1),
+        }
+    }
+    let held = claimed(&mut writer, TimeDelta::zero(), &[]).await.remove(0);
+    enqueue(&mut writer, &[job("a", "a", 0)], start()).await.unwrap();
+    fail(&mut writer, &held, "why", start()).await.unwrap();
+    assert_eq!(claimed(&mut writer, TimeDelta::zero(), &[]).await.len(), 1, "it was asked for meanwhile");
 }

@@ -1,7 +1,11 @@
-//! What the SQL itself must hold: leases, fences and lanes of jobs, the order of the queue, its caps.
+//! What the SQL itself must hold: leases, fences and lanes of jobs, the order of the queue, its caps, the history
+//! of attempts; and what the migrations must do to older databases.
 
+mod attempts;
 mod jobs;
+mod migrations;
 mod queue;
+mod upgrade;
 
 use chrono::{DateTime, Utc};
 use tempfile::TempDir;

@@ -44,7 +44,7 @@ pub fn pull_body(task: &Task, context: &PullContext<'_>) -> String {
                 .to_owned(),
         );
     }
-    if let Some(summary) = task.summary.as_deref().filter(|summary| !summary.trim().is_empty()) {
+    if let Some(summary) = task.attempt.summary.as_deref().filter(|summary| !summary.trim().is_empty()) {
         parts.push(format!("{} says:", context.agent_name));
         parts.push(quote(summary, MAX_SUMMARY_CHARS));
     }

@@ -41,8 +41,8 @@ pub fn status(task: &Task, context: &StatusContext<'_>) -> String {
     if let Some(model) = &task.model {
         foot.push(format!("model {}", code(model, MAX_NAME_CHARS)));
     }
-    if task.attempt > 1 {
-        foot.push(format!("attempt {}", task.attempt));
+    if task.attempt.number > 1 {
+        foot.push(format!("attempt {}", task.attempt.number));
     }
     parts.push(foot.join(" · "));
     parts.push(marker::line(&metadata(task, context.proof)));
@@ -52,13 +52,13 @@ pub fn status(task: &Task, context: &StatusContext<'_>) -> String {
 fn metadata(task: &Task, proof: &str) -> Value {
     let mut data = json!({
         "taskId": task.id.as_str(),
-        "attempt": task.attempt,
+        "attempt": task.attempt.number,
         "status": task.status.as_str(),
         "agent": task.agent,
         "priority": task.priority.number(),
         "proof": proof,
     });
-    if let Some(branch) = &task.branch {
+    if let Some(branch) = &task.attempt.branch {
         data["branch"] = json!(branch);
     }
     if let Some(number) = task.pr_number {
@@ -68,7 +68,7 @@ fn metadata(task: &Task, proof: &str) -> Value {
 }
 
 fn queued(task: &Task, context: &StatusContext<'_>) -> Vec<String> {
-    let again = if task.attempt > 1 { " again" } else { "" };
+    let again = if task.attempt.number > 1 { " again" } else { "" };
     let place = match context.queue_position {
         None | Some(0) => "It starts as soon as there is room.".to_owned(),
         Some(1) => "It is next in line.".to_owned(),
@@ -84,11 +84,11 @@ fn running(task: &Task, context: &StatusContext<'_>) -> Vec<String> {
         Some(Phase::Working) => format!("🔧 **{name} is working on this.**"),
         Some(Phase::Launching) | None => format!("🚀 **Starting {name}.** Getting a machine ready."),
     };
-    if task.phase == Some(Phase::Working) && task.progress > 0 {
-        head.push_str(&format!(" {} %", task.progress.min(100)));
+    if task.phase == Some(Phase::Working) && task.attempt.progress > 0 {
+        head.push_str(&format!(" {} %", task.attempt.progress.min(100)));
     }
     let mut parts = vec![head];
-    if let (Some(Phase::Working), Some(activity)) = (task.phase, said(&task.activity)) {
+    if let (Some(Phase::Working), Some(activity)) = (task.phase, said(&task.attempt.activity)) {
         parts.push(format!("Now: {}", code(activity, MAX_NAME_CHARS)));
     }
     parts.push("To end it, comment `@porter stop`.".to_owned());
@@ -111,8 +111,8 @@ fn success(task: &Task, context: &StatusContext<'_>) -> Vec<String> {
 
 fn unsuccessful(task: &Task, context: &StatusContext<'_>) -> Vec<String> {
     let name = context.agent_name;
-    let stopped = task.status == Status::Failed && task.failure_stage.is_none();
-    let unchanged = task.summary.as_ref().is_some_and(|summary| summary.starts_with("no changes"));
+    let stopped = task.status == Status::Failed && task.attempt.failure_stage.is_none();
+    let unchanged = task.attempt.summary.as_ref().is_some_and(|summary| summary.starts_with("no changes"));
     let mut parts = vec![if stopped {
         format!("⏹️ **{name} was stopped.**")
     } else if task.status == Status::TimedOut {
@@ -120,9 +120,9 @@ fn unsuccessful(task: &Task, context: &StatusContext<'_>) -> Vec<String> {
     } else if unchanged {
         format!("❌ **{name} changed nothing,** so there is no pull request.")
     } else {
-        format!("❌ **{name} did not finish:** {}.", failure(task.failure_stage))
+        format!("❌ **{name} did not finish:** {}.", failure(task.attempt.failure_stage))
     }];
-    if let Some(message) = said(&task.error_message).filter(|_| !unchanged) {
+    if let Some(message) = said(&task.attempt.error_message).filter(|_| !unchanged) {
         parts.push(if stopped { quote(message, MAX_ERROR_CHARS) } else { block(message, MAX_ERROR_CHARS) });
     }
     if let Some(summary) = summary(task) {
@@ -150,7 +150,7 @@ fn failure(stage: Option<FailureStage>) -> &'static str {
 }
 
 fn advice(task: &Task) -> &'static str {
-    match (task.status, task.failure_stage) {
+    match (task.status, task.attempt.failure_stage) {
         (Status::TimedOut, _) => {
             "Comment `@porter retry` to try again, or ask for a smaller step: a new `@porter` comment that says which."
         }
@@ -165,7 +165,7 @@ fn advice(task: &Task) -> &'static str {
 }
 
 fn summary(task: &Task) -> Option<String> {
-    said(&task.summary).map(|summary| quote(summary, MAX_SUMMARY_CHARS))
+    said(&task.attempt.summary).map(|summary| quote(summary, MAX_SUMMARY_CHARS))
 }
 
 /// The text, unless there is nothing in it.
@@ -176,23 +176,23 @@ fn said(text: &Option<String>) -> Option<&str> {
 /// What is known about the attempt, a line each.
 fn facts(task: &Task, context: &StatusContext<'_>) -> String {
     let mut lines = Vec::new();
-    if let Some(branch) = &task.branch {
+    if let Some(branch) = &task.attempt.branch {
         let name = code(branch, MAX_NAME_CHARS);
         lines.push(match context.compare_url {
             Some(url) => format!("- Branch: {name} ([compare]({url}))"),
             None => format!("- Branch: {name}"),
         });
     }
-    if let Some(commit) = &task.commit_sha {
+    if let Some(commit) = &task.attempt.commit_sha {
         lines.push(format!("- Commit: {}", code(commit.get(..10).unwrap_or(commit), MAX_NAME_CHARS)));
     }
-    if let (Some(start), Some(end)) = (task.started_at, task.completed_at)
+    if let (Some(start), Some(end)) = (task.attempt.started_at, task.attempt.completed_at)
         && end > start
     {
         lines.push(format!("- Time: {}", duration(end - start)));
     }
-    lines.extend(tokens(&task.usage));
-    if let Some(cost) = task.usage.cost_usd.and_then(cost) {
+    lines.extend(tokens(&task.attempt.usage));
+    if let Some(cost) = task.attempt.usage.cost_usd.and_then(cost) {
         lines.push(format!("- Cost: {cost}"));
     }
     lines.join("\n")

@@ -8,7 +8,7 @@ use super::marker::{has_answer_marker, has_marker};
 use super::*;
 use crate::command::Run;
 use crate::report::{FailureStage, Usage};
-use crate::task::{Phase, Priority, Status, Task, TaskId, sample};
+use crate::task::{Attempt, Phase, Priority, Status, Task, TaskId, sample};
 
 mod answers;
 mod pull_requests;
@@ -28,21 +28,32 @@ fn task(status: Status) -> Task {
         phase: (status == Status::Running).then_some(Phase::Working),
         base_branch: Some("main".into()),
         base_settled: true,
-        progress: 40,
-        activity: Some("Running the tests".into()),
-        started_at: (status != Status::Queued).then(|| at(10)),
-        completed_at: status.is_terminal().then(|| at(262)),
+        attempt: Attempt {
+            progress: 40,
+            activity: Some("Running the tests".into()),
+            started_at: (status != Status::Queued).then(|| at(10)),
+            completed_at: status.is_terminal().then(|| at(262)),
+            ..Attempt::queued(1)
+        },
         updated_at: at(262),
         ..Task::new(sample::request(), "claude-code", Priority::Normal, &Run::default(), at(0))
     }
 }
 
+/// The same task, with another attempt.
+fn with_attempt(task: Task, change: impl FnOnce(Attempt) -> Attempt) -> Task {
+    Task { attempt: change(task.attempt), ..task }
+}
+
 fn succeeded() -> Task {
-    Task {
-        branch: Some("porter/task_0193".into()),
-        commit_sha: Some("0123456789abcdef0123456789abcdef01234567".into()),
+    let task = Task {
         pr_url: Some("https://github.com/acme/shop/pull/43".into()),
         pr_number: Some(43),
+        ..task(Status::Success)
+    };
+    with_attempt(task, |attempt| Attempt {
+        branch: Some("porter/task_0193".into()),
+        commit_sha: Some("0123456789abcdef0123456789abcdef01234567".into()),
         summary: Some(
             "Fixed the session check.\n\n- `login.rs`: compare *after* trimming\n- a test for it".into(),
         ),
@@ -52,12 +63,16 @@ fn succeeded() -> Task {
             cost_usd: Some(0.4242),
             ..Usage::default()
         },
-        ..task(Status::Success)
-    }
+        ..attempt
+    })
 }
 
 fn failed(stage: FailureStage, message: &str) -> Task {
-    Task { failure_stage: Some(stage), error_message: Some(message.into()), ..task(Status::Failed) }
+    with_attempt(task(Status::Failed), |attempt| Attempt {
+        failure_stage: Some(stage),
+        error_message: Some(message.into()),
+        ..attempt
+    })
 }
 
 const CONTEXT: StatusContext<'_> = StatusContext {
@@ -81,8 +96,12 @@ fn a_waiting_task_tells_its_place() {
 
     <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"queued","taskId":"task_0193"} -->
     "#);
-    let again =
-        Task { attempt: 2, priority: Priority::High, model: Some("opus".into()), ..task(Status::Queued) };
+    let again = Task {
+        attempt: Attempt::queued(2),
+        priority: Priority::High,
+        model: Some("opus".into()),
+        ..task(Status::Queued)
+    };
     assert_snapshot!(status(&again, &StatusContext { queue_position: Some(1), ..CONTEXT }), @r#"
     ⏳ **Queued again** for Claude Code. It is next in line.
 
@@ -181,10 +200,11 @@ fn a_task_that_failed_tells_why_and_what_next() {
 
     <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"failed","taskId":"task_0193"} -->
     "#);
-    let unchanged = Task {
+    let message = "The agent finished without changing anything (no changes).";
+    let unchanged = with_attempt(failed(FailureStage::Agent, message), |attempt| Attempt {
         summary: Some("no changes\n\nIt already works.".into()),
-        ..failed(FailureStage::Agent, "The agent finished without changing anything (no changes).")
-    };
+        ..attempt
+    });
     assert_snapshot!(shown(&unchanged), @r#"
     ❌ **Claude Code changed nothing,** so there is no pull request.
 
@@ -202,7 +222,10 @@ fn a_task_that_failed_tells_why_and_what_next() {
 
     <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"failed","taskId":"task_0193"} -->
     "#);
-    let stopped = Task { error_message: Some("Stopped by @ada.".into()), ..task(Status::Failed) };
+    let stopped = with_attempt(task(Status::Failed), |attempt| Attempt {
+        error_message: Some("Stopped by @ada.".into()),
+        ..attempt
+    });
     assert_snapshot!(shown(&stopped), @r#"
     ⏹️ **Claude Code was stopped.**
 
@@ -220,13 +243,13 @@ fn a_task_that_failed_tells_why_and_what_next() {
 
 #[test]
 fn a_task_that_ran_out_of_time_tells_where_its_work_is() {
-    let task = Task {
+    let task = with_attempt(task(Status::TimedOut), |attempt| Attempt {
         branch: Some("porter/task_0193".into()),
         commit_sha: Some("0123456789abcdef".into()),
         error_message: Some("It took longer than 10 minutes.".into()),
         failure_stage: Some(FailureStage::Agent),
-        ..task(Status::TimedOut)
-    };
+        ..attempt
+    });
     assert_snapshot!(status(&task, &StatusContext { compare_url: Some("https://github.com/c"), ..CONTEXT }), @r#"
     ⌛ **Claude Code ran out of time.**
 
@@ -248,7 +271,8 @@ fn a_task_that_ran_out_of_time_tells_where_its_work_is() {
 
 #[test]
 fn what_an_agent_says_is_shown_and_does_nothing() {
-    assert_snapshot!(shown(&Task { summary: Some(HOSTILE.into()), ..succeeded() }), @r#"
+    let boasting = with_attempt(succeeded(), |attempt| Attempt { summary: Some(HOSTILE.into()), ..attempt });
+    assert_snapshot!(shown(&boasting), @r#"
     ✅ **Claude Code is done:** [pull request #43](https://github.com/acme/shop/pull/43) is ready for review.
 
     > Done, `@octocat`\!
@@ -289,7 +313,9 @@ fn what_an_agent_says_is_shown_and_does_nothing() {
 
     <!-- porter:{"agent":"claude-code","attempt":1,"priority":2,"proof":"p00f","status":"failed","taskId":"task_0193"} -->
     "#);
-    assert_snapshot!(shown(&Task { activity: Some(HOSTILE.into()), ..task(Status::Running) }), @r#"
+    let busy =
+        with_attempt(task(Status::Running), |attempt| Attempt { activity: Some(HOSTILE.into()), ..attempt });
+    assert_snapshot!(shown(&busy), @r#"
     🔧 **Claude Code is working on this.** 40 %
 
     Now: ````Done, @octocat! Closes #1, see https://evil.example ![x](https://evil.example/p.png) ``` </details><script>````
@@ -312,7 +338,8 @@ fn a_price_that_cannot_be_one_is_not_shown() {
         (1e300, None),
         (f64::NAN, None),
     ] {
-        let task = Task { usage: Usage { cost_usd: Some(dollars), ..Usage::default() }, ..succeeded() };
+        let usage = Usage { cost_usd: Some(dollars), ..Usage::default() };
+        let task = with_attempt(succeeded(), |attempt| Attempt { usage, ..attempt });
         let text = shown(&task);
         assert_eq!(text.lines().find(|line| line.contains("Cost")), expected, "{dollars}");
     }
@@ -331,15 +358,15 @@ fn durations_read_as_people_say_them() {
 fn no_text_makes_a_comment_too_long() {
     for piece in ["*\n", "`@", "@ ", "1. ", "a", "`", "<!--\n", "\n  é", "#1\n", "&", "     \nx"] {
         let text = piece.repeat(100_000);
-        let long = Task {
+        let long = with_attempt(Task { model: Some(text.clone()), ..succeeded() }, |attempt| Attempt {
             summary: Some(text.clone()),
             error_message: Some(text.clone()),
             activity: Some(text.clone()),
-            model: Some(text.clone()),
-            ..succeeded()
-        };
+            ..attempt
+        });
         for status in Status::ALL {
-            let body = shown(&Task { status, failure_stage: Some(FailureStage::Agent), ..long.clone() });
+            let failed = |attempt| Attempt { failure_stage: Some(FailureStage::Agent), ..attempt };
+            let body = shown(&with_attempt(Task { status, ..long.clone() }, failed));
             assert!(
                 body.chars().count() <= MAX_COMMENT_CHARS,
                 "{} characters of {piece:?}",
@@ -354,7 +381,10 @@ fn no_text_makes_a_comment_too_long() {
 proptest! {
     #[test]
     fn a_comment_says_what_it_is_about_whatever_the_agent_says(text in r"(<!--|-->| porter:\{\}|`{1,4}|\n|> |@ada|</?details>|\PC){0,30}") {
-        let task = Task { summary: Some(text.clone()), ..failed(FailureStage::Agent, &text) };
+        let task = with_attempt(failed(FailureStage::Agent, &text), |attempt| Attempt {
+            summary: Some(text.clone()),
+            ..attempt
+        });
         let body = shown(&task);
         prop_assert!(has_marker(&body, "task_0193", "p00f"), "{}", body);
         // The marker is still an HTML comment: nothing before it has swallowed it.

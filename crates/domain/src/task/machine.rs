@@ -6,8 +6,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Phase, Status, Task};
-use crate::report::{Completion, FailureStage, Outcome, Usage};
+use super::{Attempt, Callback, Phase, Status, Task};
+use crate::report::{Completion, FailureStage, Outcome};
 
 /// Something that happened to a task.
 #[derive(Clone, Debug)]
@@ -95,20 +95,21 @@ pub fn decide(task: &Task, event: Event, now: DateTime<Utc>) -> Result<(Task, Ve
         (Queued, Event::Admitted { deadline }) => {
             next.status = Running;
             next.phase = Some(Phase::Launching);
-            next.started_at = Some(now);
-            next.seen_at = Some(now);
-            next.deadline_at = Some(deadline);
+            next.attempt.started_at = Some(now);
+            next.attempt.seen_at = Some(now);
+            next.attempt.deadline_at = Some(deadline);
             vec![Launch, SyncIssue]
         }
         (Running, Event::Launched { machine_id, base_branch, deadline })
             if task.phase == Some(Phase::Launching) =>
         {
             next.phase = Some(Phase::Working);
-            next.machine_id = Some(machine_id);
+            next.attempt.machine_id = Some(machine_id);
+            next.attempt.model = task.model.clone();
             next.base_settled = task.base_branch.is_none();
             next.base_branch = Some(base_branch);
-            next.seen_at = Some(now);
-            next.deadline_at = Some(deadline);
+            next.attempt.seen_at = Some(now);
+            next.attempt.deadline_at = Some(deadline);
             vec![SyncIssue]
         }
         (Running, Event::Reported(report)) if task.phase != Some(Phase::Publishing) => {
@@ -116,14 +117,14 @@ pub fn decide(task: &Task, event: Event, now: DateTime<Utc>) -> Result<(Task, Ve
         }
         (Running, Event::BranchFound { commit_sha }) if task.phase != Some(Phase::Publishing) => {
             next.phase = Some(Phase::Publishing);
-            next.branch = Some(task.id.branch());
-            next.commit_sha = Some(commit_sha);
+            next.attempt.branch = Some(task.id.branch());
+            next.attempt.commit_sha = Some(commit_sha);
             vec![Publish, SyncIssue]
         }
         (Running, Event::Published { number, url }) if task.phase == Some(Phase::Publishing) => {
             next.pr_number = Some(number);
             next.pr_url = Some(url);
-            next.progress = 100;
+            next.attempt.progress = 100;
             return Ok((settled(next, Success, now), vec![SyncIssue, CleanUp]));
         }
         (Running, Event::Failed { stage, message }) => {
@@ -136,35 +137,19 @@ pub fn decide(task: &Task, event: Event, now: DateTime<Utc>) -> Result<(Task, Ve
         // `queued` to an end.
         (Queued | Running, Event::Stopped { message }) => {
             if task.status == Queued {
-                next.started_at = Some(now);
+                next.attempt.started_at = Some(now);
             }
-            next.error_message = Some(message);
+            next.attempt.error_message = Some(message);
             return Ok((settled(next, Failed, now), vec![SyncIssue, CleanUp]));
         }
         (Failed | TimedOut, Event::Retried) => {
             let fresh = Task {
                 status: Queued,
-                attempt: task.attempt + 1,
+                attempt: Attempt::queued(task.attempt.number + 1),
                 // What nobody named is settled anew: it may be gone by now.
                 base_branch: if task.base_settled { None } else { next.base_branch },
                 base_settled: false,
                 queued_at: now,
-                progress: 0,
-                activity: None,
-                started_at: None,
-                completed_at: None,
-                deadline_at: None,
-                seen_at: None,
-                machine_id: None,
-                branch: None,
-                commit_sha: None,
-                summary: None,
-                error_message: None,
-                failure_stage: None,
-                usage: Usage::default(),
-                callback_attempts: None,
-                callback_max_attempts: None,
-                callback_last_http_code: None,
                 ..next
             };
             return Ok((fresh, vec![SyncIssue]));
@@ -175,24 +160,27 @@ pub fn decide(task: &Task, event: Event, now: DateTime<Utc>) -> Result<(Task, Ve
 }
 
 fn apply_report(mut task: Task, report: Completion, now: DateTime<Utc>) -> (Task, Vec<Effect>) {
-    task.seen_at = Some(now);
-    task.summary = report.summary;
-    task.usage = report.usage.unwrap_or_default();
-    task.callback_attempts = report.callback_attempt;
-    task.callback_max_attempts = report.callback_max_attempts;
-    task.callback_last_http_code = report.callback_last_http_code;
-    task.commit_sha = report.commit_hash.filter(|commit| !commit.is_empty());
+    let attempt = &mut task.attempt;
+    attempt.seen_at = Some(now);
+    attempt.summary = report.summary;
+    attempt.usage = report.usage.unwrap_or_default();
+    attempt.callback = Callback {
+        attempts: report.callback_attempt,
+        max_attempts: report.callback_max_attempts,
+        last_http_code: report.callback_last_http_code,
+    };
+    attempt.commit_sha = report.commit_hash.filter(|commit| !commit.is_empty());
     // Only this branch is ever pushed, whatever a report claims.
-    task.branch = task.commit_sha.is_some().then(|| task.id.branch());
+    attempt.branch = attempt.commit_sha.is_some().then(|| task.id.branch());
     match report.status {
-        Outcome::Success if task.commit_sha.is_some() => {
+        Outcome::Success if attempt.commit_sha.is_some() => {
             task.phase = Some(Phase::Publishing);
             (task, vec![Effect::Publish, Effect::SyncIssue])
         }
         Outcome::Success => {
             let message = "The agent finished without changing anything (no changes).".to_owned();
             // The summary is what people and tests read first; the agent's own words come after it.
-            task.summary = Some(match task.summary.take() {
+            attempt.summary = Some(match attempt.summary.take() {
                 Some(words) if !words.trim().is_empty() => format!("no changes\n\n{words}"),
                 _ => "no changes".to_owned(),
             });
@@ -214,15 +202,15 @@ fn failed(
     message: String,
     now: DateTime<Utc>,
 ) -> (Task, Vec<Effect>) {
-    task.failure_stage = Some(stage);
-    task.error_message = Some(message);
+    task.attempt.failure_stage = Some(stage);
+    task.attempt.error_message = Some(message);
     (settled(task, status, now), vec![Effect::SyncIssue, Effect::CleanUp])
 }
 
 fn settled(mut task: Task, status: Status, now: DateTime<Utc>) -> Task {
     task.status = status;
     task.phase = None;
-    task.deadline_at = None;
-    task.completed_at = Some(now);
+    task.attempt.deadline_at = None;
+    task.attempt.completed_at = Some(now);
     task
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 
 use super::*;
-use crate::report::{Completion, Outcome};
+use crate::report::{Completion, FailureStage, Outcome};
 
 fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_790_000_000, 0).unwrap()
@@ -23,6 +23,9 @@ fn report(status: Outcome, commit: Option<&str>, timed_out: bool) -> Event {
         summary: Some("I did it.".to_owned()),
         error: Some("it broke".to_owned()),
         failure_stage: None,
+        failure_reason: None,
+        remarks: Vec::new(),
+        events: Vec::new(),
         timed_out,
         branch_name: Some("main".to_owned()),
         base_branch: None,
@@ -57,7 +60,8 @@ fn events() -> Vec<(&'static str, Event)> {
 
 /// A task in this state.
 fn at(status: Status, phase: Option<Phase>) -> Task {
-    Task { status, phase, completed_at: status.is_terminal().then(now), ..queued() }
+    let completed_at = status.is_terminal().then(now);
+    Task { status, phase, attempt: Attempt { completed_at, ..Attempt::queued(1) }, ..queued() }
 }
 
 /// The event's name, with where it leads and what follows, for each event that the state allows.
@@ -121,14 +125,19 @@ fn only_a_task_that_did_not_succeed_can_be_retried() {
 fn a_retry_begins_from_nothing_with_one_attempt_more() {
     let ended = Task {
         pr_url: Some("https://github.example/2".to_owned()),
-        machine_id: Some("m".to_owned()),
-        commit_sha: Some("abc".to_owned()),
-        error_message: Some("it broke".to_owned()),
+        attempt: Attempt {
+            machine_id: Some("m".to_owned()),
+            commit_sha: Some("abc".to_owned()),
+            error_message: Some("it broke".to_owned()),
+            ..Attempt::queued(1)
+        },
         status_comment_id: Some(8),
         ..at(Status::Failed, None)
     };
     let (next, _) = decide(&ended, Event::Retried, now()).unwrap();
-    assert_eq!((next.attempt, next.machine_id, next.commit_sha, next.error_message), (2, None, None, None));
+    assert_eq!(next.attempt, Attempt::queued(2));
+    let Attempt { number, machine_id, commit_sha, error_message, .. } = next.attempt;
+    assert_eq!((number, machine_id, commit_sha, error_message), (2, None, None, None));
     assert_eq!(next.status_comment_id, Some(8), "the one status comment stays");
 }
 
@@ -136,7 +145,7 @@ fn a_retry_begins_from_nothing_with_one_attempt_more() {
 fn a_report_cannot_name_another_branch() {
     let task = at(Status::Running, Some(Phase::Working));
     let (next, _) = decide(&task, report(Outcome::Success, Some("abc"), false), now()).unwrap();
-    assert_eq!(next.branch, Some(format!("porter/{}", task.id)));
+    assert_eq!(next.attempt.branch, Some(format!("porter/{}", task.id)));
 }
 
 #[test]
@@ -163,12 +172,12 @@ proptest! {
                 (Queued, Running) | (Running, Running | Success | Failed | TimedOut) | (Failed | TimedOut, Queued)
             );
             // Stopping a task that waits is both of its edges in one write.
-            let both = edge == (Queued, Failed) && name == "stopped" && next.started_at.is_some();
+            let both = edge == (Queued, Failed) && name == "stopped" && next.attempt.started_at.is_some();
             prop_assert!(allowed || both, "{name}: {edge:?}");
             prop_assert_eq!(next.revision, task.revision + 1);
-            prop_assert_eq!(next.attempt, task.attempt + u32::from(next.status == Queued));
+            prop_assert_eq!(next.attempt.number, task.attempt.number + u32::from(next.status == Queued));
             prop_assert_eq!(next.phase.is_some(), next.status == Running);
-            prop_assert_eq!(next.completed_at.is_some(), next.status.is_terminal());
+            prop_assert_eq!(next.attempt.completed_at.is_some(), next.status.is_terminal());
             prop_assert_eq!(effects.contains(&Effect::CleanUp), next.status.is_terminal());
             if next.status == Success {
                 prop_assert!(next.pr_url.is_some());

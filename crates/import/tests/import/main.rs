@@ -1,16 +1,16 @@
-//! `porter import-d1`: what the earlier Porter's database becomes here (main-spec §9).
+//! The import of the earlier Porter's database (main-spec §9).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
+mod environment;
 mod refusals;
-mod world;
 
 use std::path::Path;
 
 use porter_import::{Counts, adopt_fly_tokens};
 use serde_json::Value;
 
-use world::{EXPORT, FLY_TOKEN, LATER, OCTOCAT, World, altered, root, vault, vectors};
+use environment::{EXPORT, Environment, FLY_TOKEN, LATER, OCTOCAT, altered, root, vault, vectors};
 
 fn inserted(read: usize) -> Counts {
     Counts { read, inserted: read, ..Counts::default() }
@@ -21,68 +21,68 @@ fn unchanged(read: usize) -> Counts {
 }
 
 #[tokio::test]
-async fn every_secret_of_the_export_is_here_and_opens() {
-    let mut world = World::new().await;
-    let report = world.import(EXPORT).await.unwrap();
+async fn every_secret_of_the_export_is_imported_and_can_be_decrypted() {
+    let mut environment = Environment::new().await;
+    let report = environment.import(EXPORT).await.unwrap();
     assert_eq!((report.users, report.settings), (inserted(2), inserted(2)));
     assert_eq!((report.secrets, report.oauth_tokens), (inserted(3), inserted(2)));
     assert_eq!(report.notes, Vec::<String>::new());
     for row in vectors()["secrets"].as_array().unwrap() {
         let text = |name: &str| row[name].as_str().unwrap();
         let seen = match row["github_user_id"].as_i64() {
-            Some(id) => world.oauth_token(id).await,
-            None => world.secret(text("user_key"), text("provider_id"), text("env_key")).await,
+            Some(id) => environment.oauth_token(id).await,
+            None => environment.secret(text("user_key"), text("provider_id"), text("env_key")).await,
         };
         assert_eq!(seen, text("plaintext"));
     }
     for user in vectors()["user_keys"].as_array().unwrap() {
         let sql = format!("SELECT user_key FROM users WHERE github_user_id = {}", user["github_user_id"]);
-        assert_eq!(world.text(&sql).await, user["user_key"].as_str().unwrap());
+        assert_eq!(environment.text(&sql).await, user["user_key"].as_str().unwrap());
     }
 }
 
 #[tokio::test]
 async fn a_fly_token_moves_from_the_settings_to_the_secrets() {
-    let mut world = World::new().await;
-    let report = world.import(EXPORT).await.unwrap();
+    let mut environment = Environment::new().await;
+    let report = environment.import(EXPORT).await.unwrap();
     assert_eq!((report.fly_tokens_moved, report.fly_tokens_superseded), (1, 0));
-    assert_eq!(world.secret(OCTOCAT, "fly", "FLY_API_TOKEN").await, FLY_TOKEN);
+    assert_eq!(environment.secret(OCTOCAT, "fly", "FLY_API_TOKEN").await, FLY_TOKEN);
     let version = "SELECT key_version FROM user_secrets WHERE provider_id = 'fly'";
-    assert_eq!(world.text(version).await, "v2");
+    assert_eq!(environment.text(version).await, "v2");
 
     let settings = format!("SELECT config_json FROM user_settings WHERE user_key = '{OCTOCAT}'");
-    let seen = world.text(&settings).await;
+    let seen = environment.text(&settings).await;
     let expected = altered(&format!(r#""flyToken":"{FLY_TOKEN}","#), "");
     assert!(expected.contains(&format!("'{OCTOCAT}','{}'", seen.replace('\'', "''"))), "{seen}");
 }
 
 #[tokio::test]
-async fn no_secret_is_in_the_database_file_in_the_clear() {
-    let folder = World::imported().await.close().await;
+async fn no_secret_is_in_the_database_file_unencrypted() {
+    let folder = Environment::imported().await.close().await;
     let plaintexts =
         vectors()["secrets"].as_array().unwrap().iter().map(|row| row["plaintext"].clone()).collect();
     let mut plaintexts: Vec<String> = serde_json::from_value(Value::Array(plaintexts)).unwrap();
     plaintexts.push(FLY_TOKEN.to_owned());
-    assert_files_hold_none_of(folder.path(), &plaintexts);
+    assert_files_contain_none_of(folder.path(), &plaintexts);
 }
 
-fn assert_files_hold_none_of(folder: &Path, secrets: &[String]) {
+fn assert_files_contain_none_of(folder: &Path, secrets: &[String]) {
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         let bytes = std::fs::read(&path).unwrap();
         for secret in secrets {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-            assert!(!found, "{} holds {secret}", path.display());
+            assert!(!found, "{} contains {secret}", path.display());
         }
     }
 }
 
 #[tokio::test]
 async fn a_second_import_changes_nothing() {
-    let mut world = World::imported().await;
-    let before = world.dump().await;
-    let report = world.import(EXPORT).await.unwrap();
-    assert_eq!(world.dump().await, before);
+    let mut environment = Environment::imported().await;
+    let before = environment.dump().await;
+    let report = environment.import(EXPORT).await.unwrap();
+    assert_eq!(environment.dump().await, before);
     assert!(!report.changed(), "{report}");
     assert_eq!((report.users, report.settings), (unchanged(2), unchanged(2)));
     assert_eq!((report.secrets, report.oauth_tokens), (unchanged(3), unchanged(2)));
@@ -90,22 +90,22 @@ async fn a_second_import_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_changed_here_since_the_export_stays() {
-    let mut world = World::imported().await;
+async fn rows_that_are_newer_than_the_export_are_kept() {
+    let mut environment = Environment::imported().await;
     for (table, owner) in [
         ("users", format!("user_key = '{OCTOCAT}'")),
         ("user_settings", format!("user_key = '{OCTOCAT}'")),
         ("user_secrets", format!("user_key = '{OCTOCAT}'")),
         ("user_oauth_tokens", "github_user_id = 583231".to_owned()),
     ] {
-        world.execute(&format!("UPDATE {table} SET updated_at = '{LATER}' WHERE {owner}")).await;
+        environment.execute(&format!("UPDATE {table} SET updated_at = '{LATER}' WHERE {owner}")).await;
     }
-    world
+    environment
         .execute(&format!("UPDATE user_settings SET config_json = '{{}}' WHERE user_key = '{OCTOCAT}'"))
         .await;
-    let before = world.dump().await;
-    let report = world.import(EXPORT).await.unwrap();
-    assert_eq!(world.dump().await, before);
+    let before = environment.dump().await;
+    let report = environment.import(EXPORT).await.unwrap();
+    assert_eq!(environment.dump().await, before);
     let kept =
         |read, newer_here| Counts { read, newer_here, unchanged: read - newer_here, ..Counts::default() };
     assert_eq!((report.users, report.settings), (kept(2, 1), kept(2, 1)));
@@ -116,89 +116,93 @@ async fn what_changed_here_since_the_export_stays() {
 }
 
 #[tokio::test]
-async fn a_newer_export_replaces_what_is_here() {
-    let mut world = World::imported().await;
+async fn a_newer_export_replaces_stored_rows() {
+    let mut environment = Environment::imported().await;
     let newer = EXPORT.replace("2026-02-20T10:00:00.000Z", LATER).replace(FLY_TOKEN, "fo1_newer");
     let newer = newer.replace(r#""flyAppName":"porter-prod""#, r#""flyAppName":"other""#);
-    let report = world.import(&newer).await.unwrap();
+    let report = environment.import(&newer).await.unwrap();
     let updated = |read| Counts { read, updated: read, ..Counts::default() };
     assert_eq!((report.users, report.settings), (updated(2), updated(2)));
     assert_eq!((report.secrets, report.oauth_tokens), (updated(3), updated(2)));
     assert_eq!(report.fly_tokens_moved, 1);
-    assert_eq!(world.secret(OCTOCAT, "fly", "FLY_API_TOKEN").await, "fo1_newer");
+    assert_eq!(environment.secret(OCTOCAT, "fly", "FLY_API_TOKEN").await, "fo1_newer");
     let settings = format!("SELECT config_json FROM user_settings WHERE user_key = '{OCTOCAT}'");
-    assert!(world.text(&settings).await.contains(r#""flyAppName":"other""#));
+    assert!(environment.text(&settings).await.contains(r#""flyAppName":"other""#));
 }
 
 #[tokio::test]
-async fn a_newer_fly_token_here_is_not_overwritten_by_that_of_the_settings() {
-    let mut world = World::imported().await;
-    world.execute(&format!("UPDATE user_secrets SET updated_at = '{LATER}' WHERE provider_id = 'fly'")).await;
-    world.execute("DELETE FROM user_settings").await;
-    let report = world.import(&EXPORT.replace(FLY_TOKEN, "fo1_older")).await.unwrap();
+async fn a_newer_stored_fly_token_is_not_overwritten_by_that_of_the_settings() {
+    let mut environment = Environment::imported().await;
+    environment
+        .execute(&format!("UPDATE user_secrets SET updated_at = '{LATER}' WHERE provider_id = 'fly'"))
+        .await;
+    environment.execute("DELETE FROM user_settings").await;
+    let report = environment.import(&EXPORT.replace(FLY_TOKEN, "fo1_older")).await.unwrap();
     assert_eq!((report.fly_tokens_moved, report.fly_tokens_superseded), (0, 1));
-    assert_eq!(world.secret(OCTOCAT, "fly", "FLY_API_TOKEN").await, FLY_TOKEN);
-    assert!(!world.dump().await.concat().contains("fo1_older"));
+    assert_eq!(environment.secret(OCTOCAT, "fly", "FLY_API_TOKEN").await, FLY_TOKEN);
+    assert!(!environment.dump().await.concat().contains("fo1_older"));
 }
 
 #[tokio::test]
-async fn a_person_who_signed_in_here_under_another_root_secret_stays_one_person() {
-    let mut world = World::new().await;
-    world.vault = vault(&["a newer root secret".to_owned(), root()]);
-    let key = world.vault.user_key(583_231);
-    world
+async fn a_person_who_signed_in_under_another_root_secret_remains_one_user() {
+    let mut environment = Environment::new().await;
+    environment.vault = vault(&["a newer root secret".to_owned(), root()]);
+    let key = environment.vault.user_key(583_231);
+    environment
         .execute(&format!("INSERT INTO users VALUES ('{key}', 583231, 'octocat', '{LATER}', '{LATER}')"))
         .await;
-    let report = world.import(EXPORT).await.unwrap();
+    let report = environment.import(EXPORT).await.unwrap();
     assert_eq!(report.users, Counts { read: 2, inserted: 1, newer_here: 1, ..Counts::default() });
     assert_eq!(report.notes.len(), 1, "{report}");
-    assert_eq!(world.text("SELECT count(*) || '' FROM users").await, "2");
-    assert_eq!(world.secret(&key, "anthropic", "ANTHROPIC_API_KEY").await, "sk-ant-fixture-0001");
-    assert_eq!(world.secret(&key, "fly", "FLY_API_TOKEN").await, FLY_TOKEN);
+    assert_eq!(environment.text("SELECT count(*) || '' FROM users").await, "2");
+    assert_eq!(environment.secret(&key, "anthropic", "ANTHROPIC_API_KEY").await, "sk-ant-fixture-0001");
+    assert_eq!(environment.secret(&key, "fly", "FLY_API_TOKEN").await, FLY_TOKEN);
 
-    let before = world.dump().await;
-    assert!(!world.import(EXPORT).await.unwrap().changed());
-    assert_eq!(world.dump().await, before);
+    let before = environment.dump().await;
+    assert!(!environment.import(EXPORT).await.unwrap().changed());
+    assert_eq!(environment.dump().await, before);
 }
 
 #[tokio::test]
 async fn an_export_without_its_last_statement_is_imported_with_a_note() {
     let last = "CREATE UNIQUE INDEX idx_user_oauth_login_norm ON user_oauth_tokens(github_login_norm);";
-    let mut world = World::new().await;
-    let report = world.import(&altered(last, "")).await.unwrap();
+    let mut environment = Environment::new().await;
+    let report = environment.import(&altered(last, "")).await.unwrap();
     assert_eq!(report.notes.len(), 1, "{report}");
     assert!(report.notes[0].contains("cut short"), "{report}");
 }
 
 #[tokio::test]
 async fn an_oauth_token_needs_no_user() {
-    let mut world = World::new().await;
+    let mut environment = Environment::new().await;
     let tokens_only: Vec<_> = EXPORT
         .lines()
         .filter(|line| !line.starts_with("INSERT INTO") || line.starts_with("INSERT INTO user_oauth_tokens"))
         .collect();
-    let report = world.import(&tokens_only.join("\n")).await.unwrap();
+    let report = environment.import(&tokens_only.join("\n")).await.unwrap();
     assert_eq!((report.users, report.oauth_tokens), (Counts::default(), inserted(2)));
-    assert_eq!(world.oauth_token(583_231).await, "ghu_fixtureTokenOctocat0000000000000000");
+    assert_eq!(environment.oauth_token(583_231).await, "ghu_fixtureTokenOctocat0000000000000000");
 }
 
 #[tokio::test]
-async fn a_login_that_belongs_to_another_account_here_is_left_out_and_noted() {
-    let mut world = World::imported().await;
-    world.execute("UPDATE user_oauth_tokens SET github_user_id = 7 WHERE github_user_id = 583231").await;
-    let before = world.dump().await;
-    let report = world.import(EXPORT).await.unwrap();
+async fn a_login_of_another_stored_account_is_left_out_with_a_note() {
+    let mut environment = Environment::imported().await;
+    environment
+        .execute("UPDATE user_oauth_tokens SET github_user_id = 7 WHERE github_user_id = 583231")
+        .await;
+    let before = environment.dump().await;
+    let report = environment.import(EXPORT).await.unwrap();
     assert_eq!(report.oauth_tokens, Counts { read: 2, unchanged: 1, left_out: 1, ..Counts::default() });
     assert_eq!(
         report.notes,
-        ["GitHub user 583231 must sign in anew: the login octocat belongs to user 7 here"]
+        ["GitHub user 583231 must sign in again: the login octocat belongs to user 7 here"]
     );
-    assert_eq!(world.dump().await, before);
+    assert_eq!(environment.dump().await, before);
 }
 
 #[tokio::test]
 async fn columns_may_be_missing_added_and_in_another_order() {
-    let mut world = World::new().await;
+    let mut environment = Environment::new().await;
     let sql = r#"CREATE TABLE IF NOT EXISTS "users" ("extra" TEXT, "GitHub_User_Id" INTEGER, "user_key" TEXT);
         INSERT INTO "users" ("user_key","GitHub_User_Id","extra") VALUES('u',7,'x');
         CREATE TABLE user_settings (config_json TEXT, user_key TEXT);
@@ -207,41 +211,41 @@ async fn columns_may_be_missing_added_and_in_another_order() {
         CREATE TABLE user_oauth_tokens (github_user_id, github_login, encrypted_token, iv, tag);
         INSERT INTO user_oauth_tokens VALUES(583231,'OctoCat',
           '6TCwlcBnWnJ5TzTGF6h10AqUS9JdE9DUd7KOaS2XgeOtaFfmY5SL','7UNEc+0sSy875X+x','yI1RBXQgHUJtOhS3bYVINA==');"#;
-    let report = world.import(sql).await.unwrap();
+    let report = environment.import(sql).await.unwrap();
     assert_eq!((report.users, report.oauth_tokens), (inserted(1), inserted(1)));
-    assert_eq!(world.text("SELECT config_json FROM user_settings").await, "{\"a\":\n\"x;--y\"}");
-    assert_eq!(world.text("SELECT github_login_norm FROM user_oauth_tokens").await, "octocat");
-    assert!(!world.import(sql).await.unwrap().changed());
+    assert_eq!(environment.text("SELECT config_json FROM user_settings").await, "{\"a\":\n\"x;--y\"}");
+    assert_eq!(environment.text("SELECT github_login_norm FROM user_oauth_tokens").await, "octocat");
+    assert!(!environment.import(sql).await.unwrap().changed());
 
-    let seen = world.refusal(&sql.replace("config_json TEXT,", "other TEXT,")).await;
+    let seen = environment.refusal(&sql.replace("config_json TEXT,", "other TEXT,")).await;
     assert_eq!(seen, "table `user_settings` of the export has no column `config_json`");
-    let seen = world.refusal(&sql.replace("VALUES('u',7,'x')", "VALUES('u','seven','x')")).await;
+    let seen = environment.refusal(&sql.replace("VALUES('u',7,'x')", "VALUES('u','seven','x')")).await;
     assert_eq!(seen, "row 1 of table `users` of the export has an unusable `github_user_id`");
-    let seen = world.refusal(&sql.replace("VALUES('u',7,'x')", "VALUES(NULL,7,'x')")).await;
+    let seen = environment.refusal(&sql.replace("VALUES('u',7,'x')", "VALUES(NULL,7,'x')")).await;
     assert_eq!(seen, "row 1 of table `users` of the export has an unusable `user_key`");
 }
 
 #[tokio::test]
-async fn the_form_that_sqlite3_dump_writes_is_understood() {
+async fn an_export_written_by_sqlite3_dump_is_imported() {
     let dump = format!(
         "\u{feff}PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\nCREATE TABLE d1_migrations(id INTEGER);
         INSERT INTO d1_migrations VALUES(1);\nCREATE TABLE sqlite_sequence(name,seq);\nDELETE FROM sqlite_sequence;
         CREATE TABLE _cf_KV (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;\n{EXPORT}\nCOMMIT;\n"
     );
-    let mut world = World::new().await;
-    let report = world.import(&dump).await.unwrap();
+    let mut environment = Environment::new().await;
+    let report = environment.import(&dump).await.unwrap();
     assert_eq!(report.secrets, inserted(3));
     assert!(
         report.to_string().contains("tables that are not Porter's, left out: _cf_KV, d1_migrations, sqlite_")
     );
-    let seen = world.refusal(dump.trim_end().trim_end_matches("COMMIT;")).await;
+    let seen = environment.refusal(dump.trim_end().trim_end_matches("COMMIT;")).await;
     assert_eq!(seen, "the export begins a transaction and never commits it; was it cut short?");
 }
 
 #[tokio::test]
-async fn fly_tokens_in_the_settings_of_this_database_are_adopted_once() {
-    let mut world = World::new().await;
-    world
+async fn fly_tokens_in_the_settings_of_this_database_are_moved_once() {
+    let mut environment = Environment::new().await;
+    environment
         .execute(&format!(
             r#"INSERT INTO users VALUES ('a', 1, 'a', '{LATER}', '{LATER}'), ('b', 2, 'b', '{LATER}', '{LATER}'),
             ('c', 3, 'c', '{LATER}', '{LATER}'), ('d', 4, 'd', '{LATER}', '{LATER}');
@@ -250,26 +254,26 @@ async fn fly_tokens_in_the_settings_of_this_database_are_adopted_once() {
             ('d', '{{"flyToken":"FlyV1 fm2_of_d"}}', '{LATER}');"#
         ))
         .await;
-    assert_eq!(adopt_fly_tokens(&mut world.connection, &world.vault).await.unwrap(), 2);
-    assert_eq!(world.secret("a", "fly", "FLY_API_TOKEN").await, "fo1_of_a");
-    assert_eq!(world.secret("d", "fly", "FLY_API_TOKEN").await, "FlyV1 fm2_of_d");
+    assert_eq!(adopt_fly_tokens(&mut environment.connection, &environment.vault).await.unwrap(), 2);
+    assert_eq!(environment.secret("a", "fly", "FLY_API_TOKEN").await, "fo1_of_a");
+    assert_eq!(environment.secret("d", "fly", "FLY_API_TOKEN").await, "FlyV1 fm2_of_d");
     let settings = "SELECT group_concat(config_json, ' ' ORDER BY user_key) FROM user_settings";
-    assert_eq!(world.text(settings).await, r#"{"x":1} {"flyToken":""} not JSON, "flyToken" {}"#);
+    assert_eq!(environment.text(settings).await, r#"{"x":1} {"flyToken":""} not JSON, "flyToken" {}"#);
 
-    let before = world.dump().await;
-    assert_eq!(adopt_fly_tokens(&mut world.connection, &world.vault).await.unwrap(), 0);
-    assert_eq!(world.dump().await, before);
+    let before = environment.dump().await;
+    assert_eq!(adopt_fly_tokens(&mut environment.connection, &environment.vault).await.unwrap(), 0);
+    assert_eq!(environment.dump().await, before);
 }
 
 #[tokio::test]
-async fn an_adopted_token_is_gone_from_the_database_file() {
-    let mut world = World::new().await;
-    // As long as Fly's are: what takes its row's place in the file would not cover it by chance.
+async fn a_moved_token_is_removed_from_the_database_file() {
+    let mut environment = Environment::new().await;
+    // As long as a real Fly token, so that the row's new content does not overwrite it by chance.
     let token = format!("fm2_{}", "macaroon".repeat(80));
     let rows: Vec<_> = EXPORT.lines().filter(|line| line.starts_with("INSERT INTO user")).collect();
-    world.execute(&rows.join("\n").replace(FLY_TOKEN, &token)).await;
-    let mut world = world.reopened().await;
-    assert_eq!(adopt_fly_tokens(&mut world.connection, &world.vault).await.unwrap(), 1);
-    assert_eq!(world.secret(OCTOCAT, "fly", "FLY_API_TOKEN").await, token);
-    assert_files_hold_none_of(world.close().await.path(), &["macaroonmacaroon".to_owned()]);
+    environment.execute(&rows.join("\n").replace(FLY_TOKEN, &token)).await;
+    let mut environment = environment.reopened().await;
+    assert_eq!(adopt_fly_tokens(&mut environment.connection, &environment.vault).await.unwrap(), 1);
+    assert_eq!(environment.secret(OCTOCAT, "fly", "FLY_API_TOKEN").await, token);
+    assert_files_contain_none_of(environment.close().await.path(), &["macaroonmacaroon".to_owned()]);
 }

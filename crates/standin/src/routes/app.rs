@@ -1,4 +1,4 @@
-//! The App about itself: its registration, deliveries, installations and tokens.
+//! Routes of the App: registration, deliveries, installations, tokens.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,31 +12,31 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::auth::{Access, AppCaller, Caller, Token, credential};
+use super::super::state::RepositoryId;
 use super::super::strict::{Body, Query, Reject};
 use super::super::webhook::Signature;
-use super::super::world::RepositoryId;
 use super::super::{Shared, payloads};
 use super::{Window, page, with_links};
 
-/// How long GitHub lets an installation token live.
+/// Lifetime of an installation token.
 const TOKEN_LIFE: TimeDelta = TimeDelta::hours(1);
 
 pub(super) async fn show(_: AppCaller, State(shared): State<Arc<Shared>>) -> Json<Value> {
-    let world = shared.world();
-    let mut app = payloads::app(&world);
-    app["installations_count"] = json!(world.installations.len());
+    let state = shared.state();
+    let mut app = payloads::app(&state);
+    app["installations_count"] = json!(state.installations.len());
     Json(app)
 }
 
-/// The App's own secrets, once, to whoever brings the code of its registration.
+/// Returns the App's secrets for a code of the manifest flow, once.
 pub(super) async fn convert_manifest(
     State(shared): State<Arc<Shared>>,
     Path(code): Path<String>,
 ) -> Result<(StatusCode, Json<Value>), Reject> {
-    let mut world = shared.world();
-    let known = world.manifest_codes.iter().position(|known| *known == code).ok_or_else(Reject::not_found)?;
-    world.manifest_codes.swap_remove(known);
-    let mut app = payloads::app(&world);
+    let mut state = shared.state();
+    let known = state.manifest_codes.iter().position(|known| *known == code).ok_or_else(Reject::not_found)?;
+    state.manifest_codes.swap_remove(known);
+    let mut app = payloads::app(&state);
     app["client_secret"] = json!(shared.client_secret.expose_secret());
     app["webhook_secret"] = json!(shared.webhook_secret.expose_secret());
     app["pem"] = json!(shared.key.private_pem.expose_secret());
@@ -44,7 +44,7 @@ pub(super) async fn convert_manifest(
 }
 
 pub(super) async fn hook_config(_: AppCaller, State(shared): State<Arc<Shared>>) -> Json<Value> {
-    let url = shared.world().webhook_url.clone();
+    let url = shared.state().webhook_url.clone();
     let mut config = json!({ "content_type": "json", "insecure_ssl": "0", "secret": "********" });
     if let Some(url) = url {
         config["url"] = json!(url);
@@ -92,7 +92,7 @@ pub(super) async fn deliveries(
             Some(Outcome::Success) => "&status=success",
             Some(Outcome::Failure) => "&status=failure",
         };
-        let base = shared.world().base_url.clone();
+        let base = shared.state().base_url.clone();
         let next = format!("{base}/app/hook/deliveries?per_page={size}{status}&cursor=v1_{}", last.id);
         links.push(format!("<{next}>; rel=\"next\""));
     }
@@ -117,8 +117,8 @@ pub(super) async fn installations(
     Query(window): Query<Window>,
 ) -> Response {
     let items: Vec<_> = {
-        let world = shared.world();
-        world.installations.iter().map(|installation| payloads::installation(&world, installation)).collect()
+        let state = shared.state();
+        state.installations.iter().map(|installation| payloads::installation(&state, installation)).collect()
     };
     page(&shared, "/app/installations", "", window, items)
 }
@@ -128,13 +128,13 @@ pub(super) async fn installation_of(
     State(shared): State<Arc<Shared>>,
     Path((owner, name)): Path<(String, String)>,
 ) -> Result<Json<Value>, Reject> {
-    let world = shared.world();
-    let repository = world.find_repository(&owner, &name).ok_or_else(Reject::not_found)?;
-    let installation = world.find_installation_of(repository).ok_or_else(Reject::not_found)?;
-    Ok(Json(payloads::installation(&world, installation)))
+    let state = shared.state();
+    let repository = state.find_repository(&owner, &name).ok_or_else(Reject::not_found)?;
+    let installation = state.find_installation_of(repository).ok_or_else(Reject::not_found)?;
+    Ok(Json(payloads::installation(&state, installation)))
 }
 
-/// What a token shall be narrowed to.
+/// The requested scope of a token.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Narrowing {
@@ -149,12 +149,12 @@ pub(super) async fn issue_token(
     Path(id): Path<u64>,
     Body(wanted): Body<Narrowing>,
 ) -> Result<(StatusCode, Json<Value>), Reject> {
-    let mut world = shared.world();
-    let installation = world.find_installation(id).ok_or_else(Reject::not_found)?.clone();
+    let mut state = shared.state();
+    let installation = state.find_installation(id).ok_or_else(Reject::not_found)?.clone();
     if installation.suspended_at.is_some() {
         return Err(Reject::forbidden("This installation has been suspended"));
     }
-    let covered: Vec<_> = world.repositories.iter().filter(|r| installation.covers(r)).collect();
+    let covered: Vec<_> = state.repositories.iter().filter(|r| installation.covers(r)).collect();
     let mut narrowed = Vec::new();
     let names = wanted.repositories.iter().flatten();
     let by_name = names.map(|name| covered.iter().find(|r| r.name.eq_ignore_ascii_case(name)).map(|r| r.id));
@@ -172,7 +172,7 @@ pub(super) async fn issue_token(
     let repositories: Vec<_> = covered
         .iter()
         .filter(|r| narrowed.contains(&r.id))
-        .map(|r| payloads::repository(&world, r))
+        .map(|r| payloads::repository(&state, r))
         .collect();
     let mut permissions = installation.permissions.clone();
     if let Some(wanted) = wanted.permissions {
@@ -184,18 +184,18 @@ pub(super) async fn issue_token(
             ));
         }
         permissions = wanted;
-        // GitHub adds what every App may do.
+        // GitHub adds `metadata: read`, which every App has.
         permissions.entry("metadata".to_owned()).or_insert(Access::Read);
     }
     let expires_at = shared.clock.now() + TOKEN_LIFE;
-    let app_id = world.app.id;
+    let app_id = state.app.id;
     let token = Token {
         installation: id,
         repositories: is_narrowed.then_some(narrowed),
         permissions: permissions.clone(),
         expires_at,
     };
-    let text = world.tokens.issue(app_id, token)?;
+    let text = state.tokens.issue(app_id, token)?;
     let mut answer = json!({
         "token": text, "expires_at": payloads::time(expires_at), "permissions": permissions,
         "repository_selection": if is_narrowed { "selected" } else { "all" },
@@ -215,13 +215,13 @@ pub(super) async fn revoke_token(
         return Err(Reject::forbidden("Resource not accessible by integration"));
     }
     if let Some(text) = credential(&headers) {
-        shared.world().tokens.revoke(&text);
+        shared.state().tokens.revoke(&text);
     }
     Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn rate_limit(State(shared): State<Arc<Shared>>) -> Response {
-    let rate = shared.world().rate.clone();
+    let rate = shared.state().rate.clone();
     let core = json!({
         "limit": rate.limit, "used": rate.used, "remaining": rate.remaining(), "reset": rate.reset.timestamp(),
         "resource": "core",

@@ -1,4 +1,4 @@
-//! Comments under issues and pull requests, and the reactions under them.
+//! Routes of comments on issues and pull requests, and of reactions to comments.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::super::actions::comment_event;
 use super::super::auth::Caller;
+use super::super::state::{GithubState, Reaction, RepositoryId};
 use super::super::strict::{Body, Query, Reject};
-use super::super::verbs::comment_event;
-use super::super::world::{Reaction, RepositoryId, World};
 use super::super::{Shared, payloads};
 use super::issues::{READ, WRITE, check_length};
 use super::{Window, page};
@@ -32,11 +32,11 @@ pub(super) async fn list(
     Query(wanted): Query<Since>,
 ) -> Result<Response, Reject> {
     let items: Vec<_> = {
-        let world = shared.world();
-        let repository = caller.reach(&world, (&owner, &name), READ)?;
+        let state = shared.state();
+        let repository = caller.reach(&state, (&owner, &name), READ)?;
         let issue = repository.issues.get(&number).ok_or_else(Reject::not_found)?;
         let recent = issue.comments.iter().filter(|c| wanted.since.is_none_or(|since| c.updated_at >= since));
-        recent.map(|comment| payloads::comment(&world, repository, issue, comment)).collect()
+        recent.map(|comment| payloads::comment(&state, repository, issue, comment)).collect()
     };
     let since = wanted.since.map(|since| format!("since={}&", payloads::time(since))).unwrap_or_default();
     let window = Window { per_page: wanted.per_page, page: wanted.page };
@@ -70,15 +70,15 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<Value>), Reject> {
     let now = shared.clock.now();
     let (shown, outgoing) = {
-        let mut world = shared.world();
-        let repository = caller.reach(&world, (&owner, &name), WRITE)?.id;
+        let mut state = shared.state();
+        let repository = caller.reach(&state, (&owner, &name), WRITE)?.id;
         text.check()?;
-        let author = caller.login(&world);
-        let id = world
+        let author = caller.login(&state);
+        let id = state
             .add_comment((repository, number), &author, &text.body, now)
             .ok_or_else(Reject::not_found)?;
-        let event = comment_event(&world, &format!("{owner}/{name}"), id, "created", &author)?;
-        (show_comment(&world, repository, id)?, event)
+        let event = comment_event(&state, &format!("{owner}/{name}"), id, "created", &author)?;
+        (show_comment(&state, repository, id)?, event)
     };
     shared.send_later(outgoing);
     Ok((StatusCode::CREATED, Json(shown)))
@@ -89,9 +89,9 @@ pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
     Path((owner, name, id)): Path<(String, String, u64)>,
 ) -> Result<Json<Value>, Reject> {
-    let world = shared.world();
-    let repository = caller.reach(&world, (&owner, &name), READ)?.id;
-    Ok(Json(show_comment(&world, repository, id)?))
+    let state = shared.state();
+    let repository = caller.reach(&state, (&owner, &name), READ)?.id;
+    Ok(Json(show_comment(&state, repository, id)?))
 }
 
 pub(super) async fn edit(
@@ -102,18 +102,18 @@ pub(super) async fn edit(
 ) -> Result<Json<Value>, Reject> {
     let now = shared.clock.now();
     let (shown, outgoing) = {
-        let mut world = shared.world();
-        let repository = caller.reach(&world, (&owner, &name), WRITE)?.id;
+        let mut state = shared.state();
+        let repository = caller.reach(&state, (&owner, &name), WRITE)?.id;
         text.check()?;
-        let author = caller.login(&world);
-        let held = world.repository_mut(repository).and_then(|r| r.find_comment_mut(id));
+        let author = caller.login(&state);
+        let held = state.repository_mut(repository).and_then(|r| r.find_comment_mut(id));
         let comment = held.ok_or_else(Reject::not_found)?;
         if comment.author != author {
             return Err(Reject::forbidden("Resource not accessible by integration"));
         }
         comment.edit(&text.body, now);
-        let event = comment_event(&world, &format!("{owner}/{name}"), id, "edited", &author)?;
-        (show_comment(&world, repository, id)?, event)
+        let event = comment_event(&state, &format!("{owner}/{name}"), id, "edited", &author)?;
+        (show_comment(&state, repository, id)?, event)
     };
     shared.send_later(outgoing);
     Ok(Json(shown))
@@ -125,7 +125,7 @@ pub(super) struct NewReaction {
     content: Content,
 }
 
-/// The reactions that GitHub has.
+/// The reactions that GitHub supports.
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Content {
@@ -163,10 +163,10 @@ pub(super) async fn react(
     Body(new): Body<NewReaction>,
 ) -> Result<(StatusCode, Json<Value>), Reject> {
     let now = shared.clock.now();
-    let mut world = shared.world();
-    let repository = caller.reach(&world, (&owner, &name), WRITE)?.id;
-    let (login, fresh) = (caller.login(&world), world.fresh_id());
-    let held = world.repository_mut(repository).and_then(|r| r.find_comment_mut(id));
+    let mut state = shared.state();
+    let repository = caller.reach(&state, (&owner, &name), WRITE)?.id;
+    let (login, fresh) = (caller.login(&state), state.next_id());
+    let held = state.repository_mut(repository).and_then(|r| r.find_comment_mut(id));
     let reactions = &mut held.ok_or_else(Reject::not_found)?.reactions;
     let content = new.content.name();
     let (status, reaction) = match reactions.iter().find(|r| r.login == login && r.content == content) {
@@ -177,11 +177,11 @@ pub(super) async fn react(
             (StatusCode::CREATED, reaction)
         }
     };
-    Ok((status, Json(payloads::reaction(&world, &reaction))))
+    Ok((status, Json(payloads::reaction(&state, &reaction))))
 }
 
-fn show_comment(world: &World, repository: RepositoryId, id: u64) -> Result<Value, Reject> {
-    let repository = world.repository(repository).ok_or_else(Reject::not_found)?;
+fn show_comment(state: &GithubState, repository: RepositoryId, id: u64) -> Result<Value, Reject> {
+    let repository = state.repository(repository).ok_or_else(Reject::not_found)?;
     let (issue, comment) = repository.find_comment(id).ok_or_else(Reject::not_found)?;
-    Ok(payloads::comment(world, repository, issue, comment))
+    Ok(payloads::comment(state, repository, issue, comment))
 }

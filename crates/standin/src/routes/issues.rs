@@ -1,4 +1,4 @@
-//! Issues, and what hangs on issues and pull requests alike: labels and assignees.
+//! Routes of issues, and of labels and assignees of issues and pull requests.
 
 use std::sync::Arc;
 
@@ -8,21 +8,21 @@ use axum::response::{Json, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::super::actions::issue_event;
 use super::super::auth::{Access, Caller};
+use super::super::state::{GithubState, Permission, Repository, RepositoryId};
 use super::super::strict::{Body, Query, Reject};
-use super::super::verbs::issue_event;
-use super::super::world::{Permission, Repository, RepositoryId, World};
 use super::super::{Shared, payloads};
 use super::{Window, page};
 
-/// Reading an issue; a pull request's permission will do, too.
+/// Permissions to read an issue; either is sufficient.
 pub(super) const READ: &[(&str, Access)] = &[("issues", Access::Read), ("pull_requests", Access::Read)];
-/// Writing to an issue; a pull request's permission will do, too.
+/// Permissions to change an issue; either is sufficient.
 pub(super) const WRITE: &[(&str, Access)] = &[("issues", Access::Write), ("pull_requests", Access::Write)];
-/// What GitHub takes as a body.
+/// GitHub's maximum length of a body.
 const LONGEST_BODY: usize = 65_536;
 
-/// Refuses a text that GitHub would find too long.
+/// Refuses a text that is too long for GitHub.
 pub(super) fn check_length(resource: &str, body: Option<&str>) -> Result<(), Reject> {
     if body.is_none_or(|body| body.chars().count() <= LONGEST_BODY) {
         return Ok(());
@@ -52,8 +52,8 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<Value>), Reject> {
     let now = shared.clock.now();
     let (shown, outgoing) = {
-        let mut world = shared.world();
-        let repository = caller.reach(&world, (&owner, &name), &[("issues", Access::Write)])?.id;
+        let mut state = shared.state();
+        let repository = caller.reach(&state, (&owner, &name), &[("issues", Access::Write)])?.id;
         check_length("Issue", new.body.as_deref())?;
         if new.title.trim().is_empty() {
             return Err(Reject::validation(
@@ -65,14 +65,14 @@ pub(super) async fn create(
                 json!({ "resource": "Issue", "code": "invalid", "field": "milestone" }),
             ));
         }
-        let author = caller.login(&world);
-        let number = world
+        let author = caller.login(&state);
+        let number = state
             .add_issue(repository, &author, (&new.title, new.body), None, now)
             .ok_or_else(Reject::not_found)?;
-        world.add_labels(repository, number, &new.labels.unwrap_or_default());
-        add_assignees(&mut world, repository, number, &new.assignees.unwrap_or_default());
-        let event = issue_event(&world, repository, number, "opened", &author);
-        (show_issue(&world, repository, number)?, event)
+        state.add_labels(repository, number, &new.labels.unwrap_or_default());
+        add_assignees(&mut state, repository, number, &new.assignees.unwrap_or_default());
+        let event = issue_event(&state, repository, number, "opened", &author);
+        (show_issue(&state, repository, number)?, event)
     };
     if let Some(outgoing) = outgoing {
         shared.send_later(outgoing);
@@ -85,9 +85,9 @@ pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
     Path((owner, name, number)): Path<(String, String, u64)>,
 ) -> Result<Json<Value>, Reject> {
-    let world = shared.world();
-    let repository = caller.reach(&world, (&owner, &name), READ)?.id;
-    Ok(Json(show_issue(&world, repository, number)?))
+    let state = shared.state();
+    let repository = caller.reach(&state, (&owner, &name), READ)?.id;
+    Ok(Json(show_issue(&state, repository, number)?))
 }
 
 pub(super) async fn labels(
@@ -97,14 +97,14 @@ pub(super) async fn labels(
     Query(window): Query<Window>,
 ) -> Result<Response, Reject> {
     let items = {
-        let world = shared.world();
-        let repository = caller.reach(&world, (&owner, &name), READ)?;
-        list_labels(&world, repository, number)?
+        let state = shared.state();
+        let repository = caller.reach(&state, (&owner, &name), READ)?;
+        list_labels(&state, repository, number)?
     };
     Ok(page(&shared, &format!("/repos/{owner}/{name}/issues/{number}/labels"), "", window, items))
 }
 
-/// GitHub takes an object, or just the list.
+/// GitHub accepts an object or the list itself.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum NewLabels {
@@ -126,18 +126,18 @@ pub(super) async fn add_labels(
 ) -> Result<Json<Value>, Reject> {
     let (NewLabels::List(labels) | NewLabels::Object(LabelObject { labels })) = new;
     let (shown, outgoing) = {
-        let mut world = shared.world();
-        let repository = caller.reach(&world, (&owner, &name), WRITE)?.id;
-        // GitHub's limit for a label's name.
+        let mut state = shared.state();
+        let repository = caller.reach(&state, (&owner, &name), WRITE)?.id;
+        // GitHub's maximum length of a label's name.
         if labels.iter().any(|label| label.trim().is_empty() || label.chars().count() > 50) {
             return Err(Reject::validation(
                 json!({ "resource": "Label", "code": "invalid", "field": "name" }),
             ));
         }
-        world.add_labels(repository, number, &labels).ok_or_else(Reject::not_found)?;
-        let event = labelled(&world, repository, number, "labeled", &caller.login(&world));
-        let found = world.repository(repository).ok_or_else(Reject::not_found)?;
-        (list_labels(&world, found, number)?, event)
+        state.add_labels(repository, number, &labels).ok_or_else(Reject::not_found)?;
+        let event = labelled(&state, repository, number, "labeled", &caller.login(&state));
+        let found = state.repository(repository).ok_or_else(Reject::not_found)?;
+        (list_labels(&state, found, number)?, event)
     };
     if let Some(outgoing) = outgoing {
         shared.send_later(outgoing);
@@ -151,18 +151,18 @@ pub(super) async fn remove_label(
     Path((owner, name, number, label)): Path<(String, String, u64, String)>,
 ) -> Result<Json<Value>, Reject> {
     let (shown, outgoing) = {
-        let mut world = shared.world();
-        let repository = caller.reach(&world, (&owner, &name), WRITE)?.id;
-        let held = world.repository_mut(repository).ok_or_else(Reject::not_found)?;
+        let mut state = shared.state();
+        let repository = caller.reach(&state, (&owner, &name), WRITE)?.id;
+        let held = state.repository_mut(repository).ok_or_else(Reject::not_found)?;
         let issue = held.issues.get_mut(&number).ok_or_else(Reject::not_found)?;
         let before = issue.labels.len();
         issue.labels.retain(|held| !held.eq_ignore_ascii_case(&label));
         if issue.labels.len() == before {
             return Err(Reject::new(StatusCode::NOT_FOUND, "Label does not exist"));
         }
-        let event = labelled(&world, repository, number, "unlabeled", &caller.login(&world));
-        let found = world.repository(repository).ok_or_else(Reject::not_found)?;
-        (list_labels(&world, found, number)?, event)
+        let event = labelled(&state, repository, number, "unlabeled", &caller.login(&state));
+        let found = state.repository(repository).ok_or_else(Reject::not_found)?;
+        (list_labels(&state, found, number)?, event)
     };
     if let Some(outgoing) = outgoing {
         shared.send_later(outgoing);
@@ -182,21 +182,21 @@ pub(super) async fn assign(
     Path((owner, name, number)): Path<(String, String, u64)>,
     Body(new): Body<Assignees>,
 ) -> Result<(StatusCode, Json<Value>), Reject> {
-    let mut world = shared.world();
-    let repository = caller.reach(&world, (&owner, &name), WRITE)?.id;
-    add_assignees(&mut world, repository, number, &new.assignees);
-    Ok((StatusCode::CREATED, Json(show_issue(&world, repository, number)?)))
+    let mut state = shared.state();
+    let repository = caller.reach(&state, (&owner, &name), WRITE)?.id;
+    add_assignees(&mut state, repository, number, &new.assignees);
+    Ok((StatusCode::CREATED, Json(show_issue(&state, repository, number)?)))
 }
 
-/// Assigns those who can be assigned; GitHub passes over the others in silence.
-fn add_assignees(world: &mut World, repository: RepositoryId, number: u64, logins: &[String]) {
-    let Some(found) = world.repository(repository) else { return };
+/// Assigns the accounts that can be assigned; GitHub ignores the others.
+fn add_assignees(state: &mut GithubState, repository: RepositoryId, number: u64, logins: &[String]) {
+    let Some(found) = state.repository(repository) else { return };
     let assignable: Vec<_> = logins
         .iter()
-        .filter(|login| world.find_permission(found, login).is_some_and(|held| held >= Permission::Triage))
+        .filter(|login| state.find_permission(found, login).is_some_and(|held| held >= Permission::Triage))
         .cloned()
         .collect();
-    if let Some(issue) = world.repository_mut(repository).and_then(|held| held.issues.get_mut(&number)) {
+    if let Some(issue) = state.repository_mut(repository).and_then(|held| held.issues.get_mut(&number)) {
         for login in assignable {
             if !issue.assignees.contains(&login) {
                 issue.assignees.push(login);
@@ -205,26 +205,26 @@ fn add_assignees(world: &mut World, repository: RepositoryId, number: u64, login
     }
 }
 
-/// The webhook about a change of labels; pull requests have an event of their own, to which the App is not
+/// The webhook about a change of labels. Pull requests have a separate event, to which the App is not
 /// subscribed.
 fn labelled(
-    world: &World,
+    state: &GithubState,
     repository: RepositoryId,
     number: u64,
     action: &str,
     by: &str,
 ) -> Option<super::super::webhook::Outgoing> {
-    let is_issue = world.repository(repository)?.issues.get(&number)?.pull.is_none();
-    is_issue.then(|| issue_event(world, repository, number, action, by)).flatten()
+    let is_issue = state.repository(repository)?.issues.get(&number)?.pull.is_none();
+    is_issue.then(|| issue_event(state, repository, number, action, by)).flatten()
 }
 
-fn show_issue(world: &World, repository: RepositoryId, number: u64) -> Result<Value, Reject> {
-    let repository = world.repository(repository).ok_or_else(Reject::not_found)?;
+fn show_issue(state: &GithubState, repository: RepositoryId, number: u64) -> Result<Value, Reject> {
+    let repository = state.repository(repository).ok_or_else(Reject::not_found)?;
     let issue = repository.issues.get(&number).ok_or_else(Reject::not_found)?;
-    Ok(payloads::issue(world, repository, issue))
+    Ok(payloads::issue(state, repository, issue))
 }
 
-fn list_labels(world: &World, repository: &Repository, number: u64) -> Result<Vec<Value>, Reject> {
+fn list_labels(state: &GithubState, repository: &Repository, number: u64) -> Result<Vec<Value>, Reject> {
     let issue = repository.issues.get(&number).ok_or_else(Reject::not_found)?;
-    Ok(issue.labels.iter().map(|label| payloads::label(world, repository, label)).collect())
+    Ok(issue.labels.iter().map(|label| payloads::label(state, repository, label)).collect())
 }

@@ -1,4 +1,4 @@
-//! The routes: exactly the calls that Porter makes, git, and pages for people.
+//! The routes: the calls that Porter makes, git, and the pages.
 
 mod app;
 mod comments;
@@ -18,17 +18,17 @@ use axum::routing::{delete, get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Shared, front, git_http, pages};
+use super::{Shared, git_http, middleware, pages};
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
-    let api = api().route_layer(from_fn_with_state(Arc::clone(&shared), front::api));
+    let api = api().route_layer(from_fn_with_state(Arc::clone(&shared), middleware::api));
     Router::new()
         .nest("/api/v3", api.clone())
         .merge(api)
         .merge(git_and_pages())
-        .fallback(front::unknown)
-        .method_not_allowed_fallback(front::unknown)
-        .layer(from_fn_with_state(Arc::clone(&shared), front::watch))
+        .fallback(middleware::unknown)
+        .method_not_allowed_fallback(middleware::unknown)
+        .layer(from_fn_with_state(Arc::clone(&shared), middleware::record_request))
         .with_state(shared)
 }
 
@@ -81,11 +81,11 @@ fn git_and_pages() -> Router<Arc<Shared>> {
         .route("/{owner}/{repo}/commit/{sha}", get(pages::commit))
         .route("/{owner}/{repo}/issues/{number}", get(pages::issue))
         .route("/{owner}/{repo}/pull/{number}", get(pages::issue))
-        // What a browser asks of its own accord.
+        // Browsers request this icon by themselves.
         .route("/favicon.ico", get(async || StatusCode::NO_CONTENT))
 }
 
-/// Which part of a list is wanted; GitHub's defaults and bounds.
+/// The requested page of a list, with GitHub's defaults and limits.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Window {
@@ -93,20 +93,20 @@ struct Window {
     page: Option<usize>,
 }
 
-/// A page of a list, with the `Link` header where there are others; `query` goes into the links.
+/// A page of a list, with a `Link` header if there are other pages; `query` is part of the links.
 fn page(shared: &Shared, path: &str, query: &str, window: Window, items: Vec<Value>) -> Response {
-    let (links, items) = cut(shared, path, query, window, items);
+    let (links, items) = closer(shared, path, query, window, items);
     with_links(&links, Json(items))
 }
 
-/// A page of a list that GitHub wraps into an object with its total.
+/// A page of a list inside an object with the total count.
 fn page_within(shared: &Shared, key: &str, path: &str, window: Window, items: Vec<Value>) -> Response {
     let total = items.len();
-    let (links, items) = cut(shared, path, "", window, items);
+    let (links, items) = closer(shared, path, "", window, items);
     with_links(&links, Json(json!({ "total_count": total, key: items })))
 }
 
-fn cut(
+fn closer(
     shared: &Shared,
     path: &str,
     query: &str,
@@ -116,7 +116,7 @@ fn cut(
     let size = window.per_page.unwrap_or(30).clamp(1, 100);
     let current = window.page.unwrap_or(1).max(1);
     let last = items.len().div_ceil(size).max(1);
-    let base = shared.world().base_url.clone();
+    let base = shared.state().base_url.clone();
     let link = |page: usize, relation: &str| {
         format!("<{base}{path}?{query}per_page={size}&page={page}>; rel=\"{relation}\"")
     };

@@ -1,4 +1,4 @@
-//! Pull requests: opened only where git sees commits to pull, refused in GitHub's words otherwise.
+//! Routes of pull requests. Opening one requires commits on the head branch; otherwise the error is GitHub's.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use super::super::Shared;
 use super::super::auth::{Access, Caller};
 use super::super::git::Git;
 use super::super::payloads::{self, PullFacts};
+use super::super::state::{Issue, PullDetails, RepositoryId};
 use super::super::strict::{Body, Query, Reject};
-use super::super::world::{Issue, PullPart, RepositoryId};
 use super::issues::check_length;
 use super::{Window, page};
 
@@ -61,8 +61,8 @@ pub(super) async fn list(
     Query(filter): Query<Filter>,
 ) -> Result<Response, Reject> {
     let (repository, mut pulls) = {
-        let world = shared.world();
-        let repository = caller.reach(&world, (&owner, &name), READ)?.clone();
+        let state = shared.state();
+        let repository = caller.reach(&state, (&owner, &name), READ)?.clone();
         let pulls: Vec<_> =
             repository.issues.values().filter(|issue| filter.admits(&owner, issue)).cloned().collect();
         (repository, pulls)
@@ -76,7 +76,7 @@ pub(super) async fn list(
     let mut items = Vec::new();
     for issue in pulls {
         let facts = facts(&repository.git, &issue).await?;
-        items.push(payloads::pull(&shared.world(), &repository, &issue, &facts));
+        items.push(payloads::pull(&shared.state(), &repository, &issue, &facts));
     }
     let window = Window { per_page: filter.per_page, page: filter.page };
     Ok(page(&shared, &format!("/repos/{owner}/{name}/pulls"), &filter.query(), window, items))
@@ -90,14 +90,14 @@ impl Filter {
             Wanted::Closed => !issue.open,
             Wanted::All => true,
         };
-        // GitHub ignores a head without an owner, and so shows everything: the mistake must not be hidden.
+        // GitHub ignores a `head` without an owner and lists all pull requests.
         let head = self.head.as_ref().filter(|head| head.contains(':'));
         state
             && head.is_none_or(|head| head.eq_ignore_ascii_case(&format!("{owner}:{}", pull.head)))
             && self.base.as_ref().is_none_or(|base| *base == pull.base)
     }
 
-    /// The filter as the beginning of a query, for the links to other pages.
+    /// The filter as a query string, for the links to other pages.
     fn query(&self) -> String {
         let state = self.state.map(|state| match state {
             Wanted::Open => "open",
@@ -124,7 +124,7 @@ pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
     Path((owner, name, number)): Path<(String, String, u64)>,
 ) -> Result<Json<Value>, Reject> {
-    let repository = caller.reach(&shared.world(), (&owner, &name), READ)?.id;
+    let repository = caller.reach(&shared.state(), (&owner, &name), READ)?.id;
     Ok(Json(show_pull(&shared, repository, number).await?))
 }
 
@@ -137,7 +137,7 @@ pub(super) struct NewPull {
     body: Option<String>,
     #[serde(default)]
     draft: bool,
-    /// Concerns forks only.
+    /// Relevant for forks only.
     #[serde(rename = "maintainer_can_modify")]
     _maintainer_can_modify: Option<bool>,
 }
@@ -156,7 +156,7 @@ pub(super) async fn create(
     Path((owner, name)): Path<(String, String)>,
     Body(new): Body<NewPull>,
 ) -> Result<(StatusCode, Json<Value>), Reject> {
-    let repository = caller.reach(&shared.world(), (&owner, &name), WRITE)?.clone();
+    let repository = caller.reach(&shared.state(), (&owner, &name), WRITE)?.clone();
     check_length("PullRequest", new.body.as_deref())?;
     if new.title.trim().is_empty() {
         return Err(invalid("title", "missing_field"));
@@ -175,10 +175,10 @@ pub(super) async fn create(
     if new.draft && !repository.drafts {
         return Err(Reject::unprocessable("Draft pull requests are not supported in this repository."));
     }
-    let part = PullPart { head: head.to_owned(), base: new.base, draft: new.draft, reviewers: Vec::new() };
+    let part = PullDetails { head: head.to_owned(), base: new.base, draft: new.draft, reviewers: Vec::new() };
     let number = {
-        let mut world = shared.world();
-        let held = world.repository(repository.id).ok_or_else(Reject::not_found)?;
+        let mut state = shared.state();
+        let held = state.repository(repository.id).ok_or_else(Reject::not_found)?;
         let taken = |issue: &Issue| {
             let pull = issue.pull.as_ref();
             issue.open && pull.is_some_and(|pull| pull.head == part.head && pull.base == part.base)
@@ -186,9 +186,9 @@ pub(super) async fn create(
         if held.issues.values().any(taken) {
             return Err(custom(format!("A pull request already exists for {}:{head}.", repository.owner)));
         }
-        let author = caller.login(&world);
+        let author = caller.login(&state);
         let text = (new.title.as_str(), new.body);
-        let added = world.add_issue(repository.id, &author, text, Some(part), shared.clock.now());
+        let added = state.add_issue(repository.id, &author, text, Some(part), shared.clock.now());
         added.ok_or_else(Reject::not_found)?
     };
     Ok((StatusCode::CREATED, Json(show_pull(&shared, repository.id, number).await?)))
@@ -210,14 +210,14 @@ pub(super) async fn request_reviewers(
     Body(wanted): Body<Reviewers>,
 ) -> Result<(StatusCode, Json<Value>), Reject> {
     let repository = {
-        let mut world = shared.world();
-        let repository = caller.reach(&world, (&owner, &name), WRITE)?;
+        let mut state = shared.state();
+        let repository = caller.reach(&state, (&owner, &name), WRITE)?;
         let issue =
             repository.issues.get(&number).filter(|i| i.pull.is_some()).ok_or_else(Reject::not_found)?;
         if wanted.reviewers.iter().any(|login| login.eq_ignore_ascii_case(&issue.author)) {
             return Err(Reject::unprocessable("Review cannot be requested from pull request author."));
         }
-        let known = |login: &String| world.find_permission(repository, login).is_some();
+        let known = |login: &String| state.find_permission(repository, login).is_some();
         if !wanted.reviewers.iter().all(known) || !wanted.team_reviewers.is_empty() {
             return Err(Reject::unprocessable(format!(
                 "Reviews may only be requested from collaborators. One or more of the users or teams you \
@@ -226,7 +226,7 @@ pub(super) async fn request_reviewers(
             )));
         }
         let id = repository.id;
-        let held = world.repository_mut(id).and_then(|held| held.issues.get_mut(&number));
+        let held = state.repository_mut(id).and_then(|held| held.issues.get_mut(&number));
         if let Some(pull) = held.and_then(|issue| issue.pull.as_mut()) {
             for login in wanted.reviewers {
                 if !pull.reviewers.contains(&login) {
@@ -241,16 +241,16 @@ pub(super) async fn request_reviewers(
 
 async fn show_pull(shared: &Shared, repository: RepositoryId, number: u64) -> Result<Value, Reject> {
     let (repository, issue) = {
-        let world = shared.world();
-        let repository = world.repository(repository).ok_or_else(Reject::not_found)?;
+        let state = shared.state();
+        let repository = state.repository(repository).ok_or_else(Reject::not_found)?;
         let issue = repository.issues.get(&number).filter(|issue| issue.pull.is_some());
         (repository.clone(), issue.ok_or_else(Reject::not_found)?.clone())
     };
     let facts = facts(&repository.git, &issue).await?;
-    Ok(payloads::pull(&shared.world(), &repository, &issue, &facts))
+    Ok(payloads::pull(&shared.state(), &repository, &issue, &facts))
 }
 
-/// What git says of a pull request now; nothing of a branch that is gone.
+/// The current data of a pull request from git; empty if a branch was deleted.
 async fn facts(git: &Git, issue: &Issue) -> Result<PullFacts, Reject> {
     let Some(pull) = &issue.pull else { return Ok(PullFacts::default()) };
     let base = git.find_branch(&pull.base).await?;

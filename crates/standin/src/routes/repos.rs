@@ -1,4 +1,4 @@
-//! A repository: its facts, who may do what, and what git says of it.
+//! Routes of a repository: metadata, permissions, branches, comparisons, files.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::super::auth::{Access, Caller};
 use super::super::git::{Change, Commit, Entry, Git};
+use super::super::state::{Permission, Repository};
 use super::super::strict::{Query, Reject};
-use super::super::world::{Permission, Repository};
 use super::super::{Shared, payloads};
 
 type Shown = Result<Json<Value>, Reject>;
@@ -26,9 +26,9 @@ pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
     Path((owner, name)): Path<(String, String)>,
 ) -> Shown {
-    let world = shared.world();
-    let repository = caller.reach(&world, (&owner, &name), METADATA)?;
-    Ok(Json(payloads::repository(&world, repository)))
+    let state = shared.state();
+    let repository = caller.reach(&state, (&owner, &name), METADATA)?;
+    Ok(Json(payloads::repository(&state, repository)))
 }
 
 pub(super) async fn permission(
@@ -36,13 +36,13 @@ pub(super) async fn permission(
     State(shared): State<Arc<Shared>>,
     Path((owner, name, login)): Path<(String, String, String)>,
 ) -> Shown {
-    let world = shared.world();
-    let repository = caller.reach(&world, (&owner, &name), METADATA)?;
-    if world.find_account(&login).is_none() {
+    let state = shared.state();
+    let repository = caller.reach(&state, (&owner, &name), METADATA)?;
+    if state.find_account(&login).is_none() {
         return Err(Reject::new(StatusCode::NOT_FOUND, format!("{login} is not a user")));
     }
-    let held = world.find_permission(repository, &login);
-    let mut user = payloads::account(&world, &login);
+    let held = state.find_permission(repository, &login);
+    let mut user = payloads::account(&state, &login);
     user["role_name"] = json!(held.map_or("none", Permission::role_name));
     Ok(Json(json!({
         "permission": held.map_or("none", Permission::legacy_name),
@@ -51,15 +51,15 @@ pub(super) async fn permission(
     })))
 }
 
-/// The repository if the caller may read its files, and its address.
+/// The repository with its URL, if the caller has permission to read its files.
 fn readable(
     shared: &Shared,
     caller: &Caller,
     (owner, name): (&str, &str),
 ) -> Result<(Repository, String), Reject> {
-    let world = shared.world();
-    let repository = caller.reach(&world, (owner, name), CONTENTS)?.clone();
-    let url = format!("{}/repos/{}", world.base_url, repository.full_name());
+    let state = shared.state();
+    let repository = caller.reach(&state, (owner, name), CONTENTS)?.clone();
+    let url = format!("{}/repos/{}", state.base_url, repository.full_name());
     Ok((repository, url))
 }
 
@@ -112,7 +112,7 @@ pub(super) async fn compare(
     let (repository, url) = readable(&shared, &caller, (&owner, &name))?;
     let git = &repository.git;
     let (base, head) = basehead.split_once("...").ok_or_else(Reject::not_found)?;
-    // `owner:branch` names a fork's branch; here every branch is the repository's own.
+    // `owner:branch` names a branch of a fork. There are no forks here.
     let own = |side: &str| side.rsplit(':').next().unwrap_or_default().to_owned();
     let base = git.find_commit(&own(base)).await?.ok_or_else(Reject::not_found)?;
     let head = git.find_commit(&own(head)).await?.ok_or_else(Reject::not_found)?;
@@ -166,7 +166,7 @@ pub(super) async fn contents(
     match repository.git.find_entry(&commit, &path).await?.ok_or_else(Reject::not_found)? {
         Entry::File { sha, content } => {
             let mut file = item("file", &sha, &path, content.len());
-            // GitHub breaks the text into lines of 60.
+            // GitHub wraps base64 at 60 characters.
             let encoded = STANDARD.encode(&content);
             let lines = encoded.as_bytes().chunks(60).map(String::from_utf8_lossy);
             file["content"] = json!(lines.flat_map(|line| [line, "\n".into()]).collect::<String>());

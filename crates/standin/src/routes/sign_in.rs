@@ -1,4 +1,4 @@
-//! Signing in: the consent page, which consents at once, and the exchange of its code.
+//! Routes of the sign-in: the consent page, which redirects at once, and the exchange of its code.
 //!
 //! <https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-user-access-token-for-a-github-app>
 
@@ -41,20 +41,20 @@ pub(super) async fn authorize(
     State(shared): State<Arc<Shared>>,
     Query(wanted): Query<Authorization>,
 ) -> Result<Response, Reject> {
-    let mut world = shared.world();
-    if wanted.client_id != world.app.client_id {
+    let mut state = shared.state();
+    if wanted.client_id != state.app.client_id {
         return Err(Reject::not_found());
     }
     let mut target = Url::parse(&wanted.redirect_uri)
         .map_err(|_| Reject::unprocessable("The redirect_uri is not valid."))?;
     let plain = wanted.code_challenge.is_some() && wanted.code_challenge_method.as_deref() != Some("S256");
-    match world.sign_ins.visitor.clone() {
+    match state.sign_ins.visitor.clone() {
         _ if plain => {
             target.query_pairs_mut().append_pair("error", "invalid_request");
         }
         Some(login) => {
             let now = shared.clock.now();
-            let code = world.sign_ins.consent(login, wanted.redirect_uri, wanted.code_challenge, now)?;
+            let code = state.sign_ins.consent(login, wanted.redirect_uri, wanted.code_challenge, now)?;
             target.query_pairs_mut().append_pair("code", &code);
         }
         None => {
@@ -66,7 +66,7 @@ pub(super) async fn authorize(
     if let Some(state) = wanted.state {
         target.query_pairs_mut().append_pair("state", &state);
     }
-    // GitHub answers 302.
+    // GitHub responds with 302.
     let location = Redirect::to(target.as_str());
     Ok((StatusCode::FOUND, location.into_response().headers().clone()).into_response())
 }
@@ -83,7 +83,7 @@ struct Exchange {
     refresh_token: Option<String>,
 }
 
-/// GitHub answers 200 even to what it refuses.
+/// GitHub responds with 200 to refused exchanges as well.
 fn refuse(error: &str, description: &str) -> Response {
     Json(json!({ "error": error, "error_description": description, "error_uri": "https://docs.github.com/apps" }))
         .into_response()
@@ -111,13 +111,13 @@ pub(super) async fn exchange(State(shared): State<Arc<Shared>>, headers: HeaderM
 
 fn answer(shared: &Shared, asked: Exchange) -> Result<Response, Error> {
     let now = shared.clock.now();
-    let mut world = shared.world();
-    if asked.client_id != world.app.client_id || asked.client_secret != shared.client_secret.expose_secret() {
+    let mut state = shared.state();
+    if asked.client_id != state.app.client_id || asked.client_secret != shared.client_secret.expose_secret() {
         let reason = "The client_id and/or client_secret passed are incorrect.";
         return Ok(refuse("incorrect_client_credentials", reason));
     }
     let login = if asked.grant_type.as_deref() == Some("refresh_token") {
-        match world.sign_ins.refresh(asked.refresh_token.as_deref().unwrap_or_default(), now) {
+        match state.sign_ins.refresh(asked.refresh_token.as_deref().unwrap_or_default(), now) {
             Some(login) => login,
             None => {
                 let reason = "The refresh token passed is incorrect or expired.";
@@ -125,7 +125,7 @@ fn answer(shared: &Shared, asked: Exchange) -> Result<Response, Error> {
             }
         }
     } else {
-        let consent = world.sign_ins.redeem(asked.code.as_deref().unwrap_or_default(), now);
+        let consent = state.sign_ins.redeem(asked.code.as_deref().unwrap_or_default(), now);
         let verified = |challenge: &Option<String>| {
             let proof = asked.code_verifier.as_ref().map(|v| URL_SAFE_NO_PAD.encode(Sha256::digest(v)));
             *challenge == proof
@@ -143,7 +143,7 @@ fn answer(shared: &Shared, asked: Exchange) -> Result<Response, Error> {
             }
         }
     };
-    let (access, refresh) = world.sign_ins.start(&login, now)?;
+    let (access, refresh) = state.sign_ins.start(&login, now)?;
     let answer = json!({
         "access_token": access, "expires_in": TOKEN_LIFE.num_seconds(), "refresh_token": refresh,
         "refresh_token_expires_in": REFRESH_LIFE.num_seconds(), "scope": "", "token_type": "bearer",

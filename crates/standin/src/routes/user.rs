@@ -1,4 +1,4 @@
-//! A person about themself: who they are, and which installations and repositories they share with the App.
+//! Routes of the signed-in person: account, and the installations and repositories shared with the App.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use axum::response::{Json, Response};
 use serde_json::{Value, json};
 
 use super::super::auth::Caller;
+use super::super::state::{AccountKind, GithubState, Installation};
 use super::super::strict::{Query, Reject};
-use super::super::world::{AccountKind, Installation, World};
 use super::super::{Shared, payloads};
 use super::{Window, page_within};
 
-/// The login behind a person's token; an installation is nobody.
+/// The login of a person's token; refused for the token of an installation.
 fn person(caller: Caller) -> Result<String, Reject> {
     match caller {
         Caller::User(login) => Ok(login),
@@ -20,8 +20,8 @@ fn person(caller: Caller) -> Result<String, Reject> {
     }
 }
 
-fn profile(world: &World, login: &str) -> Value {
-    let mut profile = payloads::account(world, login);
+fn profile(state: &GithubState, login: &str) -> Value {
+    let mut profile = payloads::account(state, login);
     for (key, value) in [
         ("name", json!(login)),
         ("company", Value::Null),
@@ -45,7 +45,7 @@ fn profile(world: &World, login: &str) -> Value {
 
 pub(super) async fn show(caller: Caller, State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Reject> {
     let login = person(caller)?;
-    Ok(Json(profile(&shared.world(), &login)))
+    Ok(Json(profile(&shared.state(), &login)))
 }
 
 pub(super) async fn by_login(
@@ -53,12 +53,12 @@ pub(super) async fn by_login(
     State(shared): State<Arc<Shared>>,
     Path(login): Path<String>,
 ) -> Result<Json<Value>, Reject> {
-    let world = shared.world();
-    world.find_account(&login).ok_or_else(Reject::not_found)?;
-    Ok(Json(profile(&world, &login)))
+    let state = shared.state();
+    state.find_account(&login).ok_or_else(Reject::not_found)?;
+    Ok(Json(profile(&state, &login)))
 }
 
-/// The organizations in whose repositories the person has a part.
+/// The organizations that own a repository of which the person is a collaborator.
 pub(super) async fn organizations(
     caller: Caller,
     State(shared): State<Arc<Shared>>,
@@ -66,24 +66,24 @@ pub(super) async fn organizations(
 ) -> Result<Response, Reject> {
     let login = person(caller)?;
     let items: Vec<_> = {
-        let world = shared.world();
+        let state = shared.state();
         let organizations =
-            world.accounts.values().filter(|account| account.kind == AccountKind::Organization);
+            state.accounts.values().filter(|account| account.kind == AccountKind::Organization);
         let own = organizations.filter(|account| {
             let mut theirs =
-                world.repositories.iter().filter(|r| r.owner.eq_ignore_ascii_case(&account.login));
-            theirs.any(|repository| world.find_permission(repository, &login).is_some())
+                state.repositories.iter().filter(|r| r.owner.eq_ignore_ascii_case(&account.login));
+            theirs.any(|repository| state.find_permission(repository, &login).is_some())
         });
-        own.map(|account| payloads::account(&world, &account.login)).collect()
+        own.map(|account| payloads::account(&state, &account.login)).collect()
     };
     Ok(super::page(&shared, "/user/orgs", "", window, items))
 }
 
-/// The repositories of an installation that the person has a part in.
-fn shared_repositories(world: &World, installation: &Installation, login: &str) -> Vec<Value> {
-    let covered = world.repositories.iter().filter(|repository| installation.covers(repository));
-    let own = covered.filter(|repository| world.find_permission(repository, login).is_some());
-    own.map(|repository| payloads::repository(world, repository)).collect()
+/// The repositories of an installation of which the person is a collaborator.
+fn shared_repositories(state: &GithubState, installation: &Installation, login: &str) -> Vec<Value> {
+    let covered = state.repositories.iter().filter(|repository| installation.covers(repository));
+    let own = covered.filter(|repository| state.find_permission(repository, login).is_some());
+    own.map(|repository| payloads::repository(state, repository)).collect()
 }
 
 pub(super) async fn installations(
@@ -93,12 +93,12 @@ pub(super) async fn installations(
 ) -> Result<Response, Reject> {
     let login = person(caller)?;
     let items: Vec<_> = {
-        let world = shared.world();
-        let visible = world.installations.iter().filter(|installation| {
+        let state = shared.state();
+        let visible = state.installations.iter().filter(|installation| {
             installation.account.eq_ignore_ascii_case(&login)
-                || !shared_repositories(&world, installation, &login).is_empty()
+                || !shared_repositories(&state, installation, &login).is_empty()
         });
-        visible.map(|installation| payloads::installation(&world, installation)).collect()
+        visible.map(|installation| payloads::installation(&state, installation)).collect()
     };
     Ok(page_within(&shared, "installations", "/user/installations", window, items))
 }
@@ -111,9 +111,9 @@ pub(super) async fn repositories(
 ) -> Result<Response, Reject> {
     let login = person(caller)?;
     let items = {
-        let world = shared.world();
-        let installation = world.find_installation(id).ok_or_else(Reject::not_found)?;
-        shared_repositories(&world, installation, &login)
+        let state = shared.state();
+        let installation = state.find_installation(id).ok_or_else(Reject::not_found)?;
+        shared_repositories(&state, installation, &login)
     };
     let path = format!("/user/installations/{id}/repositories");
     Ok(page_within(&shared, "repositories", &path, window, items))

@@ -1,12 +1,12 @@
-//! What a caller does wrong is kept, what shall go wrong goes wrong.
+//! Violations are recorded, and faults are applied.
 
 use super::*;
 
 #[tokio::test]
 async fn an_unknown_path_field_or_type_is_a_violation() {
-    let stage = Stage::set().await;
-    let token = stage.token(json!({})).await;
-    let number = stage.github.open_issue(REPOSITORY, "alice", "One", "").await.unwrap();
+    let environment = Environment::start().await;
+    let token = environment.token(json!({})).await;
+    let number = environment.github.open_issue(REPOSITORY, "alice", "One", "").await.unwrap();
     let comments = format!("/repos/{REPOSITORY}/issues/{number}/comments");
     for (method, path, body, expected) in [
         (Method::GET, "/repos/acme/greeter/stargazers", None, 404),
@@ -15,59 +15,63 @@ async fn an_unknown_path_field_or_type_is_a_violation() {
         (Method::POST, comments.as_str(), Some(json!({ "body": 7 })), 422),
         (Method::GET, "/repos/acme/greeter/pulls?order=up", None, 422),
     ] {
-        let before = stage.github.violations().len();
-        let status = stage.ask(method.clone(), path, &token, body).await.status();
+        let before = environment.github.violations().len();
+        let status = environment.request(method.clone(), path, &token, body).await.status();
         assert_eq!(
-            (status.as_u16(), stage.github.violations().len()),
+            (status.as_u16(), environment.github.violations().len()),
             (expected, before + 1),
             "{method} {path}"
         );
     }
-    let missing = stage.ask(Method::GET, "/repos/acme/greeter/issues/99", &token, None).await;
+    let missing = environment.request(Method::GET, "/repos/acme/greeter/issues/99", &token, None).await;
     assert_eq!(missing.status(), 404);
-    assert_eq!(stage.github.violations().len(), 5, "a thing that is not there is no violation");
+    assert_eq!(environment.github.violations().len(), 5, "a thing that is not there is no violation");
 }
 
 #[tokio::test]
-async fn faults_strike_before_or_after_the_effect() {
-    let stage = Stage::set().await;
-    let number = stage.github.open_issue(REPOSITORY, "alice", "One", "").await.unwrap();
-    let token = stage.token(json!({})).await;
+async fn faults_are_applied_before_or_after_the_effect() {
+    let environment = Environment::start().await;
+    let number = environment.github.open_issue(REPOSITORY, "alice", "One", "").await.unwrap();
+    let token = environment.token(json!({})).await;
     let comments = format!("/repos/{REPOSITORY}/issues/{number}/comments");
     let say = async || {
-        let url = format!("{}{comments}", stage.github.api_url());
-        let request = stage.http.post(url).bearer_auth(&token).json(&json!({ "body": "hello" }));
+        let url = format!("{}{comments}", environment.github.api_url());
+        let request = environment.http.post(url).bearer_auth(&token).json(&json!({ "body": "hello" }));
         let answer = request.timeout(Duration::from_millis(500)).send().await;
         answer.map(|response| (response.status().as_u16(), response.headers().clone()))
     };
-    let count = || stage.github.comments(REPOSITORY, number).len();
+    let count = || environment.github.comments(REPOSITORY, number).len();
 
-    stage.github.inject(Fault::before(Method::POST, &comments, Effect::Status(502)));
+    environment.github.inject(Fault::before(Method::POST, &comments, Effect::Status(502)));
     assert_eq!((say().await.unwrap().0, count()), (502, 0));
-    stage.github.inject(Fault::after(Method::POST, &comments, Effect::Status(502)));
+    environment.github.inject(Fault::after(Method::POST, &comments, Effect::Status(502)));
     assert_eq!((say().await.unwrap().0, count()), (502, 1));
-    stage.github.inject(Fault::before(Method::POST, &comments, Effect::Drop));
+    environment.github.inject(Fault::before(Method::POST, &comments, Effect::Drop));
     assert!(say().await.is_err());
     assert_eq!(count(), 1);
-    stage.github.inject(Fault::after(Method::POST, &comments, Effect::Drop));
+    environment.github.inject(Fault::after(Method::POST, &comments, Effect::Drop));
     assert!(say().await.is_err());
     assert_eq!(count(), 2);
-    stage.github.inject(Fault::before(Method::POST, &comments, Effect::Hang));
+    environment.github.inject(Fault::before(Method::POST, &comments, Effect::Hang));
     assert!(say().await.unwrap_err().is_timeout());
 
-    stage.github.inject(Fault::before(Method::POST, &comments, Effect::PrimaryLimit(TimeDelta::minutes(7))));
+    environment.github.inject(Fault::before(
+        Method::POST,
+        &comments,
+        Effect::PrimaryLimit(TimeDelta::minutes(7)),
+    ));
     let (status, headers) = say().await.unwrap();
-    let reset = (stage.clock.now() + TimeDelta::minutes(7)).timestamp().to_string();
+    let reset = (environment.clock.now() + TimeDelta::minutes(7)).timestamp().to_string();
     assert_eq!((status, &headers["x-ratelimit-remaining"]), (403, &"0".parse().unwrap()));
     assert_eq!(headers["x-ratelimit-reset"], reset.as_str());
-    stage.github.inject(Fault::before(Method::POST, &comments, Effect::SecondaryLimit(60)));
+    environment.github.inject(Fault::before(Method::POST, &comments, Effect::SecondaryLimit(60)));
     let (status, headers) = say().await.unwrap();
     assert_eq!((status, &headers["retry-after"]), (403, &"60".parse().unwrap()));
     assert!(headers.get("x-ratelimit-remaining").is_none_or(|left| left != "0"));
 
-    stage.github.inject(Fault::outage(Effect::Drop));
+    environment.github.inject(Fault::outage(Effect::Drop));
     assert!(say().await.is_err() && say().await.is_err());
-    stage.github.clear_faults();
+    environment.github.clear_faults();
     assert_eq!((say().await.unwrap().0, count()), (201, 3));
-    assert_eq!(stage.github.violations(), [""; 0]);
+    assert_eq!(environment.github.violations(), [""; 0]);
 }

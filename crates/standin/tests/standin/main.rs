@@ -1,4 +1,4 @@
-//! The GitHub stand-in, through its public door only: HTTP as an App speaks it, git, and the verbs of people.
+//! The GitHub stand-in through its public interface: the HTTP API for Apps, git, and actions of people.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
@@ -32,17 +32,18 @@ use tokio::sync::mpsc;
 const REPOSITORY: &str = "acme/greeter";
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// A stand-in with the sample project, alice who may push, and the App installed.
-struct Stage {
+/// A stand-in with the sample project, the user alice with push access, and the App installed.
+struct Environment {
     github: StandIn,
     clock: Clock,
     http: reqwest::Client,
     installation: u64,
 }
 
-impl Stage {
-    async fn set() -> Self {
-        // A fixed clock, at the real time: what a token's life is measured by can be moved by hand.
+impl Environment {
+    async fn start() -> Self {
+        // A fixed clock, so that the tests control when a token expires. It starts at the real time, at which
+        // octocrab signs its JWTs.
         let clock = Clock::fixed(Clock::system().now());
         let github = StandIn::start(Options { clock: clock.clone(), ..Options::new() }).await.unwrap();
         github.add_user("alice", 101);
@@ -67,7 +68,7 @@ impl Stage {
         jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &key).unwrap()
     }
 
-    async fn ask(&self, method: Method, path: &str, credential: &str, body: Option<Value>) -> Response {
+    async fn request(&self, method: Method, path: &str, credential: &str, body: Option<Value>) -> Response {
         let url = format!("{}{path}", self.github.api_url());
         let mut request = self.http.request(method, url).bearer_auth(credential);
         if let Some(body) = body {
@@ -78,10 +79,10 @@ impl Stage {
 
     async fn as_app(&self, method: Method, path: &str, body: Option<Value>) -> Response {
         let jwt = self.jwt(json!(self.github.app().id), -60, 540);
-        self.ask(method, path, &jwt, body).await
+        self.request(method, path, &jwt, body).await
     }
 
-    /// An installation token narrowed so.
+    /// An installation token with this scope.
     async fn token(&self, narrowing: Value) -> String {
         let path = format!("/app/installations/{}/access_tokens", self.installation);
         let (status, answer) = read(self.as_app(Method::POST, &path, Some(narrowing)).await).await;
@@ -89,7 +90,7 @@ impl Stage {
         answer["token"].as_str().unwrap().to_owned()
     }
 
-    /// The clone address with a credential in it.
+    /// The clone URL with a credential.
     fn clone_url(&self, token: &str) -> String {
         let url = self.github.web_url().replacen("http://", &format!("http://x-access-token:{token}@"), 1);
         format!("{url}/{REPOSITORY}.git")
@@ -102,7 +103,7 @@ async fn read(response: Response) -> (u16, Value) {
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
-/// Runs git as a person would, without their configuration; gives success and standard error.
+/// Runs git without the user's configuration; returns whether it succeeded, and its standard error.
 async fn git(folder: &Path, arguments: &[&str]) -> (bool, String) {
     let output = tokio::process::Command::new("git")
         .current_dir(folder)
@@ -118,7 +119,7 @@ async fn git(folder: &Path, arguments: &[&str]) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// A receiver of webhooks that answers with a status and hands each one over.
+/// A receiver of webhooks that responds with `status` and passes each webhook to the channel.
 async fn receiver(status: StatusCode) -> (String, mpsc::UnboundedReceiver<(HeaderMap, Vec<u8>)>) {
     let (sender, received) = mpsc::unbounded_channel();
     let handler = move |State(sender): State<mpsc::UnboundedSender<_>>,

@@ -21,7 +21,10 @@ fn a_pull_request_tells_what_it_closes_who_asked_and_who_wrote_it() {
 
     [Task `task_0193`](https://porter.example/tasks/task_0193), by Porter
     "#);
-    let hostile = Task { summary: Some(HOSTILE.into()), model: Some("opus".into()), ..succeeded() };
+    let hostile = with_attempt(Task { model: Some("opus".into()), ..succeeded() }, |attempt| Attempt {
+        summary: Some(HOSTILE.into()),
+        ..attempt
+    });
     assert_snapshot!(pull_body(&hostile, &PULL), @r#"
     Closes #42
 
@@ -39,7 +42,8 @@ fn a_pull_request_tells_what_it_closes_who_asked_and_who_wrote_it() {
 
     [Task `task_0193`](https://porter.example/tasks/task_0193), by Porter
     "#);
-    let lost = Task { summary: None, base_branch: Some("next".into()), ..succeeded() };
+    let lost = Task { base_branch: Some("next".into()), ..succeeded() };
+    let lost = with_attempt(lost, |attempt| Attempt { summary: None, ..attempt });
     assert_snapshot!(pull_body(&lost, &PullContext { recovered: true, ..PULL }), @r#"
     Closes #42
 

@@ -46,11 +46,11 @@ proptest! {
         }
         let reported = redactor.clean(&text);
         let stored = redactor.clean(&reported[..reported.floor_char_boundary(cut.max(60))]);
-        let task = Task {
+        let task = with_attempt(failed(FailureStage::Agent, &stored), |attempt| Attempt {
             summary: Some(stored.clone()),
             activity: Some(stored.clone()),
-            ..failed(FailureStage::Agent, &stored)
-        };
+            ..attempt
+        });
         for body in [shown(&task), pull_body(&task, &PULL)] {
             let emitted = redactor.redact(&body);
             for seen in [emitted.clone(), visible(&emitted), rendered(&emitted)] {
