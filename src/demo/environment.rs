@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::sign_in;
-use crate::app::{App, LocalWorker};
+use crate::app::{App, Machines};
 use crate::config::{self, Config};
 use crate::tasks::Context;
 use crypto::tokens::new_session_id;
@@ -66,8 +66,8 @@ impl Environment {
         let config = Config::load(&environment)?;
         let vault = Vault::new(config.encryption_root.clone(), Vec::new());
         let porter_url = config.public_url.as_str().trim_end_matches('/').to_owned();
-        let local = LocalWorker { program: worker };
-        let app = App::build(config, &environment, Clock::system(), local, stop.clone()).await?;
+        let machines = Machines { worker, provider: None };
+        let app = App::build(config, &environment, Clock::system(), machines, stop.clone()).await?;
         let porter = app.context().context("the demo has no GitHub App")?.clone();
         let token = github.sign_in(PERSON)?.access;
         let now = porter.now();

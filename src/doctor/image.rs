@@ -49,7 +49,7 @@ pub(super) async fn check(config: &Config) -> Finding {
     };
     match request_manifest(config, &reference).await {
         Ok(200..=299) => Finding::ok(format!("{image} is in its registry")),
-        Ok(401 | 403) if config.shared.fly_token.is_none() => {
+        Ok(401 | 403) if config.fly.shared_token.is_none() => {
             Finding::ok(format!("{image} is private and cannot be checked without PORTER_SHARED_FLY_TOKEN"))
         }
         Ok(status) => Finding::wrong(
@@ -70,7 +70,7 @@ async fn request_manifest(config: &Config, reference: &Reference<'_>) -> Result<
     let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build()?;
     let mut request =
         http.head(format!("{scheme}://{registry}/v2/{name}/manifests/{version}")).header("accept", MANIFESTS);
-    if let (true, Some(token)) = (*registry == FLY_REGISTRY, &config.shared.fly_token) {
+    if let (true, Some(token)) = (*registry == FLY_REGISTRY, &config.fly.shared_token) {
         request = request.basic_auth("x", Some(token.expose_secret()));
     }
     Ok(request.send().await?.status().as_u16())

@@ -12,7 +12,7 @@ pub(super) async fn fly(config: &Config) -> Vec<Finding> {
         Ok(api) => api,
         Err(error) => return vec![Finding::wrong(error.to_string(), "check FLY_API_BASE_URL")],
     };
-    let Some(token) = &config.shared.fly_token else {
+    let Some(token) = &config.fly.shared_token else {
         return vec![Finding::ok("no shared token is set; each user needs a token in the settings")];
     };
     let client = match api.client(token) {
@@ -27,7 +27,7 @@ pub(super) async fn fly(config: &Config) -> Vec<Finding> {
             Finding::wrong(format!("the shared token is not accepted: {error}"), fix)
         }
     }];
-    findings.push(match &config.shared.fly_app {
+    findings.push(match &config.fly.shared_app {
         None => Finding::wrong(
             "the shared token is not used, because no shared app is set",
             "set PORTER_SHARED_FLY_APP",

@@ -3,9 +3,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::fleet::{Place, place_of};
+use super::machines::scope_of;
 use super::{Context, Error, Step, attempt_token};
-use crate::runner::MachineState;
+use crate::runner::{MachineState, Scope};
 use domain::task::{Status, Task, TaskId};
 
 /// How long a worker that was told to end may take to end its agent, push what is worth keeping, and report.
@@ -31,7 +31,7 @@ pub async fn run(
     match end_machine(context, &task, attempt, pending_since).await {
         Ok(None) => {}
         Ok(Some(again)) => return Ok(Step::Again(again)),
-        // The person's Fly token or app is gone: nothing can be ended with it, but what GitHub gave can be.
+        // What the machine was made with no longer works: it cannot be ended, but what GitHub gave can be.
         Err(Error::Runner(error)) if !error.is_temporary() => {
             tracing::warn!(task.id = %id, %error, "an attempt's machine can no longer be reached");
         }
@@ -48,7 +48,7 @@ async fn end_machine(
     attempt: u32,
     pending_since: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, Error> {
-    let Some(Place { runner, .. }) = place_of(context, task, attempt).await? else { return Ok(None) };
+    let Some(Scope { runner, .. }) = scope_of(context, task, attempt).await? else { return Ok(None) };
     let Some(machine) = runner.find(&task.id, attempt).await? else { return Ok(None) };
     let salvage = task.status != Status::Success && machine.state == MachineState::Running;
     let now = context.now();

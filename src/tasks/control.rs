@@ -5,6 +5,7 @@ use super::{Context, Error, Step, Store, UnitOfWork};
 use domain::comment::{Answer, Refusal, TaskSummary};
 use domain::ids::UserId;
 use domain::job::{CommentReference, Control, Job, Reply};
+use domain::messages;
 use domain::task::{Event, Status, Task, TaskId};
 
 /// Does what a control word asks, if its author may push.
@@ -110,7 +111,7 @@ async fn summaries(
 }
 
 async fn stop_in(work: &mut UnitOfWork, task: &Task, login: &str) -> Result<Task, Error> {
-    let message = format!("Stopped by {login}.");
+    let message = messages::stopped_by(login);
     let next = work.apply(task, Event::Stopped { message }).await?;
     let (id, attempt) = (task.id.clone(), task.attempt.number);
     work.log(move || tracing::info!(task.id = %id, task.attempt = attempt, "the task was stopped"));
@@ -142,9 +143,7 @@ pub async fn retry(store: &Store, id: &TaskId, requester_id: UserId) -> Result<T
     let mut work = store.begin().await?;
     let task = load_own(&mut work, id, requester_id).await?;
     let next = work.apply(&task, Event::Retried).await.map_err(|error| match error {
-        Error::Db(db::Error::Conflict) => {
-            Error::Refused("Another task of this issue and agent is active; stop it first.".to_owned())
-        }
+        Error::Db(db::Error::Conflict) => Error::Refused(messages::another_is_active()),
         other => other,
     })?;
     work.commit().await?;

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::accounts;
-use crate::runner;
+use crate::runner::{self, MachineProvider, Scope};
 use crypto::tokens::Keys;
 use domain::agent::{Agent, Registry};
 use domain::task::{Event, InvalidState, Status, Task, TaskId};
@@ -25,9 +25,9 @@ pub mod clean_up;
 pub mod control;
 pub mod create;
 mod decision;
-pub mod fleet;
 pub mod intake;
 pub mod launch;
+mod machines;
 pub mod publish;
 mod redaction;
 pub mod redelivery;
@@ -45,7 +45,7 @@ pub use unit_of_work::{Store, UnitOfWork};
 pub struct Context {
     store: Store,
     github: github::Client,
-    fleet: fleet::Fleet,
+    machines: Arc<dyn MachineProvider>,
     credentials: accounts::credentials::Credentials,
     keys: Arc<Keys>,
     policy: Arc<Policy>,
@@ -136,7 +136,7 @@ impl Error {
     pub fn retry_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
             Self::Github(error) => error.retry_at(now),
-            Self::Runner(runner::Error::RateLimited { after }) => {
+            Self::Runner(runner::Error::RateLimited { after, .. }) => {
                 Some(now + TimeDelta::from_std(*after).unwrap_or(TimeDelta::minutes(1)))
             }
             _ => None,
@@ -158,13 +158,13 @@ impl Context {
     pub fn new(
         store: Store,
         github: github::Client,
-        fleet: fleet::Fleet,
+        machines: Arc<dyn MachineProvider>,
         credentials: accounts::credentials::Credentials,
         keys: Keys,
         policy: Policy,
     ) -> Self {
         let began = store.now();
-        Self { store, github, fleet, credentials, keys: Arc::new(keys), policy: Arc::new(policy), began }
+        Self { store, github, machines, credentials, keys: Arc::new(keys), policy: Arc::new(policy), began }
     }
 
     /// The database, the time, and who is notified of changes.
@@ -186,9 +186,10 @@ impl Context {
     ///
     /// # Errors
     /// [`Error::Db`].
-    pub async fn place_of_person(&self, github_user_id: UserId) -> Result<Option<fleet::Place>, Error> {
+    pub async fn scope_of_person(&self, github_user_id: UserId) -> Result<Option<Scope>, Error> {
         let person = self.credentials.load(github_user_id).await?;
-        Ok(self.fleet.place(&person, None))
+        let machines = self.machines.as_ref();
+        Ok(machines.scope(&machines::holdings(machines, &person), None).ok())
     }
 
     /// The current instant.

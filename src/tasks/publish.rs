@@ -7,6 +7,7 @@ use super::redaction::redactor;
 use super::{Context, Error, Step};
 use domain::comment;
 use domain::ids::IssueNumber;
+use domain::messages;
 use domain::redact::Redactor;
 use domain::report::FailureStage;
 use domain::task::{Event, Phase, Status, Task, TaskId};
@@ -125,20 +126,9 @@ async fn review(
 
 fn explain(task: &Task, error: &github::Error) -> (FailureStage, String) {
     let branch = task.id.branch();
-    match error {
-        github::Error { kind: github::Kind::NothingToMerge, .. } => {
-            (FailureStage::Agent, "no changes: the branch holds nothing that its base lacks".to_owned())
-        }
-        github::Error { kind: github::Kind::Forbidden, .. } => (
-            FailureStage::Pr,
-            format!(
-                "Porter may not open pull requests here; the work is on `{branch}`. Grant the App \
-                 \"Pull requests: read and write\", then `@porter retry`."
-            ),
-        ),
-        other => (
-            FailureStage::Pr,
-            format!("GitHub refused the pull request ({other}); the work is on `{branch}`."),
-        ),
+    match error.kind {
+        github::Kind::NothingToMerge => (FailureStage::Agent, messages::no_changes()),
+        github::Kind::Forbidden => (FailureStage::Pr, messages::may_not_open_pulls(&branch)),
+        _ => (FailureStage::Pr, messages::pull_refused(&error.to_string(), &branch)),
     }
 }

@@ -126,8 +126,8 @@ pub async fn store_oauth_token(
 pub struct AttemptToken {
     /// The token, sealed.
     pub sealed: Sealed,
-    /// The Fly app of the attempt's machine; nothing where machines are not Fly's.
-    pub fly_app: Option<String>,
+    /// Where the attempt's machine is, in words that only its runner reads.
+    pub place: Option<String>,
     /// When the token was minted.
     pub made_at: DateTime<Utc>,
 }
@@ -159,7 +159,7 @@ pub async fn store_attempt_token(
     )
     .execute(&mut *connection)
     .await?;
-    attempts::set_place(connection, task, attempt, token.fly_app.as_deref()).await
+    attempts::set_place(connection, task, attempt, token.place.as_deref()).await
 }
 
 /// The token of an attempt, unless it was taken back.
@@ -189,7 +189,7 @@ pub async fn find_attempt_token(
             alg: ALG.to_owned(),
             key_version: row.key_version,
         };
-        Ok(AttemptToken { sealed, fly_app: row.place, made_at: instant(row.created_at)? })
+        Ok(AttemptToken { sealed, place: row.place, made_at: instant(row.created_at)? })
     })
     .transpose()
 }

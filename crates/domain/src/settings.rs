@@ -17,9 +17,6 @@ use super::priority::Priority;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Settings {
-    /// Where their machines run.
-    #[serde(deserialize_with = "or_default")]
-    pub fly_app_name: Option<String>,
     /// By agent id.
     #[serde(deserialize_with = "deserialize_agents")]
     pub agents: Agents,
@@ -29,6 +26,9 @@ pub struct Settings {
     /// What was chosen when they began.
     #[serde(deserialize_with = "deserialize_onboarding")]
     pub onboarding: Onboarding,
+    /// What else stands there: what a kind of machines asks of people.
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
 }
 
 /// What a person has set for their agents.
@@ -99,6 +99,11 @@ impl Settings {
             onboarding: Onboarding { selected_repos: nowhere() },
             ..Self::default()
         })
+    }
+
+    /// A text at the top that no part of these rules reads, by its name in the JSON.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.others.get(name)?.as_str()
     }
 
     /// Whether the person lets this agent run. One they never spoke of may.
@@ -213,7 +218,7 @@ mod tests {
                 "agents": {"amp": {"enabled": false, "priority": 3, "customPrompt": "Be brief."}},
                 "onboarding": {"selectedRepos": [{"id": "1", "fullName": "acme/web"}]}}"#,
         );
-        assert_eq!((&settings.fly_app_name, settings.settings.task_timeout), (&None, None));
+        assert_eq!((settings.text("flyAppName"), settings.settings.task_timeout), (None, None));
         assert!(!settings.is_enabled("amp") && settings.is_enabled("opencode"));
         assert_eq!(settings.priority_of("amp"), Priority::Normal);
         assert_eq!(settings.custom_prompt_of("amp"), Some("Be brief."));

@@ -10,6 +10,7 @@ use crate::tasks::decision::{Rules, decide, may_ask, too_many_waiting};
 use crate::tasks::{Error, Store, UnitOfWork};
 use domain::comment::Refusal;
 use domain::job::{Control, Job, Reply};
+use domain::messages;
 use domain::task::{Event, Task, TaskId};
 
 /// The reason that is remembered when the person was invited to sign in within the day before: only an
@@ -254,7 +255,7 @@ impl Batch<'_> {
         self.write_decided(work).await?;
         let active = db::tasks::list_active_on_issue(work, repo_id, issue).await?;
         for task in &active {
-            let message = format!("Stopped: the issue was closed by {login}.");
+            let message = messages::issue_closed_by(login);
             work.apply(task, Event::Stopped { message }).await?;
         }
         self.known.end_all(repo_id, issue);
