@@ -19,6 +19,7 @@ use crate::accounts::sessions::Sessions;
 use crate::accounts::stored_secrets;
 use crate::config::{self, Config, Environment, Need, RunnerKind};
 use crate::lifecycle;
+use crate::runner::MachineProvider;
 use crate::tasks::Context;
 use crate::web::health::Health;
 use crate::web::{self, ServiceSlot, Site};
@@ -42,11 +43,13 @@ pub struct App {
     _lock: Lock,
 }
 
-/// Where the local runner finds the worker, when it is not this very program.
-#[derive(Clone, Debug, Default)]
-pub struct LocalWorker {
-    /// The program to run as `PROGRAM worker`.
-    pub program: Option<PathBuf>,
+/// What about machines is not as the configuration says.
+#[derive(Clone, Default)]
+pub struct Machines {
+    /// The program that the local runner starts as `PROGRAM worker`, in place of this very one.
+    pub worker: Option<PathBuf>,
+    /// Machines of a kind that the configuration does not know.
+    pub provider: Option<Arc<dyn MachineProvider>>,
 }
 
 impl App {
@@ -59,7 +62,7 @@ impl App {
         config: Config,
         environment: &Environment,
         clock: Clock,
-        worker: LocalWorker,
+        machines: Machines,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
         let lock = lock(&config.database.path)?;
@@ -78,7 +81,7 @@ impl App {
         let slot = ServiceSlot::default();
         let site = Site::new(health(&db, environment, config.runner), slot.clone(), stop.clone());
         let from_environment = config.github.clone().zip(config.webhook_secret.clone());
-        let (setup, engines) = Setup::new(config, db.clone(), vault, clock, worker, slot.clone());
+        let (setup, engines) = Setup::new(config, db.clone(), vault, clock, machines, slot.clone());
         let configured = match from_environment {
             Some((app, webhook_secret)) => Some(setup.configure(&app, webhook_secret).await?),
             None => None,
@@ -166,7 +169,7 @@ pub async fn serve() -> anyhow::Result<ExitCode> {
     }
     let stop = CancellationToken::new();
     lifecycle::stop_on_signals(stop.clone())?;
-    let app = App::build(config, &environment, Clock::system(), LocalWorker::default(), stop).await?;
+    let app = App::build(config, &environment, Clock::system(), Machines::default(), stop).await?;
     tracing::info!(address = %app.address()?, version = env!("CARGO_PKG_VERSION"), "Porter listens");
     app.run().await?;
     tracing::info!("Porter has ended");

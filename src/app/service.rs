@@ -1,6 +1,7 @@
 //! From a GitHub App to a service that runs. [`Setup`] puts the parts together whenever the App becomes known, at the
 //! start or later; `run_engines` runs the engine of the latest. Called by `app` alone.
 
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -10,14 +11,14 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{LocalWorker, beside};
+use super::{Machines, beside};
 use crate::accounts::credentials::Credentials;
 use crate::accounts::sessions::Sessions;
 use crate::config::{self, Config, RunnerKind};
 use crate::jobs;
-use crate::runner::Backend;
+use crate::runner::MachineProvider;
+use crate::runner::fly::FlyMachines;
 use crate::runner::local::LocalRunner;
-use crate::tasks::fleet::Fleet;
 use crate::tasks::intake::Intake;
 use crate::tasks::{Context, Policy, Store};
 use crate::web::{Service, ServiceSlot};
@@ -39,7 +40,7 @@ struct Parts {
     store: Store,
     vault: Arc<Vault>,
     clock: Clock,
-    worker: LocalWorker,
+    machines: Machines,
     slot: ServiceSlot,
     engines: UnboundedSender<Engine>,
 }
@@ -65,12 +66,12 @@ impl Setup {
         db: Db,
         vault: Arc<Vault>,
         clock: Clock,
-        worker: LocalWorker,
+        machines: Machines,
         slot: ServiceSlot,
     ) -> (Self, UnboundedReceiver<Engine>) {
         let (engines, latest) = mpsc::unbounded_channel();
         let store = Store::new(db.clone(), clock.clone());
-        (Self(Arc::new(Parts { config, db, store, vault, clock, worker, slot, engines })), latest)
+        (Self(Arc::new(Parts { config, db, store, vault, clock, machines, slot, engines })), latest)
     }
 
     /// Serves this App from now on, in the place of the one before. Requests that have begun go on with that one;
@@ -98,11 +99,17 @@ impl Setup {
 impl Parts {
     fn context(&self, app: &config::GithubApp) -> anyhow::Result<Context> {
         let Self { config, db, vault, .. } = self;
+        let machines = match &self.machines.provider {
+            Some(provider) => provider.clone(),
+            None => provider(config, self.machines.worker.as_deref())?,
+        };
+        let kinds = RunnerKind::ALL.iter().map(|kind| kind.as_str()).chain([machines.kind()]);
+        let kinds = kinds.map(str::to_owned).collect();
         Ok(Context::new(
             self.store.clone(),
             github_client(config, app, self.clock.clone())?,
-            Fleet(machines(config, &self.worker)?),
-            Credentials::new(db.clone(), vault.clone(), config.shared.clone()),
+            machines,
+            Credentials::new(db.clone(), vault.clone(), config.shared_keys.clone(), kinds),
             Keys::new(&config.encryption_root, &config.encryption_previous, config.callback_secret.as_ref()),
             policy(config, app)?,
         ))
@@ -119,19 +126,24 @@ fn github_client(config: &Config, app: &config::GithubApp, clock: Clock) -> anyh
     github::Client::new(settings, clock).context("the GitHub client cannot be made")
 }
 
-fn machines(config: &Config, worker: &LocalWorker) -> anyhow::Result<Backend> {
+/// The machines that `PORTER_RUNNER` names. A new kind has its line here. `worker` is the program of local ones.
+fn provider(config: &Config, worker: Option<&Path>) -> anyhow::Result<Arc<dyn MachineProvider>> {
     Ok(match config.runner {
-        RunnerKind::Fly => Backend::Fly(fly::Api::new(&config.fly.base_url).context("FLY_API_BASE_URL")?),
+        RunnerKind::Fly => {
+            let config::Fly { base_url, shared_token, shared_app } = &config.fly;
+            let api = fly::Api::new(base_url).context("FLY_API_BASE_URL")?;
+            Arc::new(FlyMachines::new(api, shared_token.clone(), shared_app.clone()))
+        }
         RunnerKind::Local => {
-            let program = match &worker.program {
-                Some(program) => program.clone(),
+            let program = match worker {
+                Some(program) => program.to_owned(),
                 None => std::env::current_exe().context("the path of this program is unknown")?,
             };
             let search_path = config::variable("PATH").unwrap_or_default();
             let folder = beside(&config.database.path, "machines");
             let runner = LocalRunner::new(&folder, &program, &search_path)
                 .with_context(|| format!("{} cannot be written", folder.display()))?;
-            Backend::Local(runner)
+            Arc::new(runner)
         }
     })
 }

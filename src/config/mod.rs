@@ -7,11 +7,13 @@
 
 mod database;
 mod environment;
+mod fly;
 mod github;
 mod reader;
 mod service;
 mod variables;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use secrecy::SecretString;
@@ -19,9 +21,10 @@ use url::Url;
 
 pub use database::{Database, Import};
 pub use environment::{DotenvError, Environment, load_dotenv, variable};
+pub use fly::Fly;
 pub use github::{GithubApp, GithubUrls};
 pub use reader::{ConfigErrors, Problem};
-pub use service::{FlyApi, Limits, MachineSettings, RunnerKind, SharedCredentials};
+pub use service::{Limits, MachineSettings, RunnerKind};
 pub use variables::{Need, VARIABLES, Variable, database_help, help, import_help, readme_table};
 
 use reader::Reader;
@@ -51,8 +54,8 @@ pub struct Config {
     pub github: Option<GithubApp>,
     /// GitHub's URLs and the interval between mutations.
     pub github_urls: GithubUrls,
-    /// The URL of Fly's Machines API.
-    pub fly: FlyApi,
+    /// The settings of machines at Fly.
+    pub fly: Fly,
     /// `ANTHROPIC_API_BASE_URL`, used to check whether an Anthropic key is valid.
     pub anthropic_base_url: Url,
     /// `PORTER_RUNNER`: where agents run.
@@ -63,8 +66,8 @@ pub struct Config {
     pub limits: Limits,
     /// `PORTER_ALLOWLIST` in lower case; if empty, anyone with push permission is allowed.
     pub allowlist: Vec<String>,
-    /// `PORTER_SHARED_*`: credentials for users without their own.
-    pub shared: SharedCredentials,
+    /// `PORTER_SHARED_<ENV_KEY>`, by `ENV_KEY`: provider keys for users without their own.
+    pub shared_keys: BTreeMap<String, SecretString>,
     /// `PORTER_ENABLE_MOCK_AGENT`.
     pub mock_agent: bool,
 }
@@ -84,13 +87,13 @@ impl Config {
         let callback_secret = reader.secret("CALLBACK_SECRET");
         let github_urls = github::urls(&mut reader);
         let app = github::app(&mut reader, github_urls.as_ref());
-        let fly = reader.url("FLY_API_BASE_URL").map(|base_url| FlyApi { base_url });
+        let fly = fly::read(&mut reader);
         let anthropic_base_url = reader.url("ANTHROPIC_API_BASE_URL");
         let runner = service::runner(&mut reader);
         let machine = service::machine(&mut reader);
         let limits = service::limits(&mut reader);
         let allowlist = service::allowlist(&reader);
-        let shared = service::shared(&mut reader);
+        let shared_keys = service::shared_keys(&mut reader);
         let mock_agent = reader.flag("PORTER_ENABLE_MOCK_AGENT");
 
         match (public_url, database, encryption_root, bind, github_urls, fly, anthropic_base_url, limits) {
@@ -122,7 +125,7 @@ impl Config {
                     machine,
                     limits,
                     allowlist,
-                    shared,
+                    shared_keys,
                     mock_agent,
                 })
             }

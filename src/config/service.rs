@@ -7,14 +7,8 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use super::fly::SHARED_NAMES;
 use super::reader::Reader;
-
-/// The URL of Fly's Machines API.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FlyApi {
-    /// `FLY_API_BASE_URL`; ends in `/`, and the client adds `v1/`.
-    pub base_url: Url,
-}
 
 /// Where agents run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +17,19 @@ pub enum RunnerKind {
     Fly,
     /// A child process of the service, for development and the demo.
     Local,
+}
+
+impl RunnerKind {
+    /// Every kind of machines that Porter can start.
+    pub const ALL: [Self; 2] = [Self::Fly, Self::Local];
+
+    /// Its name in `PORTER_RUNNER`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fly => "fly",
+            Self::Local => "local",
+        }
+    }
 }
 
 /// The machine of an attempt.
@@ -54,17 +61,6 @@ pub struct Limits {
 impl Limits {
     /// A task with a longer timeout may outlive its installation token, which expires after one hour.
     pub const TOKEN_LIFETIME_MARGIN: Duration = Duration::from_mins(55);
-}
-
-/// Credentials for people without their own.
-#[derive(Clone, Debug, Default)]
-pub struct SharedCredentials {
-    /// `PORTER_SHARED_FLY_TOKEN`.
-    pub fly_token: Option<SecretString>,
-    /// `PORTER_SHARED_FLY_APP`.
-    pub fly_app: Option<String>,
-    /// `PORTER_SHARED_<ENV_KEY>`, by `ENV_KEY` (for example `ANTHROPIC_API_KEY`).
-    pub keys: BTreeMap<String, SecretString>,
 }
 
 pub(super) fn public_url(reader: &mut Reader<'_>) -> Option<Url> {
@@ -112,14 +108,12 @@ pub(super) fn session_secret(reader: &mut Reader<'_>) -> Option<SecretString> {
 }
 
 pub(super) fn runner(reader: &mut Reader<'_>) -> RunnerKind {
-    match reader.text("PORTER_RUNNER") {
-        Some("local") => RunnerKind::Local,
-        None | Some("fly") => RunnerKind::Fly,
-        Some(other) => {
-            reader.problem("PORTER_RUNNER", format_args!("is {other:?}; valid are: fly, local"));
-            RunnerKind::Fly
-        }
-    }
+    let Some(name) = reader.text("PORTER_RUNNER") else { return RunnerKind::Fly };
+    RunnerKind::ALL.into_iter().find(|kind| kind.as_str() == name).unwrap_or_else(|| {
+        let valid = RunnerKind::ALL.map(RunnerKind::as_str).join(", ");
+        reader.problem("PORTER_RUNNER", format_args!("is {name:?}; valid are: {valid}"));
+        RunnerKind::Fly
+    })
 }
 
 pub(super) fn machine(reader: &mut Reader<'_>) -> MachineSettings {
@@ -158,20 +152,17 @@ pub(super) fn allowlist(reader: &Reader<'_>) -> Vec<String> {
     logins.filter(|login| !login.is_empty()).map(str::to_lowercase).collect()
 }
 
-pub(super) fn shared(reader: &mut Reader<'_>) -> SharedCredentials {
-    let mut shared = SharedCredentials::default();
-    for (key, value) in reader.with_prefix("PORTER_SHARED_") {
-        let secret = SecretString::from(value.trim());
-        match key {
-            "FLY_TOKEN" => shared.fly_token = Some(secret),
-            "FLY_APP" => shared.fly_app = Some(value.trim().to_owned()),
-            key if is_environment_key(key) => {
-                shared.keys.insert(key.to_owned(), secret);
-            }
-            key => reader.problem(
+/// The provider keys that everyone shares, by the agent's own variable.
+pub(super) fn shared_keys(reader: &mut Reader<'_>) -> BTreeMap<String, SecretString> {
+    let mut shared = BTreeMap::new();
+    for (key, value) in reader.with_prefix("PORTER_SHARED_").filter(|(key, _)| !SHARED_NAMES.contains(key)) {
+        if is_environment_key(key) {
+            shared.insert(key.to_owned(), SecretString::from(value.trim()));
+        } else {
+            reader.problem(
                 &format!("PORTER_SHARED_{key}"),
                 "does not end in an agent's variable, for example PORTER_SHARED_ANTHROPIC_API_KEY",
-            ),
+            );
         }
     }
     shared

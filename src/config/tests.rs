@@ -78,7 +78,7 @@ fn two_variables_are_required_and_the_others_have_the_contracts_defaults() {
         (5, 200, None)
     );
     assert!(config.github.is_none() && config.webhook_secret.is_none(), "there is no App yet");
-    assert!(config.allowlist.is_empty() && config.shared.keys.is_empty() && !config.mock_agent);
+    assert!(config.allowlist.is_empty() && config.shared_keys.is_empty() && !config.mock_agent);
     assert!(config.session_secret.is_none() && config.callback_secret.is_none());
 }
 
@@ -245,10 +245,10 @@ fn shared_credentials_are_keyed_by_the_agents_variable_name() {
         .with("PORTER_SHARED_FLY_TOKEN", "fm2_x")
         .with("PORTER_SHARED_FLY_APP", "team-agents")
         .with("PORTER_SHARED_ANTHROPIC_API_KEY", "sk-ant-x");
-    let shared = Config::load(&environment).unwrap().shared;
-    assert_eq!(shared.fly_token.unwrap().expose_secret(), "fm2_x");
-    assert_eq!(shared.fly_app.as_deref(), Some("team-agents"));
-    assert_eq!(shared.keys.keys().collect::<Vec<_>>(), ["ANTHROPIC_API_KEY"]);
+    let config = Config::load(&environment).unwrap();
+    assert_eq!(config.fly.shared_token.unwrap().expose_secret(), "fm2_x");
+    assert_eq!(config.fly.shared_app.as_deref(), Some("team-agents"));
+    assert_eq!(config.shared_keys.keys().collect::<Vec<_>>(), ["ANTHROPIC_API_KEY"]);
 }
 
 #[test]

@@ -5,6 +5,8 @@
 //! the app, the same two are its metadata, and whoever is in doubt looks for the metadata before it tries
 //! (again).
 
+mod provider;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,8 @@ use futures_util::future::BoxFuture;
 use super::name::machine_name;
 use super::{Error, LaunchSpec, Machine, MachineState, Runner};
 use domain::task::TaskId;
+
+pub use provider::FlyMachines;
 
 /// The metadata key of the task's id.
 const TASK: &str = "porter_task";
@@ -113,7 +117,7 @@ impl FlyRunner {
                 "the app `{}` has a machine named `{name}` that is not Porter's. Destroy it, then retry.",
                 self.app
             );
-            return Err(Error::Rejected { message });
+            return Err(Error::Refused { message: rejected(&message) });
         }
         let message = format!("Fly says that the machine `{name}` exists, but does not show it yet.");
         Err(Error::Unavailable { message, source: None })
@@ -178,9 +182,14 @@ impl FlyRunner {
     }
 
     fn error(&self, error: fly::Error) -> Error {
-        let app = || self.app.clone();
+        let app = &self.app;
         match error {
-            fly::Error::RateLimited { after } => Error::RateLimited { after },
+            fly::Error::RateLimited { after } => {
+                let seconds = after.as_secs_f32().ceil();
+                let message =
+                    format!("Fly allows no more calls at present; Porter waits {seconds} s and tries again.");
+                Error::RateLimited { after, message }
+            }
             fly::Error::Unavailable { status, source } => Error::Unavailable {
                 message: status.map_or_else(
                     || NO_ANSWER.to_owned(),
@@ -188,20 +197,37 @@ impl FlyRunner {
                 ),
                 source: source.map(Into::into),
             },
-            fly::Error::InvalidToken => Error::InvalidToken,
-            fly::Error::Forbidden => Error::Forbidden { app: app() },
-            fly::Error::NotFound => Error::AppNotFound { app: app() },
+            fly::Error::InvalidToken => Error::Refused { message: INVALID_TOKEN.to_owned() },
+            fly::Error::Forbidden => Error::Refused {
+                message: format!(
+                    "The Fly token may not manage machines of the app `{app}`. Save a token for that app in \
+                     Porter's settings."
+                ),
+            },
+            fly::Error::NotFound => Error::Refused {
+                message: format!(
+                    "There is no Fly app `{app}`. Create it, or save another name in Porter's settings."
+                ),
+            },
             fly::Error::Conflict { message } => Error::Unavailable {
                 message: format!("Something else is happening to the machine: {}", short(&message)),
                 source: None,
             },
-            fly::Error::NoCapacity { message } => Error::NoCapacity { message: short(&message) },
-            fly::Error::Rejected { message } => Error::Rejected { message: short(&message) },
+            fly::Error::NoCapacity { message } => Error::NoCapacity {
+                message: format!("Fly has no room for this machine at present: {}", short(&message)),
+            },
+            fly::Error::Rejected { message } => Error::Refused { message: rejected(&short(&message)) },
         }
     }
 }
 
 const NO_ANSWER: &str = "Fly's Machines API did not answer.";
+const INVALID_TOKEN: &str =
+    "Fly did not accept the API token: it is wrong, expired or revoked. Save a new one in Porter's settings.";
+
+fn rejected(reason: &str) -> String {
+    format!("The machine was refused: {reason}")
+}
 
 impl Runner for FlyRunner {
     fn launch(&self, spec: LaunchSpec) -> BoxFuture<'_, Result<Machine, Error>> {

@@ -18,6 +18,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
 use super::name::machine_name;
-use super::{Error, LaunchSpec, Machine, MachineState, Runner, processes};
+use super::{Error, Holdings, LaunchSpec, Machine, MachineProvider, MachineState, Runner, Scope, processes};
 use domain::task::TaskId;
 
 /// Notes its own number, then becomes the worker (`$2`). A shell's own variables are not passed on.
@@ -252,6 +253,21 @@ impl Runner for LocalRunner {
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Machine>, Error>> {
         self.alone(LocalRunner::list_now)
+    }
+}
+
+impl MachineProvider for LocalRunner {
+    fn kind(&self) -> &'static str {
+        "local"
+    }
+
+    fn missing(&self, _: &Holdings<'_>) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Everybody's machines are on this computer.
+    fn scope(&self, _: &Holdings<'_>, _: Option<&str>) -> Result<Scope, Error> {
+        Ok(Scope { runner: Arc::new(self.clone()), place: None, credential: None })
     }
 }
 

@@ -1,23 +1,25 @@
 //! Where workers run: one machine for each attempt of a task, whatever a machine is there.
 //!
-//! [`Runner`] is the contract, [`fly`] keeps it with Fly Machines, [`local`] with child processes on this
-//! computer; `tests/porter/runner` holds both to it with the same tests. `tasks` calls it (launch, stop, the
-//! watchdog's sweep). What the worker is told is `domain::assignment`'s, what it does is `worker`'s.
+//! [`Runner`] starts, finds and ends machines; [`MachineProvider`] says what a kind of machines requires of a
+//! person and gives the [`Runner`] of that person's. [`fly`] does both with Fly Machines, [`local`] with child
+//! processes on this computer; `tests/porter/runner` runs the same tests against each. `tasks` calls it (launch,
+//! stop, the watchdog's sweep). What the worker is told is `domain::assignment`'s, what it does is `worker`'s.
 
 pub mod fly;
 pub mod local;
 mod name;
 mod processes;
+mod provider;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use secrecy::SecretString;
 
 use domain::assignment::{Assignment, PROMPT_FILE};
 use domain::task::TaskId;
+
+pub use provider::{Holdings, MachineProvider, Scope};
 
 /// Starts, finds and ends machines. Every verb may be repeated, by several callers at once and after a
 /// crash anywhere inside it.
@@ -61,32 +63,6 @@ pub trait Runner: Send + Sync {
     fn list(&self) -> BoxFuture<'_, Result<Vec<Machine>, Error>>;
 }
 
-/// Where this server starts machines (`PORTER_RUNNER`).
-#[derive(Clone)]
-pub enum Backend {
-    /// At Fly, with each person's own token and app.
-    Fly(::fly::Api),
-    /// On this computer.
-    Local(local::LocalRunner),
-}
-
-impl Backend {
-    /// The runner of one person's machines: those of the Fly app `app`, managed with `token`. The local
-    /// runner needs neither.
-    ///
-    /// # Errors
-    /// [`Error::InvalidToken`] when the text cannot be a token.
-    pub fn runner(&self, token: &SecretString, app: &str) -> Result<Arc<dyn Runner>, Error> {
-        match self {
-            Self::Fly(api) => {
-                let client = api.client(token).map_err(|_| Error::InvalidToken)?;
-                Ok(Arc::new(fly::FlyRunner::new(client, app)))
-            }
-            Self::Local(runner) => Ok(Arc::new(runner.clone())),
-        }
-    }
-}
-
 /// A machine, as its runner sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
@@ -122,9 +98,9 @@ pub struct LaunchSpec {
     pub image: String,
     /// Shared CPUs.
     pub cpus: u32,
-    /// Memory in MiB; Fly wants a multiple of 256.
+    /// Memory in MiB, a multiple of 256.
     pub memory_mb: u32,
-    /// Where; nothing lets Fly choose.
+    /// In which part of the world; nothing leaves that to the runner.
     pub region: Option<String>,
     /// The worker's environment.
     pub env: BTreeMap<String, String>,
@@ -154,14 +130,17 @@ impl LaunchSpec {
     }
 }
 
-/// Why a machine could not be started, found or ended. What it says may be shown to the person who asked.
+/// Why a machine could not be started, found or ended, by how the caller reacts. What it says may be shown to the
+/// person who asked; each runner words it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Too many calls: try again after this time.
-    #[error("Fly allows no more calls at present; Porter waits {} s and tries again.", .after.as_secs_f32().ceil())]
+    #[error("{message}")]
     RateLimited {
         /// How long to wait.
         after: Duration,
+        /// The same, as a sentence.
+        message: String,
     },
     /// No clear answer: try again later.
     #[error("{message}")]
@@ -172,35 +151,16 @@ pub enum Error {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
-    /// The token is wrong, expired or revoked.
-    #[error(
-        "Fly did not accept the API token: it is wrong, expired or revoked. Save a new one in Porter's settings."
-    )]
-    InvalidToken,
-    /// The token is good, but not for this app.
-    #[error(
-        "The Fly token may not manage machines of the app `{app}`. Save a token for that app in Porter's settings."
-    )]
-    Forbidden {
-        /// The app.
-        app: String,
-    },
-    /// There is no such app.
-    #[error("There is no Fly app `{app}`. Create it, or save another name in Porter's settings.")]
-    AppNotFound {
-        /// The app.
-        app: String,
-    },
-    /// No host has room at present: try again later.
-    #[error("Fly has no room for this machine at present: {message}")]
+    /// There is no room at present: try again later.
+    #[error("{message}")]
     NoCapacity {
-        /// Fly's words.
+        /// What was said, as a sentence.
         message: String,
     },
-    /// It will not work however often it is tried.
-    #[error("The machine was refused: {message}")]
-    Rejected {
-        /// Why.
+    /// It will not work however often it is tried: somebody must do something first.
+    #[error("{message}")]
+    Refused {
+        /// Why, and what to do, as a sentence.
         message: String,
     },
 }
@@ -208,6 +168,6 @@ pub enum Error {
 impl Error {
     /// Whether the same call may succeed later without anyone changing anything.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::RateLimited { .. } | Self::Unavailable { .. } | Self::NoCapacity { .. })
+        !matches!(self, Self::Refused { .. })
     }
 }

@@ -25,7 +25,7 @@ pub(super) async fn find(
     Ok(db::secrets::find_attempt_token(&mut *context.store.read().await?, id, attempt).await?)
 }
 
-/// The attempt's token for a machine in `fly_app`: the one that an earlier try of its launch `kept`, or a new one.
+/// The attempt's token for a machine in `place`: the one that an earlier try of its launch `kept`, or a new one.
 ///
 /// # Errors
 /// [`Error::Github`], [`Error::Db`], [`Error::Credentials`].
@@ -34,7 +34,7 @@ pub(super) async fn obtain(
     github: &github::Installation,
     task: &Task,
     kept: Option<AttemptToken>,
-    fly_app: Option<String>,
+    place: Option<String>,
 ) -> Result<SecretString, Error> {
     match kept {
         Some(kept) if kept.made_at > context.now() - TOKEN_REUSE_LIMIT => {
@@ -46,13 +46,13 @@ pub(super) async fn obtain(
         Some(_) => take_back(context, &task.id, task.attempt.number).await?,
         None => {}
     }
-    let token = github.narrowed_token(&task.repository.name, &[("contents", "write")]).await?.token;
+    let token = github.narrowed_token(&task.repository.full_name.name, &[("contents", "write")]).await?.token;
     let sealed = context
         .credentials
         .vault()
         .seal(&identity(&task.id, task.attempt.number), &token)
         .map_err(crate::accounts::Error::from)?;
-    let made = AttemptToken { sealed, fly_app, made_at: context.now() };
+    let made = AttemptToken { sealed, place, made_at: context.now() };
     let mut work = context.store.begin().await?;
     db::secrets::store_attempt_token(&mut work, &task.id, task.attempt.number, &made).await?;
     work.commit().await?;

@@ -1,12 +1,13 @@
 //! May this person have this task? Answers from what the database knows about them; no network.
 
+use domain::ids::UserId;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::fleet::Fleet;
-use super::{Context, Policy};
+use super::{Context, Policy, machines};
 use crate::accounts::credentials::Credentials;
+use crate::runner::MachineProvider;
 use db::users::Person;
 use domain::command::Run;
 use domain::comment::Refusal;
@@ -19,19 +20,19 @@ pub(super) struct Rules {
     /// The operator's rules.
     pub policy: Arc<Policy>,
     credentials: Credentials,
-    fleet: Fleet,
+    machines: Arc<dyn MachineProvider>,
 }
 
 impl Rules {
     pub(super) fn of(context: &Context) -> Self {
-        let Context { policy, credentials, fleet, .. } = context.clone();
-        Self { policy, credentials, fleet }
+        let Context { policy, credentials, machines, .. } = context.clone();
+        Self { policy, credentials, machines }
     }
 
     /// The same with what is known about one person.
     pub(super) fn about<'a>(&'a self, person: &'a Person, settings: &'a Settings) -> Facts<'a> {
-        let (policy, credentials, fly) = (&self.policy, &self.credentials, self.fleet.is_fly());
-        Facts { policy, credentials, fly, person, settings }
+        let (policy, credentials) = (&self.policy, &self.credentials);
+        Facts { policy, credentials, machines: self.machines.as_ref(), person, settings }
     }
 }
 
@@ -41,8 +42,8 @@ pub(super) struct Facts<'a> {
     pub policy: &'a Policy,
     /// Who has which keys.
     pub credentials: &'a Credentials,
-    /// Machines need a Fly token and app.
-    pub fly: bool,
+    /// Where machines are.
+    pub machines: &'a dyn MachineProvider,
     /// The person.
     pub person: &'a Person,
     /// What they have set.
@@ -63,7 +64,7 @@ pub(super) fn may_ask(policy: &Policy, login: &str) -> Result<(), Refusal> {
 pub(super) async fn too_many_waiting(
     policy: &Policy,
     connection: &mut db::Connection,
-    requester_id: i64,
+    requester_id: UserId,
     unwritten: usize,
 ) -> Result<Option<Refusal>, db::Error> {
     let Some(limit) = policy.queued_per_user else { return Ok(None) };
@@ -80,7 +81,7 @@ pub(super) fn decide(
 ) -> Result<Task, Refusal> {
     let settings_url = || facts.policy.link("settings");
     let repository = &request.repository;
-    if !facts.settings.allows_repository(repository.id, &repository.full_name()) {
+    if !facts.settings.allows_repository(repository.id, &repository.full_name.to_string()) {
         return Err(Refusal::RepoNotSelected { settings_url: settings_url() });
     }
     let agent_id =
@@ -98,9 +99,7 @@ pub(super) fn decide(
         let missing = agent.missing_keys(|key| facts.credentials.has_key(facts.person, key));
         missing.iter().map(ToString::to_string).collect()
     });
-    if facts.fly {
-        missing.extend(facts.credentials.missing_for_fly(facts.person, facts.settings));
-    }
+    missing.extend(facts.machines.missing(&machines::stored(facts.machines, facts.person, facts.settings)));
     if !missing.is_empty() {
         return Err(Refusal::MissingCredentials { missing, settings_url: settings_url() });
     }

@@ -7,16 +7,15 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 
-use super::fleet::Place;
-use super::{Context, Error, LAUNCH_TIMEOUT, Step, attempt_token};
+use super::{Context, Error, LAUNCH_TIMEOUT, Step, attempt_token, machines};
 use crate::accounts::credentials::Keyring;
-use crate::runner;
-use crate::runner::{LaunchSpec, Machine};
+use crate::runner::{self, LaunchSpec, Machine, Scope};
 use db::secrets::AttemptToken;
 use domain::agent::Specification;
 use domain::assignment::Assignment;
 use domain::errors::error_chain;
 use domain::job::Job;
+use domain::messages;
 use domain::prompt::{self, PromptInput};
 use domain::report::FailureStage;
 use domain::task::{Effect, Event, Phase, Status, Task, TaskId};
@@ -82,10 +81,7 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
             if context.tried_for(since) < LAUNCH_TIMEOUT {
                 return Err(error);
             }
-            let message = format!(
-                "Porter tried for an hour to start a machine ({}). `@porter retry` tries again.",
-                error_chain(&error)
-            );
+            let message = messages::launch_gave_up(&error_chain(&error));
             context.end_attempt(&task, Event::Failed { stage: FailureStage::Launch, message }).await?;
             Ok(Step::Done)
         }
@@ -95,18 +91,17 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
 /// Settles everything the machine must know, then makes it, or finds it when it is there.
 async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Duration), Stop> {
     let repository = &task.repository;
-    let (owner, name) = (repository.owner.as_str(), repository.name.as_str());
+    let repo = &repository.full_name;
     let github = context.github.installation(repository.installation_id);
     let agents = &context.policy.agents;
-    let agent = agents.find(&task.agent).ok_or_else(|| {
-        let message = format!("There is no agent called `{}` any more.", task.agent);
-        Stop::Refused(FailureStage::Preflight, message)
-    })?;
+    let agent = agents
+        .find(&task.agent)
+        .ok_or_else(|| Stop::Refused(FailureStage::Preflight, messages::agent_is_gone(&task.agent)))?;
     let agent = agents.specification(agent, task.model.as_deref());
     may_push(&github, task).await?;
     let person = context.credentials.load(task.requester.id).await?;
     let kept = attempt_token::find(context, &task.id, task.attempt.number).await?;
-    let Place { runner, app, .. } = contract(context, &agent, &person, kept.as_ref())?;
+    let Scope { runner, place, .. } = contract(context, &agent, &person, kept.as_ref())?;
     let base_branch = base_branch(&github, task).await?;
     let time_limit = time_limit(context.policy.task_timeout, person.settings.settings.task_timeout);
     if kept.is_some() {
@@ -117,21 +112,21 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
         }
     }
     let agents_md = github
-        .find_file(owner, name, "AGENTS.md", &repository.default_branch)
+        .find_file(repo, "AGENTS.md", &repository.default_branch)
         .await
         .or_else(not_there)
         .map_err(refusal_or_later)?;
 
-    let token = match attempt_token::obtain(context, &github, task, kept, app).await {
+    let token = match attempt_token::obtain(context, &github, task, kept, place).await {
         Err(Error::Github(error)) => return Err(token_refused(error)),
         token => token?,
     };
     let assignment = Assignment {
         task_id: task.id.to_string(),
         attempt: task.attempt.number,
-        repo_full_name: repository.full_name(),
+        repo_full_name: repository.full_name.to_string(),
         repo_url: clone_url(context, task),
-        issue_number: u64::try_from(task.issue.number).unwrap_or(0),
+        issue_number: u64::try_from(task.issue.number.get()).unwrap_or(0),
         agent: agent.id.clone(),
         model: task.model.clone(),
         prompt: prompt::build(&PromptInput {
@@ -176,23 +171,16 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
 /// `author_association`).
 async fn may_push(github: &github::Installation, task: &Task) -> Result<(), Stop> {
     let repository = &task.repository;
-    let permission = github
-        .permission(&repository.owner, &repository.name, &task.requester.login)
-        .await
-        .map_err(refusal_or_later)?;
+    let permission =
+        github.permission(&repository.full_name, &task.requester.login).await.map_err(refusal_or_later)?;
     if permission.may_push() {
         return Ok(());
     }
     if permission == github::Permission::None {
         // GitHub says the same of a stranger and of a repository that Porter may not see (any more).
-        github.repository(&repository.owner, &repository.name).await.map_err(refusal_or_later)?;
+        github.repository(&repository.full_name).await.map_err(refusal_or_later)?;
     }
-    let message = format!(
-        "Only people who may push to {} can start an agent, and {} may not. Ask a maintainer for write \
-         access, or to ask Porter for you.",
-        repository.full_name(),
-        task.requester.login
-    );
+    let message = messages::may_not_push(&repository.full_name, &task.requester.login);
     Err(Stop::Refused(FailureStage::Preflight, message))
 }
 
@@ -202,62 +190,51 @@ fn contract(
     agent: &Specification,
     person: &Keyring,
     kept: Option<&AttemptToken>,
-) -> Result<Place, Stop> {
+) -> Result<Scope, Stop> {
+    let machines = context.machines.as_ref();
+    let holdings = machines::holdings(machines, person);
     let missing = agent.missing_keys(|key| person.keys.contains_key(key));
     let mut missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
-    if context.fleet.is_fly() {
-        if person.fly_token.is_none() {
-            missing.push("Fly token".to_owned());
-        }
-        if person.fly_app.is_none() {
-            missing.push("Fly app name".to_owned());
-        }
+    missing.extend(machines.missing(&holdings));
+    if !missing.is_empty() {
+        let message = messages::missing_credentials(missing, &context.policy.link("settings"));
+        return Err(Stop::Refused(FailureStage::Preflight, message));
     }
-    // One attempt stays in one app, whatever the person chooses while it is launched.
-    match context.fleet.place(person, kept.and_then(|kept| kept.fly_app.as_deref())) {
-        Some(place) if missing.is_empty() => Ok(place),
-        _ => {
-            let message = format!(
-                "Missing: {}. Add what is missing at {}, then `@porter retry`.",
-                missing.join(", "),
-                context.policy.link("settings")
-            );
-            Err(Stop::Refused(FailureStage::Preflight, message))
-        }
-    }
+    // One attempt stays in one place, whatever the person chooses while it is launched.
+    let place = kept.and_then(|kept| kept.place.as_deref());
+    machines.scope(&holdings, place).map_err(machine_refused)
 }
 
 /// The branch to start from: the one that was asked for, the pull request's own when the comment stands on
 /// one, else the default branch.
 async fn base_branch(github: &github::Installation, task: &Task) -> Result<String, Stop> {
     let repository = &task.repository;
-    let (owner, name) = (repository.owner.as_str(), repository.name.as_str());
+    let repo = &repository.full_name;
     if let Some(asked) = &task.base_branch {
-        return match github.find_branch(owner, name, asked).await.map_err(refusal_or_later)? {
+        return match github.find_branch(repo, asked).await.map_err(refusal_or_later)? {
             Some(_) => Ok(asked.clone()),
             None => Err(Stop::Refused(
                 FailureStage::Preflight,
-                format!(
-                    "There is no branch `{asked}` in {}. Name one with `--base=…`.",
-                    repository.full_name()
-                ),
+                messages::no_such_branch(asked, &repository.full_name),
             )),
         };
     }
     if task.issue.is_pull_request {
-        let pull = github.pull(owner, name, task.issue.number).await.map_err(refusal_or_later)?;
-        let own =
-            pull.head_repo.as_deref().is_some_and(|repo| repo.eq_ignore_ascii_case(&repository.full_name()));
+        let pull = github.pull(repo, task.issue.number).await.map_err(refusal_or_later)?;
+        let own = pull
+            .head_repo
+            .as_deref()
+            .is_some_and(|repo| repo.eq_ignore_ascii_case(&repository.full_name.to_string()));
         return Ok(if own && pull.state == github::State::Open { pull.head_ref } else { pull.base_ref });
     }
     if task.attempt.number > 1 {
         // It may have got another name since the person asked.
-        return Ok(github.repository(owner, name).await.map_err(refusal_or_later)?.default_branch);
+        return Ok(github.repository(repo).await.map_err(refusal_or_later)?.default_branch);
     }
     Ok(repository.default_branch.clone())
 }
 
-/// Records the machine. When the attempt was ended meanwhile, the machine is owed its end.
+/// Records the machine. If the attempt has ended meanwhile, a clean-up of the machine is enqueued.
 async fn record(
     context: &Context,
     task: &Task,
@@ -301,24 +278,16 @@ fn time_limit(operator: Duration, minutes: Option<f64>) -> Duration {
 
 fn clone_url(context: &Context, task: &Task) -> String {
     let web = context.policy.github_web_url.as_str().trim_end_matches('/').to_owned();
-    format!("{web}/{}.git", task.repository.full_name())
+    format!("{web}/{}.git", task.repository.full_name)
 }
 
 /// An error of GitHub that the person must hear, or one that is worth another try.
 fn refusal_or_later(error: github::Error) -> Stop {
     let advice = match &error {
-        github::Error { kind: github::Kind::NotFound, .. } => {
-            "Porter cannot see this repository. Is the App still installed on it?".to_owned()
-        }
-        github::Error { kind: github::Kind::Gone, .. } => {
-            "Porter's App is no longer installed here. Install it again, then `@porter retry`.".to_owned()
-        }
-        github::Error { kind: github::Kind::Forbidden, message, .. } => {
-            format!("GitHub does not let Porter do this ({message}). Check the App's permissions.")
-        }
-        github::Error { kind: github::Kind::Invalid, message, .. } => {
-            format!("GitHub refused: {}.", message.trim_end_matches('.'))
-        }
+        github::Error { kind: github::Kind::NotFound, .. } => messages::repository_not_visible(),
+        github::Error { kind: github::Kind::Gone, .. } => messages::app_not_installed(),
+        github::Error { kind: github::Kind::Forbidden, message, .. } => messages::github_forbids(message),
+        github::Error { kind: github::Kind::Invalid, message, .. } => messages::github_refuses(message),
         _ => return Stop::Later(error.into()),
     };
     Stop::Refused(FailureStage::Preflight, advice)
@@ -335,14 +304,9 @@ fn machine_refused(error: runner::Error) -> Stop {
 /// The same for the worker's token: what GitHub finds invalid about it is that the App may not push.
 fn token_refused(error: github::Error) -> Stop {
     match error {
-        github::Error { kind: github::Kind::Invalid, message, .. } => Stop::Refused(
-            FailureStage::Preflight,
-            format!(
-                "GitHub gives Porter no token to push with ({}). Check the App's permissions: it needs \
-                 \"Contents: read and write\".",
-                message.trim_end_matches('.')
-            ),
-        ),
+        github::Error { kind: github::Kind::Invalid, message, .. } => {
+            Stop::Refused(FailureStage::Preflight, messages::no_push_token(&message))
+        }
         other => refusal_or_later(other),
     }
 }

@@ -4,6 +4,7 @@
 //! `web` calls [`intake`], [`create`], [`control`] and [`reports`]; `jobs` calls the rest. Nothing here knows
 //! HTTP servers or pages.
 
+use domain::ids::{InstallationId, UserId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::accounts;
-use crate::runner;
+use crate::runner::{self, MachineProvider, Scope};
 use crypto::tokens::Keys;
 use domain::agent::{Agent, Registry};
 use domain::task::{Event, InvalidState, Status, Task, TaskId};
@@ -24,9 +25,9 @@ pub mod clean_up;
 pub mod control;
 pub mod create;
 mod decision;
-pub mod fleet;
 pub mod intake;
 pub mod launch;
+mod machines;
 pub mod publish;
 mod redaction;
 pub mod redelivery;
@@ -44,7 +45,7 @@ pub use unit_of_work::{Store, UnitOfWork};
 pub struct Context {
     store: Store,
     github: github::Client,
-    fleet: fleet::Fleet,
+    machines: Arc<dyn MachineProvider>,
     credentials: accounts::credentials::Credentials,
     keys: Arc<Keys>,
     policy: Arc<Policy>,
@@ -56,25 +57,25 @@ pub struct Context {
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// Where people and workers reach this Porter.
-    pub public_url: Url,
+    pub(crate) public_url: Url,
     /// Where GitHub's pages and repositories are.
-    pub github_web_url: Url,
+    pub(crate) github_web_url: Url,
     /// The App's number.
-    pub app_id: u64,
+    pub(crate) app_id: u64,
     /// Lower-case logins that may ask; empty means everyone who may push.
-    pub allowlist: Vec<String>,
+    pub(crate) allowlist: Vec<String>,
     /// How many tasks run at once.
-    pub caps: db::queue::Caps,
+    pub(crate) caps: db::queue::Caps,
     /// How many tasks of one person may wait.
-    pub queued_per_user: Option<u32>,
+    pub(crate) queued_per_user: Option<u32>,
     /// Every agent there is, and the providers whose keys they use.
-    pub agents: Registry,
+    pub(crate) agents: Registry,
     /// How long an agent may run.
-    pub task_timeout: Duration,
+    pub(crate) task_timeout: Duration,
     /// The mock agent may be asked for.
-    pub mock_agent: bool,
+    pub(crate) mock_agent: bool,
     /// The machine a task gets.
-    pub machine: crate::config::MachineSettings,
+    pub(crate) machine: crate::config::MachineSettings,
 }
 
 impl Policy {
@@ -135,7 +136,7 @@ impl Error {
     pub fn retry_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
             Self::Github(error) => error.retry_at(now),
-            Self::Runner(runner::Error::RateLimited { after }) => {
+            Self::Runner(runner::Error::RateLimited { after, .. }) => {
                 Some(now + TimeDelta::from_std(*after).unwrap_or(TimeDelta::minutes(1)))
             }
             _ => None,
@@ -157,13 +158,13 @@ impl Context {
     pub fn new(
         store: Store,
         github: github::Client,
-        fleet: fleet::Fleet,
+        machines: Arc<dyn MachineProvider>,
         credentials: accounts::credentials::Credentials,
         keys: Keys,
         policy: Policy,
     ) -> Self {
         let began = store.now();
-        Self { store, github, fleet, credentials, keys: Arc::new(keys), policy: Arc::new(policy), began }
+        Self { store, github, machines, credentials, keys: Arc::new(keys), policy: Arc::new(policy), began }
     }
 
     /// The database, the time, and who is notified of changes.
@@ -185,9 +186,10 @@ impl Context {
     ///
     /// # Errors
     /// [`Error::Db`].
-    pub async fn place_of_person(&self, github_user_id: i64) -> Result<Option<fleet::Place>, Error> {
+    pub async fn scope_of_person(&self, github_user_id: UserId) -> Result<Option<Scope>, Error> {
         let person = self.credentials.load(github_user_id).await?;
-        Ok(self.fleet.place(&person, None))
+        let machines = self.machines.as_ref();
+        Ok(machines.scope(&machines::holdings(machines, &person), None).ok())
     }
 
     /// The current instant.
@@ -202,7 +204,7 @@ impl Context {
     }
 
     /// How many calls GitHub has served for an installation: more than before means that GitHub is there.
-    pub fn calls_served(&self, installation: i64) -> u64 {
+    pub fn calls_served(&self, installation: InstallationId) -> u64 {
         self.github.installation(installation).calls_served()
     }
 

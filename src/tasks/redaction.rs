@@ -5,11 +5,11 @@
 
 use secrecy::ExposeSecret;
 
-use super::{Context, Error, attempt_token};
+use super::{Context, Error, attempt_token, machines};
 use domain::redact::Redactor;
 use domain::task::Task;
 
-/// Takes out every key that the requester's agents may use, the callback token of the task's attempt, and its
+/// Takes out every key that the requester's agents and machines may use, the callback token of the task's attempt, and its
 /// installation token while that is kept.
 ///
 /// # Errors
@@ -18,8 +18,9 @@ pub(super) async fn redactor(context: &Context, task: &Task) -> Result<Redactor,
     let keyring = context.credentials.load(task.requester.id).await?;
     let callback_token = context.callback_token(&task.id, task.attempt.number);
     let token = attempt_token::open(context, &task.id, task.attempt.number).await?;
-    // Addresses that go with a key are no secrets.
-    let keys = keyring.keys.iter().filter(|(name, _)| !name.ends_with("_URL")).map(|(_, value)| value);
-    let secrets = keys.chain(&keyring.fly_token).chain([&callback_token]).chain(&token);
+    let machines = context.machines.as_ref();
+    let scope = machines.scope(&machines::holdings(machines, &keyring), None).ok();
+    let credential = scope.and_then(|scope| scope.credential);
+    let secrets = keyring.secrets().chain(&credential).chain([&callback_token]).chain(&token);
     Ok(Redactor::new(secrets.map(ExposeSecret::expose_secret)))
 }

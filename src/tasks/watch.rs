@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 
-use super::fleet::{Place, place_of};
+use super::machines::scope_of;
 use super::{Context, Error, LAUNCH_TIMEOUT, publish};
-use crate::runner::MachineState;
+use crate::runner::{MachineState, Scope};
 use domain::errors::error_chain;
+use domain::messages;
 use domain::report::FailureStage;
 use domain::task::{Event, Phase, Status, Task};
 
@@ -57,32 +58,29 @@ async fn look_at(context: &Context, task: &Task, missing: bool) -> Result<(), Er
     let silence = context.tried_for(heard_at(task));
     let overdue = task.attempt.deadline_at.is_some_and(|deadline| context.now() >= deadline);
     if overdue && context.tried_for(task.created_at) >= OUTAGE_GRACE {
-        let message = "The task ran out of time and its machine did not report.".to_owned();
+        let message = messages::ran_out_of_time();
         return settle(context, task, Event::TimedOut { message }).await;
     }
     if silence >= SILENT {
-        let message = "The machine has not been heard for three minutes.".to_owned();
+        let message = messages::machine_is_silent();
         return settle(context, task, Event::Failed { stage: FailureStage::Callback, message }).await;
     }
     if missing && machine_is_gone(context, task).await? {
-        let message = "The machine ended without a report.".to_owned();
+        let message = messages::machine_ended();
         return settle(context, task, Event::Failed { stage: FailureStage::Callback, message }).await;
     }
     Ok(())
 }
 
 async fn look_at_launch(context: &Context, task: &Task) -> Result<(), Error> {
-    let message = "Porter could not start a machine within an hour. `@porter retry` tries again.".to_owned();
+    let message = messages::launch_overdue();
     let failed = Event::Failed { stage: FailureStage::Launch, message };
     end_overdue(context, task, task.attempt.started_at.unwrap_or(task.queued_at), LAUNCH_TIMEOUT, failed)
         .await
 }
 
 async fn look_at_publishing(context: &Context, task: &Task) -> Result<(), Error> {
-    let message = format!(
-        "Porter could not open the pull request within a day; the work is on `{}`. `@porter retry` tries again.",
-        task.id.branch()
-    );
+    let message = messages::publishing_overdue(&task.id.branch());
     let failed = Event::Failed { stage: FailureStage::Pr, message };
     end_overdue(context, task, heard_at(task), publish::PUBLISH_TIMEOUT, failed).await
 }
@@ -112,27 +110,27 @@ fn heard_at(task: &Task) -> DateTime<Utc> {
 }
 
 /// The machines of these attempts that have been silent for a while and that a list does not show as alive: one
-/// question for each place where machines are.
+/// question for each scope.
 async fn missing_machines(context: &Context, running: &[Task]) -> Result<BTreeSet<String>, Error> {
     let working = running.iter().filter(|task| task.phase == Some(Phase::Working));
     let quiet = working.filter(|task| context.now() - heard_at(task) >= LISTEN_TIME);
     // Which machines should be where.
-    let mut places: Vec<(Place, BTreeSet<String>)> = Vec::new();
+    let mut scopes: Vec<(Scope, BTreeSet<String>)> = Vec::new();
     for task in quiet {
-        let (Some(id), Some(place)) =
-            (&task.attempt.machine_id, place_of(context, task, task.attempt.number).await?)
+        let (Some(id), Some(scope)) =
+            (&task.attempt.machine_id, scope_of(context, task, task.attempt.number).await?)
         else {
             continue;
         };
-        match places.iter_mut().find(|(known, _)| known.is_same(&place)) {
+        match scopes.iter_mut().find(|(known, _)| known.is_same(&scope)) {
             Some((_, expected)) => {
                 expected.insert(id.clone());
             }
-            None => places.push((place, BTreeSet::from([id.clone()]))),
+            None => scopes.push((scope, BTreeSet::from([id.clone()]))),
         }
     }
     let mut missing = BTreeSet::new();
-    for (Place { runner, app, .. }, mut expected) in places {
+    for (Scope { runner, place, .. }, mut expected) in scopes {
         match runner.list().await {
             Ok(machines) => {
                 for machine in machines.iter().filter(|machine| machine.state != MachineState::Gone) {
@@ -141,7 +139,11 @@ async fn missing_machines(context: &Context, running: &[Task]) -> Result<BTreeSe
                 missing.append(&mut expected);
             }
             Err(error) => {
-                tracing::warn!(fly.app = app, error = error_chain(&error), "machines could not be listed");
+                tracing::warn!(
+                    machine.place = place,
+                    error = error_chain(&error),
+                    "machines could not be listed"
+                );
             }
         }
     }
@@ -150,12 +152,12 @@ async fn missing_machines(context: &Context, running: &[Task]) -> Result<BTreeSe
 
 /// Whether the machine itself is gone: a list may lag behind.
 async fn machine_is_gone(context: &Context, task: &Task) -> Result<bool, Error> {
-    let (Some(id), Some(place)) =
-        (&task.attempt.machine_id, place_of(context, task, task.attempt.number).await?)
+    let (Some(id), Some(scope)) =
+        (&task.attempt.machine_id, scope_of(context, task, task.attempt.number).await?)
     else {
         return Ok(false);
     };
-    let machine = place.runner.find_by_id(id).await?;
+    let machine = scope.runner.find_by_id(id).await?;
     Ok(machine.is_none_or(|machine| machine.state == MachineState::Gone))
 }
 
@@ -175,15 +177,15 @@ async fn settle(context: &Context, task: &Task, event: Event) -> Result<(), Erro
 
 /// The head of the attempt's branch, when it holds finished work of this attempt.
 async fn pushed_head(context: &Context, task: &Task) -> Result<Option<String>, github::Error> {
-    let (owner, name) = (&task.repository.owner, &task.repository.name);
+    let repo = &task.repository.full_name;
     let github = context.github.installation(task.repository.installation_id);
     let branch = task.id.branch();
-    let Some(found) = github.find_branch(owner, name, &branch).await? else { return Ok(None) };
+    let Some(found) = github.find_branch(repo, &branch).await? else { return Ok(None) };
     let base = task.base_branch.as_deref().unwrap_or(&task.repository.default_branch);
-    if github.commits_ahead(owner, name, base, &branch).await? == 0 {
+    if github.commits_ahead(repo, base, &branch).await? == 0 {
         return Ok(None);
     }
-    let Some(commit) = github.find_commit(owner, name, &found.sha).await? else { return Ok(None) };
+    let Some(commit) = github.find_commit(repo, &found.sha).await? else { return Ok(None) };
     // The worker marks what it saved from an agent that did not finish; an earlier attempt's work is older
     // than this attempt.
     let unfinished = commit.message.lines().any(|line| line.trim() == "Porter-Result: unfinished");
@@ -199,21 +201,21 @@ async fn pushed_head(context: &Context, task: &Task) -> Result<Option<String>, g
 pub async fn reap(context: &Context) -> Result<(), Error> {
     let since = context.now() - TimeDelta::days(1);
     let people = db::tasks::list_requesters_since(&mut *context.store.read().await?, since).await?;
-    let mut seen: Vec<Place> = Vec::new();
+    let mut seen: Vec<Scope> = Vec::new();
     for person in people {
-        let Some(place) = context.place_of_person(person).await? else { continue };
-        if seen.iter().any(|known| known.is_same(&place)) {
+        let Some(scope) = context.scope_of_person(person).await? else { continue };
+        if seen.iter().any(|known| known.is_same(&scope)) {
             continue;
         }
-        if let Err(error) = reap_fleet(context, place.runner.as_ref()).await {
-            tracing::warn!(fly.app = place.app, error = %error, "machines could not be looked at");
+        if let Err(error) = reap_scope(context, scope.runner.as_ref()).await {
+            tracing::warn!(machine.place = scope.place, error = %error, "machines could not be looked at");
         }
-        seen.push(place);
+        seen.push(scope);
     }
     Ok(())
 }
 
-async fn reap_fleet(context: &Context, runner: &dyn crate::runner::Runner) -> Result<(), Error> {
+async fn reap_scope(context: &Context, runner: &dyn crate::runner::Runner) -> Result<(), Error> {
     for machine in runner.list().await? {
         // Read after the list, so that a machine made meanwhile is not taken for an orphan.
         let task = db::tasks::find(&mut *context.store.read().await?, &machine.task).await?;
@@ -221,7 +223,7 @@ async fn reap_fleet(context: &Context, runner: &dyn crate::runner::Runner) -> Re
             let running = task.status == Status::Running && task.attempt.number == machine.attempt;
             running && task.attempt.machine_id.is_none_or(|id| id == machine.id)
         });
-        // A clean-up that is still owed gives the worker time to push; it will destroy the machine itself.
+        // A pending clean-up gives the worker time to push, and destroys the machine itself.
         if owned || clean_up_is_pending(context, &machine).await? {
             continue;
         }

@@ -42,7 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("lifecycle", &[]),
     ("runner", &["domain", "fly"]),
-    ("accounts", &["domain", "crypto", "db", "config"]),
+    ("accounts", &["domain", "crypto", "db"]),
     // Tasks ask accounts for the keys of the person they run for.
     ("tasks", &["domain", "crypto", "db", "github", "runner", "accounts", "config"]),
     ("jobs", &["domain", "db", "tasks"]),

@@ -9,7 +9,7 @@ fn lines(violations: &[String]) -> Vec<&str> {
 #[test]
 fn a_use_against_the_direction_is_found_in_every_form() {
     let text = "//! x\nuse crate::web::page;\nuse crate::{\n    runner::{task, web},\n    jobs,\n};\n\
-                fn f() { super::super::tasks::go() }\nuse super::super::{config, web::Client};\n\
+                fn f() { super::super::tasks::go() }\nuse super::super::{accounts, web::Client};\n\
                 use github::Client;\n";
     let seen = module_violations(&Source::new("src/accounts/keys.rs", text));
     assert_eq!(
@@ -24,11 +24,11 @@ fn a_use_against_the_direction_is_found_in_every_form() {
 
 #[test]
 fn a_module_may_use_itself_its_parents_file_and_what_is_listed() {
-    let text = "//! x\nuse super::Pool;\nuse crate::accounts::rows;\nuse domain::clock::Clock;\n\
-                use crate::{config::Limits};\n";
-    assert_eq!(module_violations(&Source::new("src/accounts/keys.rs", text)), [""; 0]);
-    let text = "//! x\nuse super::config;";
-    assert_eq!(module_violations(&Source::new("src/accounts/mod.rs", text)), [""; 0]);
+    let text = "//! x\nuse super::Pool;\nuse crate::jobs::rows;\nuse domain::clock::Clock;\n\
+                use crate::{tasks::Limits};\n";
+    assert_eq!(module_violations(&Source::new("src/jobs/keys.rs", text)), [""; 0]);
+    let text = "//! x\nuse super::tasks;";
+    assert_eq!(module_violations(&Source::new("src/jobs/mod.rs", text)), [""; 0]);
 }
 
 #[test]

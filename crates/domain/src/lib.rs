@@ -1,7 +1,7 @@
 //! The rules of Porter, as pure functions over plain values: no clock, no network, no database.
 //!
 //! [`task`] is the state machine, [`command`] reads a mention, [`prompt`] writes what the agent is asked,
-//! [`comment`] writes what people read on the issue, [`agent`] is the registry, [`settings`] is what a person
+//! [`comment`] and [`messages`] write what people read, [`agent`] is the registry, [`settings`] is what a person
 //! has chosen, [`job`] is every effect that can be pending, [`event`] is every line of a task's history,
 //! [`assignment`] is what a worker is told and [`report`] what it reports; [`branch`] is what a branch may be
 //! called.
@@ -19,6 +19,7 @@ pub mod event;
 pub mod ids;
 pub mod job;
 mod markdown;
+pub mod messages;
 pub mod priority;
 pub mod prompt;
 pub mod redact;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::ids::RepositoryId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -16,9 +17,6 @@ use super::priority::Priority;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Settings {
-    /// Where their machines run.
-    #[serde(deserialize_with = "or_default")]
-    pub fly_app_name: Option<String>,
     /// By agent id.
     #[serde(deserialize_with = "deserialize_agents")]
     pub agents: Agents,
@@ -28,6 +26,9 @@ pub struct Settings {
     /// What was chosen when they began.
     #[serde(deserialize_with = "deserialize_onboarding")]
     pub onboarding: Onboarding,
+    /// What else stands there: what a kind of machines asks of people.
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
 }
 
 /// What a person has set for their agents.
@@ -83,7 +84,7 @@ pub struct Onboarding {
 pub struct SelectedRepository {
     /// GitHub's number for it.
     #[serde(deserialize_with = "or_default")]
-    pub id: Option<i64>,
+    pub id: Option<RepositoryId>,
     /// `owner/name`.
     #[serde(deserialize_with = "or_default")]
     pub full_name: Option<String>,
@@ -98,6 +99,11 @@ impl Settings {
             onboarding: Onboarding { selected_repos: nowhere() },
             ..Self::default()
         })
+    }
+
+    /// A text at the top that no part of these rules reads, by its name in the JSON.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.others.get(name)?.as_str()
     }
 
     /// Whether the person lets this agent run. One they never spoke of may.
@@ -132,7 +138,7 @@ impl Settings {
     }
 
     /// Whether the person lets Porter work in this repository.
-    pub fn allows_repository(&self, id: i64, full_name: &str) -> bool {
+    pub fn allows_repository(&self, id: RepositoryId, full_name: &str) -> bool {
         let chosen = &self.onboarding.selected_repos;
         chosen.is_empty()
             || chosen.iter().any(|repository| {
@@ -212,11 +218,14 @@ mod tests {
                 "agents": {"amp": {"enabled": false, "priority": 3, "customPrompt": "Be brief."}},
                 "onboarding": {"selectedRepos": [{"id": "1", "fullName": "acme/web"}]}}"#,
         );
-        assert_eq!((&settings.fly_app_name, settings.settings.task_timeout), (&None, None));
+        assert_eq!((settings.text("flyAppName"), settings.settings.task_timeout), (None, None));
         assert!(!settings.is_enabled("amp") && settings.is_enabled("opencode"));
         assert_eq!(settings.priority_of("amp"), Priority::Normal);
         assert_eq!(settings.custom_prompt_of("amp"), Some("Be brief."));
-        assert!(settings.allows_repository(1, "Acme/Web") && !settings.allows_repository(1, "acme/other"));
+        assert!(
+            settings.allows_repository(RepositoryId::new(1), "Acme/Web")
+                && !settings.allows_repository(RepositoryId::new(1), "acme/other")
+        );
     }
 
     #[test]
@@ -245,10 +254,10 @@ mod tests {
             r#"{"onboarding": 7}"#,
             "no JSON",
         ] {
-            assert!(!read(json).allows_repository(1, "acme/web"), "{json}");
+            assert!(!read(json).allows_repository(RepositoryId::new(1), "acme/web"), "{json}");
         }
         for json in ["{}", r#"{"onboarding": null}"#, r#"{"onboarding": {"selectedRepos": []}}"#] {
-            assert!(read(json).allows_repository(1, "acme/web"), "{json}");
+            assert!(read(json).allows_repository(RepositoryId::new(1), "acme/web"), "{json}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `POST /api/tasks` (main-spec §6). An `Idempotency-Key` is kept for one day.
 
+use domain::ids::{IssueNumber, RepositoryName};
 use std::time::Duration;
 
 use axum::Json;
@@ -10,7 +11,6 @@ use sha2::{Digest, Sha256};
 
 use super::Tasks;
 use super::json::TaskJson;
-use crate::tasks::Policy;
 use crate::tasks::create::{Creation, Failure, Wanted};
 use crate::web::body_limit::BodyLimit;
 use crate::web::session::SignedInUser;
@@ -30,7 +30,7 @@ pub(in crate::web) const BODY: BodyLimit =
 struct NewTask {
     repo_owner: String,
     repo_name: String,
-    issue_number: Option<i64>,
+    issue_number: Option<IssueNumber>,
     agent: Option<String>,
     priority: Option<WirePriority>,
     #[serde(default)]
@@ -66,7 +66,7 @@ pub(in crate::web) async fn create(
     let digest = hex::encode(Sha256::digest(&body));
     let key = key.map(|key| (key, digest.as_str()));
     let created = creation.create(&user, &wanted, key).await;
-    let task = created.map_err(|failure| answer(&tasks.policy, failure))?;
+    let task = created.map_err(answer)?;
     Ok((StatusCode::CREATED, Json(tasks.describe(task).await?)))
 }
 
@@ -97,12 +97,11 @@ fn read(new: NewTask) -> Result<Wanted, Error> {
     {
         return Err(Error::bad_request("baseBranch is not the name of a branch"));
     }
-    if new.issue_number.is_some_and(|number| number < 1) {
+    if new.issue_number.is_some_and(|number| number.get() < 1) {
         return Err(Error::bad_request("issueNumber must be 1 or more"));
     }
     Ok(Wanted {
-        owner: new.repo_owner,
-        name: new.repo_name,
+        repository: RepositoryName { owner: new.repo_owner, name: new.repo_name },
         issue_number: new.issue_number,
         run: Run {
             agent: new.agent,
@@ -120,43 +119,27 @@ fn is_github_name(name: &str) -> bool {
     (1..=100).contains(&name.len()) && name.chars().all(plain) && !matches!(name, "." | "..")
 }
 
-fn answer(policy: &Policy, failure: Failure) -> Error {
-    let settings = || policy.link("settings");
-    let refused = |refusal: &Refusal, status, message: String| Error::new(status, refusal.reason(), message);
+fn answer(failure: Failure) -> Error {
     match failure {
         Failure::KeyReused => Error::new(StatusCode::CONFLICT, "idempotency_key_reused", failure.to_string()),
         Failure::Invalid(message) => Error::bad_request(message),
         Failure::Other(error) => error.into(),
-        Failure::Refused(refusal) => match &refusal {
-            Refusal::MissingInstallation => {
-                let message = "Porter's App is not installed on this repository".to_owned();
-                refused(&refusal, StatusCode::NOT_FOUND, message)
+        Failure::Refused(refusal) => {
+            let status = match refusal {
+                Refusal::MissingInstallation => StatusCode::NOT_FOUND,
+                Refusal::NotAllowed | Refusal::RepoNotSelected { .. } => StatusCode::FORBIDDEN,
+                _ => StatusCode::CONFLICT,
+            };
+            let error = Error::new(status, refusal.reason(), refusal.why());
+            match refusal {
+                Refusal::RepoNotSelected { settings_url }
+                | Refusal::AgentDisabled { settings_url, .. }
+                | Refusal::MissingCredentials { settings_url, .. } => {
+                    error.with_action("settings", settings_url)
+                }
+                Refusal::TaskAlreadyActive { task_url, .. } => error.with_action("task", task_url),
+                _ => error,
             }
-            Refusal::NotAllowed => {
-                let message = "only people who may push here can start an agent".to_owned();
-                refused(&refusal, StatusCode::FORBIDDEN, message)
-            }
-            Refusal::RepoNotSelected { .. } => {
-                let message = "you have not chosen this repository in your settings".to_owned();
-                refused(&refusal, StatusCode::FORBIDDEN, message).with_action("settings", settings())
-            }
-            Refusal::AgentDisabled { agent, .. } => {
-                let message = format!("{agent} is switched off in your settings");
-                refused(&refusal, StatusCode::CONFLICT, message).with_action("settings", settings())
-            }
-            Refusal::MissingCredentials { missing, .. } => {
-                let message = format!("missing: {}", missing.join(", "));
-                refused(&refusal, StatusCode::CONFLICT, message).with_action("settings", settings())
-            }
-            Refusal::TaskAlreadyActive { task_url, .. } => {
-                let message = "a task of this issue and agent is active".to_owned();
-                refused(&refusal, StatusCode::CONFLICT, message).with_action("task", task_url.clone())
-            }
-            Refusal::TooManyTasks { limit } => {
-                let message = format!("you have {limit} tasks waiting, which is as many as you may have");
-                refused(&refusal, StatusCode::CONFLICT, message)
-            }
-            other => refused(other, StatusCode::CONFLICT, "this cannot be done".to_owned()),
-        },
+        }
     }
 }

@@ -23,6 +23,10 @@ macro_rules! every_runner {
             #[tokio::test]
             async fn $name() { super::$name(&crate::runner::fly::AtFly::new().await).await }
         )* }
+        mod in_memory { $(
+            #[tokio::test]
+            async fn $name() { super::$name(&crate::runner::memory::Memory::default()).await }
+        )* }
         mod locally { $(
             #[tokio::test]
             async fn $name() { super::$name(&crate::runner::local::Here::new()).await }

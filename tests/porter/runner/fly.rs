@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use domain::agent::Registry;
 use domain::assignment::{Assignment, MAX_PROMPT_ENV_BYTES, PROMPT_FILE};
+use domain::settings::Settings;
 use fly::{Api, Timeouts};
 use futures_util::future::join_all;
-use porter::runner::fly::FlyRunner;
-use porter::runner::{Backend, Error, LaunchSpec, Machine, MachineState, Runner};
+use porter::runner::fly::{FlyMachines, FlyRunner};
+use porter::runner::{Error, Holdings, LaunchSpec, Machine, MachineProvider, MachineState, Runner};
 use secrecy::SecretString;
 use serde_json::json;
 
@@ -245,7 +246,7 @@ async fn a_rate_limit_is_answered_with_its_time_and_no_second_call() {
     let place = AtFly::new().await;
     place.fly.next(1, Call::Create, Fault::RateLimited(7));
     let answer = place.launch(spec("a", 1)).await;
-    let Err(Error::RateLimited { after }) = answer else { panic!("{answer:?}") };
+    let Err(Error::RateLimited { after, .. }) = answer else { panic!("{answer:?}") };
     assert_eq!((after, place.fly.count(Call::Create)), (Duration::from_secs(7), 1));
 
     let runner = place.runner();
@@ -257,7 +258,7 @@ async fn a_rate_limit_is_answered_with_its_time_and_no_second_call() {
             Call::Stop => runner.stop("1").await,
             _ => runner.destroy("1").await,
         };
-        let Err(Error::RateLimited { after }) = answer else { panic!("{call:?}: {answer:?}") };
+        let Err(Error::RateLimited { after, .. }) = answer else { panic!("{call:?}: {answer:?}") };
         assert_eq!(after, Duration::from_secs(3), "{call:?}");
     }
 }
@@ -285,21 +286,22 @@ async fn a_name_that_someone_else_took_is_said_plainly() {
 
 #[tokio::test]
 async fn refusals_are_told_apart() {
+    let refused = |answer: &Result<Machine, Error>, words: &str| matches!(answer, Err(Error::Refused { message }) if message.contains(words));
     let place = AtFly::new().await;
     place.fly.add_token("personal", "fm2_readonly");
     let stranger = place.runner_with("fm2_unknown", APP).launch(spec("a", 1)).await;
-    assert!(matches!(stranger, Err(Error::InvalidToken)), "{stranger:?}");
+    assert!(refused(&stranger, "did not accept the API token"), "{stranger:?}");
     let forbidden = place.runner_with("fm2_readonly", APP).launch(spec("a", 1)).await;
-    assert!(matches!(&forbidden, Err(Error::Forbidden { app }) if app == APP), "{forbidden:?}");
+    assert!(refused(&forbidden, "may not manage machines of the app `porter-workers`"), "{forbidden:?}");
     let absent = place.runner_with(TOKEN, "nowhere").launch(spec("a", 1)).await;
-    assert!(matches!(&absent, Err(Error::AppNotFound { app }) if app == "nowhere"), "{absent:?}");
+    assert!(refused(&absent, "There is no Fly app `nowhere`"), "{absent:?}");
     for status in [400, 409, 412, 422, 503] {
         place.fly.next(1, Call::Create, Fault::NoCapacity(status));
         let full = place.launch(spec("a", 1)).await;
         assert!(matches!(full, Err(Error::NoCapacity { .. })), "{status}: {full:?}");
     }
     let image = place.launch(LaunchSpec { image: "no such image".to_owned(), ..spec("a", 1) }).await;
-    assert!(matches!(&image, Err(Error::Rejected { message }) if message.contains("image")), "{image:?}");
+    assert!(refused(&image, "image"), "{image:?}");
     assert_eq!(place.fly.count(Call::Create), 6, "none of these is asked twice");
     assert_eq!(place.fly.machines().len(), 0);
 }
@@ -442,15 +444,21 @@ async fn only_porters_machines_are_listed() {
 }
 
 #[tokio::test]
-async fn the_backend_gives_each_person_the_machines_of_their_app() {
+async fn the_provider_gives_each_person_the_machines_of_their_app() {
     let place = AtFly::new().await;
     place.fly.add_app("anothers", "elsewhere", "fm2_another");
-    let backend = Backend::Fly(Api::new(place.fly.url()).expect("an API"));
-    let mine = backend.runner(&SecretString::from(TOKEN), APP).expect("a runner");
-    let anothers = backend.runner(&SecretString::from("fm2_another"), "anothers").expect("a runner");
+    let provider = FlyMachines::new(Api::new(place.fly.url()).expect("an API"), None, None);
+    let scope = |token: &str, app: &str| {
+        let settings = Settings::parse(Some(&json!({ "flyAppName": app }).to_string()));
+        let secrets = [("FLY_API_TOKEN".to_owned(), SecretString::from(token))].into();
+        provider.scope(&Holdings::opened(&settings, &secrets), None).map(|scope| scope.runner)
+    };
+    let mine = scope(TOKEN, APP).expect("a runner");
+    let anothers = scope("fm2_another", "anothers").expect("a runner");
     mine.launch(spec("a", 1)).await.expect("a machine");
     assert_eq!(anothers.list().await.expect("a list"), []);
     assert_eq!(mine.list().await.expect("a list").len(), 1);
-    let refused = backend.runner(&SecretString::from(""), APP).err();
-    assert!(matches!(refused, Some(Error::InvalidToken)), "{refused:?}");
+    let refused = scope("", APP).err();
+    let not_accepted = |message: &String| message.contains("did not accept the API token");
+    assert!(matches!(&refused, Some(Error::Refused { message }) if not_accepted(message)), "{refused:?}");
 }

@@ -1,9 +1,11 @@
-//! Both runners, held to one contract: [`conformance`] runs against Fly's model and against real processes;
-//! [`fly`] and [`local`] test what only one of them can meet, [`model`] the model.
+//! Every runner passes the same tests: [`conformance`] runs against Fly's model, against real processes and
+//! against [`memory`], a kind of machines that only these tests have; [`fly`] and [`local`] test what only one of
+//! them can meet, [`model`] the model.
 
 mod conformance;
 mod fly;
 mod local;
+pub mod memory;
 mod model;
 
 use std::collections::BTreeMap;

@@ -13,6 +13,7 @@ mod github_faults;
 mod health;
 mod installations;
 mod mentions;
+mod other_machines;
 mod processes;
 mod queue;
 mod redelivery;

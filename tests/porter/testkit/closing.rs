@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use domain::ids::UserId;
 use domain::task::TaskId;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use porter::tasks::fleet::Place;
+use porter::runner::Scope;
 use secrecy::ExposeSecret;
 
 use super::{BOT, REPO, Testkit, logs};
@@ -28,8 +29,8 @@ impl Testkit {
 
     async fn remove_machines(&self) {
         let context = self.porter();
-        let place = context.place_of_person(0).await.expect("a keyring");
-        let Some(Place { runner, .. }) = place else { return };
+        let place = context.scope_of_person(UserId::new(0)).await.expect("a keyring");
+        let Some(Scope { runner, .. }) = place else { return };
         for machine in runner.list().await.expect("machines") {
             runner.destroy(&machine.id).await.expect("the machine goes");
         }

@@ -19,7 +19,7 @@ use db::Db;
 use domain::clock::Clock;
 use domain::task::{Phase, Task, TaskId};
 use porter::accounts::sessions::Sessions;
-use porter::app::{App, Configured, LocalWorker, Setup};
+use porter::app::{App, Configured, Machines, Setup};
 use porter::config::{Config, Environment};
 use porter::tasks::Context;
 use standin::{Comment, Pull, StandIn};
@@ -45,7 +45,7 @@ pub struct Testkit {
     pub folder: TempDir,
     pub url: String,
     pub environment: Environment,
-    worker: LocalWorker,
+    machines: Machines,
     http: reqwest::Client,
     porter: Option<Porter>,
     seen: Mutex<Seen>,
@@ -118,7 +118,7 @@ impl Testkit {
         let config = Config::load(&self.environment).expect("a good configuration");
         let stop = CancellationToken::new();
         let app =
-            App::build(config, &self.environment, self.clock.clone(), self.worker.clone(), stop.clone());
+            App::build(config, &self.environment, self.clock.clone(), self.machines.clone(), stop.clone());
         let app = app.await.expect("Porter starts");
         let context = app.context().expect("the App is known").clone();
         let sessions = app.sessions().expect("the App is known").clone();
@@ -132,7 +132,7 @@ impl Testkit {
         let config = Config::load(&self.environment).expect("a good configuration");
         let stop = CancellationToken::new();
         let app =
-            App::build(config, &self.environment, self.clock.clone(), self.worker.clone(), stop.clone());
+            App::build(config, &self.environment, self.clock.clone(), self.machines.clone(), stop.clone());
         let app = app.await.expect("Porter starts");
         assert!(app.context().is_none(), "expected no configured App");
         let (setup, db) = (app.setup(), app.db().clone());
@@ -162,7 +162,7 @@ impl Testkit {
         assert!(self.porter.is_none(), "Porter runs");
         let config = Config::load(&self.environment).expect("a good configuration");
         let stop = CancellationToken::new();
-        let app = App::build(config, &self.environment, self.clock.clone(), self.worker.clone(), stop);
+        let app = App::build(config, &self.environment, self.clock.clone(), self.machines.clone(), stop);
         app.await.expect("Porter can be put together").context().expect("the App is known").clone()
     }
 

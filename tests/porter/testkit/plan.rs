@@ -1,12 +1,14 @@
 //! The initial state of a test's environment.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use crypto::tokens::new_session_id;
 use domain::clock::Clock;
-use porter::app::LocalWorker;
+use porter::app::Machines;
 use porter::config::Environment;
+use porter::runner::MachineProvider;
 use secrecy::{ExposeSecret, SecretString};
 use standin::sample;
 use standin::{File, Options, Permission, StandIn};
@@ -20,6 +22,7 @@ use super::{REPO, Seen, Testkit, logs};
 /// The settings of an environment.
 pub struct Plan {
     program: PathBuf,
+    provider: Option<Arc<dyn MachineProvider>>,
     settings: Vec<(&'static str, String)>,
 }
 
@@ -51,8 +54,13 @@ impl Plan {
             .with("FLY_API_BASE_URL", fly.url().as_str())
     }
 
+    /// Machines are this provider's; the test speaks in their place.
+    pub fn machines(provider: Arc<dyn MachineProvider>) -> Self {
+        Self { provider: Some(provider), ..Self::of(Path::new("/nowhere")) }
+    }
+
     fn of(program: &Path) -> Self {
-        Self { program: program.to_owned(), settings: Vec::new() }
+        Self { program: program.to_owned(), provider: None, settings: Vec::new() }
     }
 
     /// Starts Porter with this variable.
@@ -123,7 +131,7 @@ impl Plan {
             folder,
             url,
             environment,
-            worker: LocalWorker { program: Some(self.program) },
+            machines: Machines { worker: Some(self.program), provider: self.provider },
             http: reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().expect("a client"),
             porter: None,
             seen: Seen::default().into(),

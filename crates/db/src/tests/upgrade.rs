@@ -83,7 +83,7 @@ async fn a_task_keeps_its_attempt_and_what_is_known_of_those_before_it() {
     assert!(first.attempt.completed_at < retried.attempt.started_at);
 
     let succeeded = task(&mut reader, SUCCEEDED).await;
-    assert_eq!((succeeded.status, succeeded.pr_number), (Status::Success, Some(5)));
+    assert_eq!((succeeded.status, succeeded.pr_number), (Status::Success, Some(5.into())));
     let attempt = &succeeded.attempt;
     assert_eq!(attempt.branch.as_deref(), Some(format!("porter/{SUCCEEDED}").as_str()));
     assert_eq!(attempt.commit_sha.as_ref().map(String::len), Some(40));
@@ -164,7 +164,7 @@ async fn an_attempt_keeps_its_token_and_the_place_of_its_machine() {
     let id = TaskId::parse(RETRIED).unwrap();
     for (attempt, place) in [(1, "an-older-app"), (2, "adas-app")] {
         let token = secrets::find_attempt_token(&mut reader, &id, attempt).await.unwrap().expect("a token");
-        assert_eq!(token.fly_app.as_deref(), Some(place));
+        assert_eq!(token.place.as_deref(), Some(place));
     }
     let history = attempts::list(&mut reader, &id).await.unwrap();
     let places: Vec<_> = history.iter().map(|record| record.attempt.place.as_deref()).collect();

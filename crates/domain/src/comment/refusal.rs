@@ -49,7 +49,7 @@ pub enum Refusal {
         /// [`super::super::command::Invalid`]'s message: Markdown, safe to show.
         message: String,
     },
-    /// The person has as many tasks as they may have.
+    /// The person has as many waiting tasks as they may have.
     TooManyTasks {
         /// How many that is.
         limit: u32,
@@ -81,55 +81,85 @@ impl Refusal {
         }
     }
 
-    fn text(&self) -> String {
+    /// Why, in a sentence: the same on GitHub and in the API.
+    pub fn why(&self) -> String {
         match self {
-            Self::MissingInstallation => {
-                "Porter's GitHub App is not installed on this account. Install it, then ask again.".to_owned()
-            }
-            Self::MissingUserOauth { login, sign_in_url } => format!(
-                "{}, I do not know you yet. [Sign in to Porter]({sign_in_url}) with GitHub and add your keys; \
-                 then write your comment again.",
-                mention(login)
-            ),
-            Self::RepoNotSelected { settings_url } => format!(
-                "In your settings you have chosen where I may work for you, and this repository is not among it. \
-                 [Add the repository]({settings_url}), then ask again."
-            ),
-            Self::NotAllowed => {
-                "Only people who may push to this repository, and whom the operator of this Porter has admitted, \
-                 can ask me for work here. Ask a maintainer for write access, or ask one of them to write the comment."
+            Self::MissingInstallation => "Porter's GitHub App is not installed on this account.".to_owned(),
+            Self::MissingUserOauth { login, .. } => format!("{}, I do not know you yet.", mention(login)),
+            Self::RepoNotSelected { .. } => {
+                "In your settings you have chosen where I may work for you, and this repository is not among it."
                     .to_owned()
             }
-            Self::AgentDisabled { agent, settings_url, enabled } => {
-                let instead = match &enabled[..] {
-                    [] => String::new(),
-                    [first, ..] => format!(" Or use one that is on ({}): `@porter {first} …`.", listed(&codes(enabled))),
-                };
-                format!(
-                    "{} is switched off in your settings. [Switch it on]({settings_url}), then ask again.{instead}",
-                    code(agent, MAX_NAME_CHARS)
-                )
+            Self::NotAllowed => {
+                "Only people who may push to this repository, and whom the operator of this Porter has admitted, \
+                 can ask me for work here."
+                    .to_owned()
             }
-            Self::MissingCredentials { missing, settings_url } => format!(
-                "I cannot start yet: {} {} missing. [Add what is missing]({settings_url}), then ask again.",
+            Self::AgentDisabled { agent, .. } => {
+                format!("{} is switched off in your settings.", code(agent, MAX_NAME_CHARS))
+            }
+            Self::MissingCredentials { missing, .. } => format!(
+                "I cannot start yet: {} {} missing.",
                 listed(&codes(missing)),
                 if missing.len() == 1 { "is" } else { "are" }
             ),
-            Self::InvalidCommand { message } => {
-                format!("I could not read this command. {message}\n\n`@porter help` shows what I understand.")
+            Self::InvalidCommand { message } => format!("I could not read this command. {message}"),
+            Self::TooManyTasks { limit } => {
+                let tasks = if *limit == 1 { "task" } else { "tasks" };
+                format!("You have {limit} {tasks} waiting, which is as many as one person may have waiting.")
             }
-            Self::TooManyTasks { limit } => format!(
-                "You have {limit} tasks waiting or running, which is as many as one person may have. \
-                 Ask again when one has ended, or end one: `@porter stop` on its issue."
-            ),
-            Self::TaskAlreadyActive { task_url, status, agent } => format!(
-                "{} already has a task on this issue: [it is {}]({task_url}). \
-                 Wait for it to end, or comment `@porter stop` and ask again.",
-                code(agent, MAX_NAME_CHARS),
-                status.as_str()
-            ),
+            Self::TaskAlreadyActive { status, agent, .. } => has_task(agent, &format!("it is {}", status.as_str())),
         }
     }
+
+    /// What to do next, as Markdown that follows the reason.
+    fn advice(&self) -> String {
+        match self {
+            Self::MissingInstallation => " Install it, then ask again.".to_owned(),
+            Self::MissingUserOauth { sign_in_url, .. } => format!(
+                " [Sign in to Porter]({sign_in_url}) with GitHub and add your keys; then write your comment again."
+            ),
+            Self::RepoNotSelected { settings_url } => {
+                format!(" [Add the repository]({settings_url}), then ask again.")
+            }
+            Self::NotAllowed => {
+                " Ask a maintainer for write access, or ask one of them to write the comment.".to_owned()
+            }
+            Self::AgentDisabled { settings_url, enabled, .. } => {
+                let instead = match &enabled[..] {
+                    [] => String::new(),
+                    [first, ..] => {
+                        format!(" Or use one that is on ({}): `@porter {first} …`.", listed(&codes(enabled)))
+                    }
+                };
+                format!(" [Switch it on]({settings_url}), then ask again.{instead}")
+            }
+            Self::MissingCredentials { settings_url, .. } => {
+                format!(" [Add what is missing]({settings_url}), then ask again.")
+            }
+            Self::InvalidCommand { .. } => "\n\n`@porter help` shows what I understand.".to_owned(),
+            Self::TooManyTasks { .. } => {
+                " Ask again when one has begun, or end one: `@porter stop` on its issue.".to_owned()
+            }
+            Self::TaskAlreadyActive { .. } => {
+                " Wait for it to end, or comment `@porter stop` and ask again.".to_owned()
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        let why = match self {
+            Self::TaskAlreadyActive { task_url, status, agent } => {
+                has_task(agent, &format!("[it is {}]({task_url})", status.as_str()))
+            }
+            other => other.why(),
+        };
+        why + &self.advice()
+    }
+}
+
+fn has_task(agent: &str, which: &str) -> String {
+    format!("{} already has a task on this issue: {which}.", code(agent, MAX_NAME_CHARS))
 }
 
 fn codes(names: &[String]) -> Vec<String> {

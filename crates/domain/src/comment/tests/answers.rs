@@ -29,7 +29,7 @@ fn refusals() -> Vec<Refusal> {
     ]
 }
 
-const ANSWERING: AnswerContext<'_> = AnswerContext { comment_id: 7, proof: "p00f" };
+const ANSWERING: AnswerContext<'_> = AnswerContext { comment_id: CommentId::new(7), proof: "p00f" };
 
 #[test]
 fn every_refusal_says_why_and_what_to_do() {
@@ -85,7 +85,7 @@ fn every_refusal_says_why_and_what_to_do() {
 
     ---
 
-    ⚠️ You have 5 tasks waiting or running, which is as many as one person may have. Ask again when one has ended, or end one: `@porter stop` on its issue.
+    ⚠️ You have 5 tasks waiting, which is as many as one person may have waiting. Ask again when one has begun, or end one: `@porter stop` on its issue.
 
     <!-- porter:{"comment":7,"proof":"p00f","refusal":"too_many_tasks"} -->
 
@@ -207,12 +207,22 @@ fn refusals_and_answers_survive_being_stored() {
     for reason in refusals() {
         let json = serde_json::to_string(&reason).unwrap();
         assert_eq!(serde_json::from_str::<Refusal>(&json).unwrap(), reason, "{json}");
-        assert!(has_answer_marker(&refusal(&reason, &ANSWERING), 7, "p00f"));
-        assert!(!has_answer_marker(&refusal(&reason, &ANSWERING), 8, "p00f"));
+        assert!(has_answer_marker(&refusal(&reason, &ANSWERING), CommentId::new(7), "p00f"));
+        assert!(!has_answer_marker(&refusal(&reason, &ANSWERING), CommentId::new(8), "p00f"));
     }
     for reply in answers() {
         let json = serde_json::to_string(&reply).unwrap();
         assert_eq!(serde_json::from_str::<Answer>(&json).unwrap(), reply, "{json}");
-        assert!(has_answer_marker(&answer(&reply, &ANSWERING), 7, "p00f"));
+        assert!(has_answer_marker(&answer(&reply, &ANSWERING), CommentId::new(7), "p00f"));
+    }
+}
+
+#[test]
+fn the_reason_of_a_refusal_is_the_same_on_github_and_in_the_api() {
+    for reason in refusals() {
+        // What is a link on GitHub is an action of its own in the API.
+        let comment = refusal(&reason, &ANSWERING)
+            .replace("[it is running](https://porter.example/tasks/task_0193)", "it is running");
+        assert!(comment.starts_with(&format!("⚠️ {}", reason.why())), "{comment}\n{}", reason.why());
     }
 }

@@ -1,0 +1,38 @@
+//! A person's machines: what they have for the kind of machines that this Porter starts, put together from what
+//! they have stored.
+
+use super::{Context, Error, attempt_token};
+use crate::accounts::credentials::Keyring;
+use crate::runner::{Holdings, MachineProvider, Scope};
+use db::users::Person;
+use domain::settings::Settings;
+use domain::task::Task;
+
+/// What a person has, opened.
+pub(super) fn holdings<'a>(machines: &dyn MachineProvider, keyring: &'a Keyring) -> Holdings<'a> {
+    Holdings::opened(&keyring.settings, keyring.machine_secrets(machines.kind()))
+}
+
+/// What a person has, by name.
+pub(super) fn stored<'a>(
+    machines: &dyn MachineProvider,
+    person: &'a Person,
+    settings: &'a Settings,
+) -> Holdings<'a> {
+    let names = person.secrets.iter().filter_map(|name| name.split_once('/'));
+    let names = names.filter(|(provider, _)| *provider == machines.kind()).map(|(_, name)| name);
+    Holdings::named(settings, names)
+}
+
+/// The machines among which that of a task's attempt is: in the place that its launch chose, whatever the person
+/// has chosen since. Nothing when the person no longer has what that takes.
+///
+/// # Errors
+/// [`Error::Db`], [`Error::Credentials`].
+pub(super) async fn scope_of(context: &Context, task: &Task, attempt: u32) -> Result<Option<Scope>, Error> {
+    let person = context.credentials.load(task.requester.id).await?;
+    let kept = attempt_token::find(context, &task.id, attempt).await?;
+    let place = kept.as_ref().and_then(|kept| kept.place.as_deref());
+    let machines = context.machines.as_ref();
+    Ok(machines.scope(&holdings(machines, &person), place).ok())
+}
