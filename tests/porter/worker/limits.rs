@@ -33,6 +33,20 @@ async fn a_repository_that_hangs_costs_a_share_of_the_time_and_its_files_are_pub
 }
 
 #[tokio::test]
+async fn repositories_within_the_repository_that_hang_do_not_keep_back_the_rest() {
+    let environment = Environment::new().await;
+    let script = "mkfifo $OPEN/pipe; for n in 1 2 3 4; do git init -q in$n; rm in$n/.git/config; ln -s $OPEN/pipe in$n/.git/config; done; echo y >> README.md";
+    environment.claude(&format!("{script}\n{GOOD_END}"));
+    let mut worker = environment.worker(Mode::SameUser, "claude", "x");
+    let (report, _) = environment.run(worker.env("PORTER_PUBLISH_TIMEOUT_SECONDS", "60")).await;
+    assert_eq!((report.status, &report.error), (Outcome::Success, &None), "{:#?}", environment.lines());
+    assert_eq!(changed(&environment), "README.md");
+    let texts: Vec<&str> = report.remarks.iter().map(|remark| remark.text.as_str()).collect();
+    let reason = "a repository within the repository cannot be part of it";
+    assert_eq!(texts, [format!("in1, in2, in3, in4 were left out: {reason}.")]);
+}
+
+#[tokio::test]
 async fn a_stop_is_heard_while_the_work_is_collected_and_the_work_is_published() {
     let environment = Environment::new().await;
     environment.claude(&format!("{HANGING}\n{GOOD_END}"));

@@ -75,6 +75,9 @@ pub async fn survey(scope: &Scope<'_>, tree: &Path) -> Result<Survey, Error> {
             _ => survey.large.push(path.to_owned()),
         }
     }
+    // `find` has the order of the file system.
+    survey.repositories.sort();
+    survey.large.sort();
     for folder in dependencies {
         let within = |outer: &Vec<u8>| folder.starts_with(outer) && folder.get(outer.len()) == Some(&b'/');
         if !survey.dependencies.iter().any(within) {

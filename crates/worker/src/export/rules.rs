@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use domain::report::Remark;
 
@@ -12,6 +13,9 @@ use super::index::{Change, Entries, Entry, GITLINK, Index};
 use super::remarks::{left_out, readable};
 use super::snapshot::quoted;
 use super::{Error, Scope};
+
+/// How long a repository within the repository may take for one answer.
+const NESTED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a large file is left out.
 pub const TOO_LARGE: &str = "GitHub takes no file over 100 MiB";
@@ -166,15 +170,19 @@ pub async fn moved_submodule(
     None
 }
 
-/// Whether the repository in the folder `path` has anything checked out.
-pub async fn has_commit(git: &Git, tree: &Path, path: &[u8]) -> bool {
-    nested(git, tree, path).run(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).await.is_ok()
+/// Whether the repository in the folder `path` has anything checked out; None when it does not answer in time.
+pub async fn has_commit(git: &Git, tree: &Path, path: &[u8]) -> Option<bool> {
+    match nested(git, tree, path).run(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).await {
+        Ok(_) => Some(true),
+        Err(git::Error::Failed { .. }) => Some(false),
+        Err(git::Error::Start(_) | git::Error::TimedOut(_)) => None,
+    }
 }
 
 fn nested(git: &Git, tree: &Path, path: &[u8]) -> Git {
     use std::os::unix::ffi::OsStrExt as _;
     let folder = tree.join(std::ffi::OsStr::from_bytes(path));
-    git.clone().with_variable("GIT_DIR", folder.join(".git")).in_folder(&folder)
+    git.clone().with_variable("GIT_DIR", folder.join(".git")).in_folder(&folder).with_limit(NESTED_TIMEOUT)
 }
 
 /// Those of the paths that the ignore rules name.

@@ -193,12 +193,19 @@ async fn prepare(
     }
 
     let mut nested = Vec::new();
+    // One that hangs is enough: the others are not asked any more.
+    let mut answers = true;
     for (path, is_folder) in &survey.repositories {
         if before.entries.get(path).is_some_and(|entry| entry.mode == GITLINK) {
             continue;
         }
         let tracked = index::has_below(&before.entries, path);
-        if tracked || (*is_folder && !rules::has_commit(git, tree, path).await) {
+        let is_empty = !tracked && *is_folder && answers && {
+            let has_commit = rules::has_commit(git, tree, path).await;
+            answers = has_commit.is_some();
+            has_commit == Some(false)
+        };
+        if tracked || is_empty {
             // Files of this repository, or a repository that does not hold anything yet.
             folder::forget_repository(scope, tree, path).await?;
         } else {
