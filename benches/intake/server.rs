@@ -139,7 +139,7 @@ async fn sign_in_everyone(database: &Path) -> anyhow::Result<()> {
     let now = Clock::system().now();
     for person in FIRST_PERSON..FIRST_PERSON + PEOPLE {
         let token = SecretString::from("gho_bench");
-        sign_in::record(&db, &vault, i64::try_from(person)?, &login(person), &token, now).await?;
+        sign_in::record(&db, &vault, i64::try_from(person)?.into(), &login(person), &token, now).await?;
     }
     db.close().await;
     Ok(())

@@ -1,6 +1,7 @@
 //! The keys that a person's tasks may use: the person's stored ones and the ones the operator shares with everyone.
 //! Used by the preflight, the watcher and the cleanup.
 
+use domain::ids::UserId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -51,7 +52,7 @@ impl Credentials {
 
     /// Loads and decrypts the keys this person may use. A stored key that cannot be decrypted counts as missing, so
     /// that the person is asked to store it again.
-    pub async fn load(&self, github_user_id: i64) -> Result<Keyring, Error> {
+    pub async fn load(&self, github_user_id: UserId) -> Result<Keyring, Error> {
         let mut connection = self.db.read().await?;
         let person = db::users::load_person(&mut connection, github_user_id).await?;
         let settings = Settings::parse(person.settings.as_deref());
@@ -74,7 +75,7 @@ impl Credentials {
                         keys.insert(secret.env_key, value);
                     }
                     Err(error) => tracing::warn!(
-                        user.id = github_user_id,
+                        user.id = %github_user_id,
                         secret.name = %secret.env_key,
                         error = %error,
                         "a stored key cannot be decrypted and counts as missing"

@@ -1,6 +1,7 @@
 //! Records a person who has signed in with GitHub. From then on their mentions are accepted (main-spec §5).
 
 use chrono::{DateTime, Utc};
+use domain::ids::UserId;
 use secrecy::SecretString;
 
 use super::Error;
@@ -12,7 +13,7 @@ use db::users::User;
 pub async fn record(
     db: &Db,
     vault: &Vault,
-    github_id: i64,
+    github_id: UserId,
     login: &str,
     token: &SecretString,
     now: DateTime<Utc>,

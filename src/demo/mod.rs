@@ -1,10 +1,10 @@
-//! `porter demo`: the whole product on this machine, without any account. GitHub is played by [`standin`], with
-//! a real repository behind real smart HTTP; the service, its engine and the worker are the real ones.
+//! `porter demo`: runs Porter on this machine without any account. [`standin`] replaces GitHub and serves a
+//! real git repository; the service, the job engine and the worker are those of production.
 //!
-//! [`stage`] puts the parts up, [`story`] tells what happens. Called by `main`.
+//! [`environment`] starts the parts, [`steps`] drives the demo and prints its progress. Called by `main`.
 
-mod stage;
-mod story;
+mod environment;
+mod steps;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,52 +17,49 @@ use crate::config;
 use crate::lifecycle;
 use domain::agent::{Program, Registry, Specification};
 use domain::task::Status;
-use stage::Stage;
+use environment::Environment;
 
 const HELP: &str = "\
 Environment:
-  PATH                      where git and the agent's program are found
-  ANTHROPIC_API_KEY, …      the agent's own key, for an agent other than mock; what is missing is named
+  PATH                      the folders that contain git and the agent's program
+  ANTHROPIC_API_KEY, …      the agent's key, for an agent other than mock
   RUST_LOG, LOG_FORMAT      what is logged, and how";
 
 /// The options of `porter demo`.
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub struct Options {
-    /// The agent to run: mock needs nothing; claude, opencode and amp need their program and their key.
+    /// The agent to run: mock, or claude, opencode or amp with its program and key.
     #[arg(long, default_value = "mock")]
     agent: String,
-    /// End when the pull request is open, instead of serving until Ctrl-C.
+    /// Exit when the pull request is open, instead of running until Ctrl-C.
     #[arg(long)]
     once: bool,
-    /// Leave the scratch folder: database, repository, machines.
+    /// Keep the temporary folder with the database, the repository and the machines.
     #[arg(long)]
     keep: bool,
-    /// Run this program as the worker, instead of this very one.
+    /// The program to run as the worker, instead of this one.
     #[arg(long, hide = true)]
     worker: Option<PathBuf>,
 }
 
-/// Shows a comment becoming a pull request.
-///
-/// # Errors
-/// What is missing, or what went wrong, as a sentence.
+/// Runs the demo: a comment starts a task, and the task ends with a pull request.
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let agent = ready(&options.agent)?;
     let stop = CancellationToken::new();
     lifecycle::stop_on_signals(stop.clone())?;
     let folder = tempfile::Builder::new().prefix("porter-demo-").tempdir()?;
-    let patience = Duration::from_secs(if agent.id == "mock" { 60 } else { 11 * 60 });
+    let timeout = Duration::from_secs(if agent.id == "mock" { 60 } else { 11 * 60 });
 
-    let stage = Stage::put_up(folder.path(), &agent, options.worker, stop.clone()).await?;
-    let outcome = story::tell(&stage, &options.agent, patience).await;
+    let demo = Environment::start(folder.path(), &agent, options.worker, stop.clone()).await?;
+    let outcome = steps::run(&demo, &options.agent, timeout).await;
     if matches!(outcome, Ok(Status::Success)) && !options.once {
-        story::point_around(&stage);
+        steps::print_urls(&demo);
         stop.cancelled().await;
     }
-    stage.take_down().await?;
+    demo.stop().await?;
     if options.keep {
-        println!("The scratch folder is {}", folder.keep().display());
+        println!("The temporary folder is {}", folder.keep().display());
     }
     match outcome? {
         Status::Success => Ok(ExitCode::SUCCESS),
@@ -70,7 +67,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The agent by that name, if it can run here.
+/// The agent with this name, if its program and keys are available.
 fn ready(name: &str) -> anyhow::Result<Specification> {
     let registry = Registry::shipped()?;
     let names: Vec<&str> = registry.agents().iter().map(|agent| agent.id.as_str()).collect();
@@ -94,6 +91,6 @@ fn ready(name: &str) -> anyhow::Result<Specification> {
         .arg("--version")
         .stdout(std::process::Stdio::null())
         .status()
-        .context("the demo needs git, which was not found on the PATH")?;
+        .context("the demo needs git, which is not on the PATH")?;
     Ok(agent)
 }

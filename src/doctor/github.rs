@@ -1,20 +1,21 @@
-//! The GitHub App: does GitHub accept its key, and is it registered the way Porter needs it?
+//! Checks the GitHub App: whether GitHub accepts its key, and whether its registration is what Porter needs.
 
 use super::Finding;
 use crate::config::Config;
 use domain::clock::Clock;
 use github::{AppInfo, Client, Error, Settings};
 
-/// What Porter asks for (main-spec §5), and at which level.
+/// The permissions that Porter needs (main-spec §5).
 const PERMISSIONS: [(&str, &str); 4] =
     [("contents", "write"), ("issues", "write"), ("pull_requests", "write"), ("metadata", "read")];
-/// What Porter listens to; `installation` and `installation_repositories` come unasked.
+/// The events that Porter needs. GitHub sends `installation` and `installation_repositories` without a
+/// subscription.
 const EVENTS: [&str; 2] = ["issue_comment", "issues"];
 
 pub(super) async fn check(config: &Config, clock: Clock) -> Vec<Finding> {
     let Some(app) = &config.github else {
         let fix = "set WEBHOOK_SECRET and the GITHUB_ variables (`porter serve --help` lists them)";
-        return vec![Finding::wrong("the environment describes no GitHub App", fix)];
+        return vec![Finding::wrong("no GitHub App is configured", fix)];
     };
     let settings = Settings {
         api_url: config.github_urls.api.clone(),
@@ -28,7 +29,7 @@ pub(super) async fn check(config: &Config, clock: Clock) -> Vec<Finding> {
     };
     let info = match client.app().await {
         Ok(info) => info,
-        Err(error) => return vec![unanswered(&error)],
+        Err(error) => return vec![request_failed(&error)],
     };
     let mut findings = vec![Finding::ok(format!("GitHub accepts the key of `{}`", info.slug))];
     if !info.slug.is_empty() && info.slug != app.slug {
@@ -42,10 +43,10 @@ pub(super) async fn check(config: &Config, clock: Clock) -> Vec<Finding> {
     findings
 }
 
-fn unanswered(error: &Error) -> Finding {
+fn request_failed(error: &Error) -> Finding {
     let fix = match error {
         Error { kind: github::Kind::Unauthorized, .. } => {
-            "GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY must belong to the same App; make a new key on its page"
+            "GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY must belong to the same App; create a new key on the App's page"
         }
         Error { kind: github::Kind::NotFound, .. } => "check GITHUB_APP_ID and GITHUB_API_URL",
         _ => "check GITHUB_API_URL and the network, then try again",
@@ -57,26 +58,26 @@ fn permissions(info: &AppInfo) -> Finding {
     let enough = |has: Option<&String>, level: &str| {
         has.is_some_and(|has| has == level || has == "write" || has == "admin")
     };
-    let lacking: Vec<String> = PERMISSIONS
+    let missing: Vec<String> = PERMISSIONS
         .iter()
         .filter(|(name, level)| !enough(info.permissions.get(*name), level))
         .map(|(name, level)| format!("{name}: {level}"))
         .collect();
-    if lacking.is_empty() {
-        return Finding::ok("it has the permissions Porter needs");
+    if missing.is_empty() {
+        return Finding::ok("it has all permissions that Porter needs");
     }
     let fix = "grant them on the App's page, Permissions & events; each account must then accept";
-    Finding::wrong(format!("it lacks permissions: {}", lacking.join(", ")), fix)
+    Finding::wrong(format!("permissions are missing: {}", missing.join(", ")), fix)
 }
 
 fn events(info: &AppInfo) -> Finding {
-    let lacking: Vec<&str> =
+    let missing: Vec<&str> =
         EVENTS.into_iter().filter(|event| !info.events.iter().any(|has| has == event)).collect();
-    if lacking.is_empty() {
-        return Finding::ok("it is subscribed to the events Porter needs");
+    if missing.is_empty() {
+        return Finding::ok("it is subscribed to all events that Porter needs");
     }
     let fix = "subscribe to them on the App's page, Permissions & events";
-    Finding::wrong(format!("it is not subscribed to: {}", lacking.join(", ")), fix)
+    Finding::wrong(format!("events are not subscribed: {}", missing.join(", ")), fix)
 }
 
 async fn webhook(client: &Client, config: &Config) -> Finding {
@@ -84,20 +85,22 @@ async fn webhook(client: &Client, config: &Config) -> Finding {
     let fix = format!("set the webhook URL on the App's page to {wanted}");
     match client.hook_config().await {
         Ok(hook) if hook.url.as_deref() == Some(wanted.as_str()) => {
-            Finding::ok(format!("its webhook goes to {wanted}"))
+            Finding::ok(format!("its webhook URL is {wanted}"))
         }
         Ok(hook) => {
-            let now = hook.url.map_or("nowhere".to_owned(), |url| format!("to {url}"));
-            Finding::wrong(format!("its webhook goes {now}"), fix)
+            let current = hook.url.as_deref().unwrap_or("not set");
+            Finding::wrong(format!("its webhook URL is {current}"), fix)
         }
-        Err(error) => Finding::wrong(format!("its webhook cannot be looked up: {error}"), fix),
+        Err(error) => Finding::wrong(format!("its webhook URL cannot be read: {error}"), fix),
     }
 }
 
 async fn installations(client: &Client, install_url: &str) -> Finding {
     let fix = format!("install it at {install_url}");
     match client.list_installations().await {
-        Ok(installations) if installations.is_empty() => Finding::wrong("it is installed nowhere", fix),
+        Ok(installations) if installations.is_empty() => {
+            Finding::wrong("it is not installed on any account", fix)
+        }
         Ok(installations) => Finding::ok(format!("it is installed on {} accounts", installations.len())),
         Err(error) => Finding::wrong(format!("its installations cannot be listed: {error}"), fix),
     }

@@ -1,5 +1,5 @@
-//! The worker image: is it in its registry? Asked as `docker pull` would (OCI distribution specification,
-//! "Pulling manifests"), without pulling anything.
+//! Checks that the worker image is in its registry, with a HEAD request for its manifest (OCI distribution
+//! specification, "Pulling manifests").
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use secrecy::ExposeSecret;
 use super::Finding;
 use crate::config::Config;
 
-/// Fly's registry takes any user's name with a Fly token (fly.io documentation, "Using the Fly Docker
-/// registry").
+/// Fly's registry accepts a Fly token as password with any user name (fly.io documentation, "Using the Fly
+/// Docker registry").
 const FLY_REGISTRY: &str = "registry.fly.io";
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.docker.distribution.manifest.v2+json";
 
-/// `registry/name:tag` or `registry/name@digest`, in its parts.
+/// The parts of `registry/name:tag` or `registry/name@digest`.
 #[derive(Debug, PartialEq, Eq)]
 struct Reference<'a> {
     registry: &'a str,
@@ -24,7 +24,8 @@ struct Reference<'a> {
 }
 
 impl<'a> Reference<'a> {
-    /// Nothing for an image of no named registry: where it comes from is for its puller to know.
+    /// `None` for an image without a registry, because the default registry depends on the program that pulls
+    /// it.
     fn parse(image: &'a str) -> Option<Self> {
         let (registry, rest) = image.split_once('/')?;
         if !registry.contains(['.', ':']) && registry != "localhost" {
@@ -46,23 +47,23 @@ pub(super) async fn check(config: &Config) -> Finding {
             "set PORTER_WORKER_IMAGE to registry/name:tag, as worker-image/README.md shows",
         );
     };
-    match ask(config, &reference).await {
+    match request_manifest(config, &reference).await {
         Ok(200..=299) => Finding::ok(format!("{image} is in its registry")),
         Ok(401 | 403) if config.shared.fly_token.is_none() => {
-            Finding::ok(format!("{image} is private; without PORTER_SHARED_FLY_TOKEN it cannot be looked up"))
+            Finding::ok(format!("{image} is private and cannot be checked without PORTER_SHARED_FLY_TOKEN"))
         }
         Ok(status) => Finding::wrong(
-            format!("{image} cannot be pulled (its registry answers {status})"),
+            format!("{image} cannot be pulled (the registry responds with {status})"),
             "build and push it as worker-image/README.md shows, or set PORTER_WORKER_IMAGE",
         ),
         Err(error) => Finding::wrong(
-            format!("the registry of {image} does not answer: {}", error.without_url()),
+            format!("the registry of {image} does not respond: {}", error.without_url()),
             "check PORTER_WORKER_IMAGE and the network",
         ),
     }
 }
 
-async fn ask(config: &Config, reference: &Reference<'_>) -> Result<u16, reqwest::Error> {
+async fn request_manifest(config: &Config, reference: &Reference<'_>) -> Result<u16, reqwest::Error> {
     let Reference { registry, name, version } = reference;
     let host = registry.split(':').next().unwrap_or_default();
     let scheme = if matches!(host, "localhost" | "127.0.0.1") { "http" } else { "https" };
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_image_is_read_into_registry_name_and_version() {
+    fn an_image_is_parsed_into_registry_name_and_version() {
         let parse = |image| Reference::parse(image).map(|r| (r.registry, r.name, r.version));
         assert_eq!(
             parse("registry.fly.io/porter-worker:latest"),

@@ -1,4 +1,4 @@
-//! Where agents run: is Fly there, and does the shared token open it?
+//! Checks the runner: whether Fly accepts the shared token, and whether the shared app exists.
 
 use super::Finding;
 use crate::config::Config;
@@ -13,7 +13,7 @@ pub(super) async fn fly(config: &Config) -> Vec<Finding> {
         Err(error) => return vec![Finding::wrong(error.to_string(), "check FLY_API_BASE_URL")],
     };
     let Some(token) = &config.shared.fly_token else {
-        return vec![Finding::ok("no shared token; everyone brings their own in their settings")];
+        return vec![Finding::ok("no shared token is set; each user needs a token in the settings")];
     };
     let client = match api.client(token) {
         Ok(client) => client,
@@ -22,19 +22,20 @@ pub(super) async fn fly(config: &Config) -> Vec<Finding> {
     let mut findings = vec![match client.tokens().await {
         Ok(_) => Finding::ok("the shared token is accepted"),
         Err(error) => {
-            let fix = "make one with `fly tokens create deploy -a APP`, and set PORTER_SHARED_FLY_TOKEN";
+            let fix =
+                "create a token with `fly tokens create deploy -a APP`, and set PORTER_SHARED_FLY_TOKEN";
             Finding::wrong(format!("the shared token is not accepted: {error}"), fix)
         }
     }];
     findings.push(match &config.shared.fly_app {
         None => Finding::wrong(
-            "the shared token is for nobody: it is used with the shared app only, and there is none",
+            "the shared token is not used, because no shared app is set",
             "set PORTER_SHARED_FLY_APP",
         ),
         Some(app) => match client.app(app).await {
-            Ok(_) => Finding::ok(format!("the app `{app}` is there")),
+            Ok(_) => Finding::ok(format!("the app `{app}` exists")),
             Err(error) => {
-                let fix = format!("make it with `fly apps create {app}`, or set PORTER_SHARED_FLY_APP");
+                let fix = format!("create it with `fly apps create {app}`, or set PORTER_SHARED_FLY_APP");
                 Finding::wrong(format!("the app `{app}` cannot be used: {error}"), fix)
             }
         },

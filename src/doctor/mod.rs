@@ -1,5 +1,5 @@
-//! `porter doctor`: looks at the configuration and at everything it points to, and says a line each: ok, or
-//! what is wrong and how to mend it. It changes nothing. Called by `main`.
+//! `porter doctor`: checks the configuration and every service that it refers to, and prints a line for each:
+//! ok, or the problem and its solution. It changes nothing. Called by `main`.
 
 mod github;
 mod image;
@@ -11,11 +11,11 @@ use std::process::ExitCode;
 use crate::config::{Config, Environment, RunnerKind};
 use domain::clock::Clock;
 
-/// What one look found.
+/// The result of one check.
 pub(crate) enum Finding {
-    /// As it should be.
+    /// No problem.
     Ok(String),
-    /// Wrong: what, and how to mend it.
+    /// A problem and its solution.
     Wrong { what: String, fix: String },
 }
 
@@ -29,10 +29,7 @@ impl Finding {
     }
 }
 
-/// Prints what is wrong; exit code 1 if anything is.
-///
-/// # Errors
-/// Never: what goes wrong is what it is there to say.
+/// Prints the results of all checks. The exit code is 1 if there is a problem; there are no errors.
 pub async fn run() -> anyhow::Result<ExitCode> {
     let environment = Environment::process();
     let config = match Config::load(&environment) {
@@ -45,17 +42,17 @@ pub async fn run() -> anyhow::Result<ExitCode> {
         }
     };
     let mut report = Report { wrong: 0 };
-    report.say("configuration", vec![Finding::ok("every variable has a usable value")]);
+    report.print("configuration", vec![Finding::ok("all variables are valid")]);
     for warning in config.warnings() {
         println!("note   {warning}");
     }
-    report.say("database", storage::check(&config).await);
-    report.say("GitHub App", github::check(&config, Clock::system()).await);
+    report.print("database", storage::check(&config).await);
+    report.print("GitHub App", github::check(&config, Clock::system()).await);
     match config.runner {
-        RunnerKind::Local => report.say("machines", vec![machines::local()]),
+        RunnerKind::Local => report.print("machines", vec![machines::local()]),
         RunnerKind::Fly => {
-            report.say("Fly", machines::fly(&config).await);
-            report.say("worker image", vec![image::check(&config).await]);
+            report.print("Fly", machines::fly(&config).await);
+            report.print("worker image", vec![image::check(&config).await]);
         }
     }
     Ok(if report.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -66,7 +63,7 @@ struct Report {
 }
 
 impl Report {
-    fn say(&mut self, about: &str, findings: Vec<Finding>) {
+    fn print(&mut self, about: &str, findings: Vec<Finding>) {
         for finding in findings {
             match finding {
                 Finding::Ok(what) => println!("ok     {about}: {what}"),

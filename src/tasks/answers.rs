@@ -20,7 +20,7 @@ pub async fn run(
         Ok(()) => Ok(Step::Done),
         Err(error) if error.may_pass() => Err(error.into()),
         Err(error) => {
-            tracing::warn!(github.comment_id = to.comment_id, error = %error, "a comment could not be answered");
+            tracing::warn!(github.comment_id = %to.comment_id, error = %error, "a comment could not be answered");
             Ok(Step::Done)
         }
     }
@@ -41,10 +41,10 @@ async fn give(
     };
     if again {
         let since = DateTime::from_timestamp_millis(to.at).unwrap_or_default() - TimeDelta::minutes(5);
-        let comments = github.list_comments_since(&to.owner, &to.name, to.issue, since).await?;
+        let comments = github.list_comments_since(&to.repository, to.issue, since).await?;
         if comments.iter().any(|found| comment::has_answer_marker(&found.body, to.comment_id, &proof)) {
             return Ok(());
         }
     }
-    github.create_comment(&to.owner, &to.name, to.issue, &body).await.map(|_| ())
+    github.create_comment(&to.repository, to.issue, &body).await.map(|_| ())
 }

@@ -46,7 +46,7 @@ pub(super) async fn obtain(
         Some(_) => take_back(context, &task.id, task.attempt.number).await?,
         None => {}
     }
-    let token = github.narrowed_token(&task.repository.name, &[("contents", "write")]).await?.token;
+    let token = github.narrowed_token(&task.repository.full_name.name, &[("contents", "write")]).await?.token;
     let sealed = context
         .credentials
         .vault()

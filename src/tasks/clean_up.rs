@@ -13,8 +13,8 @@ const GRACE: TimeDelta = TimeDelta::seconds(90);
 /// How often it is looked at meanwhile, and told again.
 const LOOK_INTERVAL: TimeDelta = TimeDelta::seconds(5);
 
-/// Ends the attempt's machine, owed since then: one that still works is asked, and destroyed when it has ended
-/// or its grace is over.
+/// Ends the attempt's machine, pending since then: a machine that still works is asked to stop, and destroyed when it
+/// has stopped or its grace period is over.
 ///
 /// # Errors
 /// What is worth trying again.
@@ -22,13 +22,13 @@ pub async fn run(
     context: &Context,
     id: &TaskId,
     attempt: u32,
-    owed_since: DateTime<Utc>,
+    pending_since: DateTime<Utc>,
 ) -> Result<Step, Error> {
     let task = context.load(id).await?;
     if task.attempt.number == attempt && task.status == Status::Running {
         return Ok(Step::Done);
     }
-    match end_machine(context, &task, attempt, owed_since).await {
+    match end_machine(context, &task, attempt, pending_since).await {
         Ok(None) => {}
         Ok(Some(again)) => return Ok(Step::Again(again)),
         // The person's Fly token or app is gone: nothing can be ended with it, but what GitHub gave can be.
@@ -46,13 +46,13 @@ async fn end_machine(
     context: &Context,
     task: &Task,
     attempt: u32,
-    owed_since: DateTime<Utc>,
+    pending_since: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, Error> {
     let Some(Place { runner, .. }) = place_of(context, task, attempt).await? else { return Ok(None) };
     let Some(machine) = runner.find(&task.id, attempt).await? else { return Ok(None) };
     let salvage = task.status != Status::Success && machine.state == MachineState::Running;
     let now = context.now();
-    if salvage && now - owed_since < GRACE {
+    if salvage && now - pending_since < GRACE {
         runner.stop(&machine.id).await?;
         return Ok(Some(now + LOOK_INTERVAL));
     }

@@ -3,6 +3,7 @@
 
 use super::{Context, Error, Step, Store, UnitOfWork};
 use domain::comment::{Answer, Refusal, TaskSummary};
+use domain::ids::UserId;
 use domain::job::{CommentReference, Control, Job, Reply};
 use domain::task::{Event, Status, Task, TaskId};
 
@@ -12,11 +13,11 @@ use domain::task::{Event, Status, Task, TaskId};
 /// What is worth trying again.
 pub async fn run(context: &Context, by: &CommentReference, word: Control) -> Result<Step, Error> {
     let github = context.github.installation(by.installation);
-    let permission = match github.permission(&by.owner, &by.name, &by.login).await {
+    let permission = match github.permission(&by.repository, &by.login).await {
         Ok(permission) => permission,
         Err(error) if error.may_pass() => return Err(error.into()),
         Err(error) => {
-            tracing::warn!(github.comment_id = by.comment_id, error = %error, "a control word is dropped");
+            tracing::warn!(github.comment_id = %by.comment_id, error = %error, "a control word is dropped");
             return Ok(Step::Done);
         }
     };
@@ -120,7 +121,7 @@ async fn stop_in(work: &mut UnitOfWork, task: &Task, login: &str) -> Result<Task
 ///
 /// # Errors
 /// [`Error::NotFound`] when it is not theirs, [`Error::InvalidState`] when it ended by itself, [`Error::Db`].
-pub async fn stop(store: &Store, id: &TaskId, requester_id: i64, login: &str) -> Result<Task, Error> {
+pub async fn stop(store: &Store, id: &TaskId, requester_id: UserId, login: &str) -> Result<Task, Error> {
     let mut work = store.begin().await?;
     let task = load_own(&mut work, id, requester_id).await?;
     // Whatever fails names its stage; only a stop does not.
@@ -137,7 +138,7 @@ pub async fn stop(store: &Store, id: &TaskId, requester_id: i64, login: &str) ->
 /// # Errors
 /// [`Error::NotFound`] when it is not theirs, [`Error::InvalidState`] when it is active or succeeded,
 /// [`Error::Refused`] when another task of its issue and agent is active, [`Error::Db`].
-pub async fn retry(store: &Store, id: &TaskId, requester_id: i64) -> Result<Task, Error> {
+pub async fn retry(store: &Store, id: &TaskId, requester_id: UserId) -> Result<Task, Error> {
     let mut work = store.begin().await?;
     let task = load_own(&mut work, id, requester_id).await?;
     let next = work.apply(&task, Event::Retried).await.map_err(|error| match error {
@@ -150,7 +151,7 @@ pub async fn retry(store: &Store, id: &TaskId, requester_id: i64) -> Result<Task
     Ok(next)
 }
 
-async fn load_own(work: &mut UnitOfWork, id: &TaskId, requester_id: i64) -> Result<Task, Error> {
+async fn load_own(work: &mut UnitOfWork, id: &TaskId, requester_id: UserId) -> Result<Task, Error> {
     let task = work.find(id).await?;
     if task.requester.id == requester_id { Ok(task) } else { Err(Error::NotFound) }
 }

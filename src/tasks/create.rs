@@ -1,6 +1,7 @@
 //! A task asked for through the API: the same rules as for a comment, answered at once. Unlike a webhook, the
 //! caller waits, so GitHub may be asked here.
 
+use domain::ids::{IssueNumber, RepositoryName, UserId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -16,12 +17,10 @@ use domain::task::{Issue, Repository, Request, Requester, Task, TaskId};
 /// What the API was asked for, its values checked.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// Where: the account.
-    pub owner: String,
-    /// Where: the repository.
-    pub name: String,
+    /// Where.
+    pub repository: RepositoryName,
     /// About which issue; a new one when none is named.
-    pub issue_number: Option<i64>,
+    pub issue_number: Option<IssueNumber>,
     /// By which agent, with which options, and what else is to be said to it.
     pub run: Run,
 }
@@ -40,7 +39,7 @@ pub struct Creation {
 struct IdempotencyLocks(Arc<Mutex<HashMap<Key, Weak<tokio::sync::Mutex<()>>>>>);
 
 /// A person and what they call their request.
-type Key = (i64, String);
+type Key = (UserId, String);
 
 impl IdempotencyLocks {
     async fn lock(&self, key: Key) -> tokio::sync::OwnedMutexGuard<()> {
@@ -162,13 +161,13 @@ async fn repeat(context: &Context, known: &Remembered, digest: &str) -> Result<T
 
 /// Asks GitHub what a webhook would have said, except about the issue.
 async fn look_up(context: &Context, user: &User, wanted: &Wanted) -> Result<Request, Failure> {
-    let (owner, name) = (wanted.owner.as_str(), wanted.name.as_str());
+    let repo = &wanted.repository;
     if let Some(agent) = &wanted.run.agent
         && context.policy.find_agent(agent).is_none()
     {
         return Err(Failure::Invalid(format!("there is no agent called {agent:?}")));
     }
-    let Some(installation_id) = context.github.find_installation(owner, name).await? else {
+    let Some(installation_id) = context.github.find_installation(repo).await? else {
         return Err(Failure::Refused(Refusal::MissingInstallation));
     };
     let suspended =
@@ -177,21 +176,20 @@ async fn look_up(context: &Context, user: &User, wanted: &Wanted) -> Result<Requ
         return Err(Failure::Refused(Refusal::MissingInstallation));
     }
     let github = context.github.installation(installation_id);
-    let permission = github.permission(owner, name, &user.login).await?;
+    let permission = github.permission(repo, &user.login).await?;
     if !permission.may_push() {
         return Err(Failure::Refused(Refusal::NotAllowed));
     }
-    let repository = github.repository(owner, name).await?;
+    let repository = github.repository(repo).await?;
     Ok(Request {
         repository: Repository {
             id: repository.id,
-            owner: repository.owner,
-            name: repository.name,
+            full_name: RepositoryName { owner: repository.owner, name: repository.name },
             default_branch: repository.default_branch,
             installation_id,
         },
         issue: Issue {
-            number: wanted.issue_number.unwrap_or(0),
+            number: wanted.issue_number.unwrap_or(IssueNumber::new(0)),
             title: String::new(),
             body: String::new(),
             url: String::new(),
@@ -207,7 +205,7 @@ async fn find_or_make_issue(
     repository: &Repository,
     wanted: &Wanted,
 ) -> Result<Issue, Failure> {
-    let (owner, name) = (repository.owner.as_str(), repository.name.as_str());
+    let repo = &repository.full_name;
     let github = context.github.installation(repository.installation_id);
     let Some(number) = wanted.issue_number else {
         let text = wanted.run.instructions.trim();
@@ -215,7 +213,7 @@ async fn find_or_make_issue(
             return Err(Failure::Invalid("without issueNumber, prompt must say what to do".to_owned()));
         };
         let title: String = title.chars().take(200).collect();
-        let made = github.create_issue(owner, name, &title, text).await?;
+        let made = github.create_issue(repo, &title, text).await?;
         return Ok(Issue {
             number: made.number,
             title,
@@ -224,7 +222,7 @@ async fn find_or_make_issue(
             is_pull_request: false,
         });
     };
-    match github.issue(owner, name, number).await {
+    match github.issue(repo, number).await {
         Ok(issue) => Ok(Issue {
             number,
             title: issue.title,
@@ -235,7 +233,7 @@ async fn find_or_make_issue(
         Err(
             github::Error { kind: github::Kind::NotFound, .. }
             | github::Error { kind: github::Kind::Gone, .. },
-        ) => Err(Failure::Invalid(format!("there is no issue #{number} in {owner}/{name}"))),
+        ) => Err(Failure::Invalid(format!("there is no issue #{number} in {repo}"))),
         Err(error) => Err(error.into()),
     }
 }

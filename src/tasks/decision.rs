@@ -1,5 +1,6 @@
 //! May this person have this task? Answers from what the database knows about them; no network.
 
+use domain::ids::UserId;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -63,7 +64,7 @@ pub(super) fn may_ask(policy: &Policy, login: &str) -> Result<(), Refusal> {
 pub(super) async fn too_many_waiting(
     policy: &Policy,
     connection: &mut db::Connection,
-    requester_id: i64,
+    requester_id: UserId,
     unwritten: usize,
 ) -> Result<Option<Refusal>, db::Error> {
     let Some(limit) = policy.queued_per_user else { return Ok(None) };
@@ -80,7 +81,7 @@ pub(super) fn decide(
 ) -> Result<Task, Refusal> {
     let settings_url = || facts.policy.link("settings");
     let repository = &request.repository;
-    if !facts.settings.allows_repository(repository.id, &repository.full_name()) {
+    if !facts.settings.allows_repository(repository.id, &repository.full_name.to_string()) {
         return Err(Refusal::RepoNotSelected { settings_url: settings_url() });
     }
     let agent_id =

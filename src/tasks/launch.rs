@@ -95,7 +95,7 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
 /// Settles everything the machine must know, then makes it, or finds it when it is there.
 async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Duration), Stop> {
     let repository = &task.repository;
-    let (owner, name) = (repository.owner.as_str(), repository.name.as_str());
+    let repo = &repository.full_name;
     let github = context.github.installation(repository.installation_id);
     let agents = &context.policy.agents;
     let agent = agents.find(&task.agent).ok_or_else(|| {
@@ -117,7 +117,7 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
         }
     }
     let agents_md = github
-        .find_file(owner, name, "AGENTS.md", &repository.default_branch)
+        .find_file(repo, "AGENTS.md", &repository.default_branch)
         .await
         .or_else(not_there)
         .map_err(refusal_or_later)?;
@@ -129,9 +129,9 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
     let assignment = Assignment {
         task_id: task.id.to_string(),
         attempt: task.attempt.number,
-        repo_full_name: repository.full_name(),
+        repo_full_name: repository.full_name.to_string(),
         repo_url: clone_url(context, task),
-        issue_number: u64::try_from(task.issue.number).unwrap_or(0),
+        issue_number: u64::try_from(task.issue.number.get()).unwrap_or(0),
         agent: agent.id.clone(),
         model: task.model.clone(),
         prompt: prompt::build(&PromptInput {
@@ -175,22 +175,19 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
 /// `author_association`).
 async fn may_push(github: &github::Installation, task: &Task) -> Result<(), Stop> {
     let repository = &task.repository;
-    let permission = github
-        .permission(&repository.owner, &repository.name, &task.requester.login)
-        .await
-        .map_err(refusal_or_later)?;
+    let permission =
+        github.permission(&repository.full_name, &task.requester.login).await.map_err(refusal_or_later)?;
     if permission.may_push() {
         return Ok(());
     }
     if permission == github::Permission::None {
         // GitHub says the same of a stranger and of a repository that Porter may not see (any more).
-        github.repository(&repository.owner, &repository.name).await.map_err(refusal_or_later)?;
+        github.repository(&repository.full_name).await.map_err(refusal_or_later)?;
     }
     let message = format!(
         "Only people who may push to {} can start an agent, and {} may not. Ask a maintainer for write \
          access, or to ask Porter for you.",
-        repository.full_name(),
-        task.requester.login
+        repository.full_name, task.requester.login
     );
     Err(Stop::Refused(FailureStage::Preflight, message))
 }
@@ -230,33 +227,35 @@ fn contract(
 /// one, else the default branch.
 async fn base_branch(github: &github::Installation, task: &Task) -> Result<String, Stop> {
     let repository = &task.repository;
-    let (owner, name) = (repository.owner.as_str(), repository.name.as_str());
+    let repo = &repository.full_name;
     if let Some(asked) = &task.base_branch {
-        return match github.find_branch(owner, name, asked).await.map_err(refusal_or_later)? {
+        return match github.find_branch(repo, asked).await.map_err(refusal_or_later)? {
             Some(_) => Ok(asked.clone()),
             None => Err(Stop::Refused(
                 FailureStage::Preflight,
                 format!(
                     "There is no branch `{asked}` in {}. Name one with `--base=…`.",
-                    repository.full_name()
+                    repository.full_name
                 ),
             )),
         };
     }
     if task.issue.is_pull_request {
-        let pull = github.pull(owner, name, task.issue.number).await.map_err(refusal_or_later)?;
-        let own =
-            pull.head_repo.as_deref().is_some_and(|repo| repo.eq_ignore_ascii_case(&repository.full_name()));
+        let pull = github.pull(repo, task.issue.number).await.map_err(refusal_or_later)?;
+        let own = pull
+            .head_repo
+            .as_deref()
+            .is_some_and(|repo| repo.eq_ignore_ascii_case(&repository.full_name.to_string()));
         return Ok(if own && pull.state == github::State::Open { pull.head_ref } else { pull.base_ref });
     }
     if task.attempt.number > 1 {
         // It may have got another name since the person asked.
-        return Ok(github.repository(owner, name).await.map_err(refusal_or_later)?.default_branch);
+        return Ok(github.repository(repo).await.map_err(refusal_or_later)?.default_branch);
     }
     Ok(repository.default_branch.clone())
 }
 
-/// Records the machine. When the attempt was ended meanwhile, the machine is owed its end.
+/// Records the machine. If the attempt has ended meanwhile, a clean-up of the machine is enqueued.
 async fn record(
     context: &Context,
     task: &Task,
@@ -300,7 +299,7 @@ fn time_limit(operator: Duration, minutes: Option<f64>) -> Duration {
 
 fn clone_url(context: &Context, task: &Task) -> String {
     let web = context.policy.github_web_url.as_str().trim_end_matches('/').to_owned();
-    format!("{web}/{}.git", task.repository.full_name())
+    format!("{web}/{}.git", task.repository.full_name)
 }
 
 /// An error of GitHub that the person must hear, or one that is worth another try.

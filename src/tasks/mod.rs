@@ -4,6 +4,7 @@
 //! `web` calls [`intake`], [`create`], [`control`] and [`reports`]; `jobs` calls the rest. Nothing here knows
 //! HTTP servers or pages.
 
+use domain::ids::{InstallationId, UserId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,25 +57,25 @@ pub struct Context {
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// Where people and workers reach this Porter.
-    pub public_url: Url,
+    pub(crate) public_url: Url,
     /// Where GitHub's pages and repositories are.
-    pub github_web_url: Url,
+    pub(crate) github_web_url: Url,
     /// The App's number.
-    pub app_id: u64,
+    pub(crate) app_id: u64,
     /// Lower-case logins that may ask; empty means everyone who may push.
-    pub allowlist: Vec<String>,
+    pub(crate) allowlist: Vec<String>,
     /// How many tasks run at once.
-    pub caps: db::queue::Caps,
+    pub(crate) caps: db::queue::Caps,
     /// How many tasks of one person may wait.
-    pub queued_per_user: Option<u32>,
+    pub(crate) queued_per_user: Option<u32>,
     /// Every agent there is, and the providers whose keys they use.
-    pub agents: Registry,
+    pub(crate) agents: Registry,
     /// How long an agent may run.
-    pub task_timeout: Duration,
+    pub(crate) task_timeout: Duration,
     /// The mock agent may be asked for.
-    pub mock_agent: bool,
+    pub(crate) mock_agent: bool,
     /// The machine a task gets.
-    pub machine: crate::config::MachineSettings,
+    pub(crate) machine: crate::config::MachineSettings,
 }
 
 impl Policy {
@@ -185,7 +186,7 @@ impl Context {
     ///
     /// # Errors
     /// [`Error::Db`].
-    pub async fn place_of_person(&self, github_user_id: i64) -> Result<Option<fleet::Place>, Error> {
+    pub async fn place_of_person(&self, github_user_id: UserId) -> Result<Option<fleet::Place>, Error> {
         let person = self.credentials.load(github_user_id).await?;
         Ok(self.fleet.place(&person, None))
     }
@@ -202,7 +203,7 @@ impl Context {
     }
 
     /// How many calls GitHub has served for an installation: more than before means that GitHub is there.
-    pub fn calls_served(&self, installation: i64) -> u64 {
+    pub fn calls_served(&self, installation: InstallationId) -> u64 {
         self.github.installation(installation).calls_served()
     }
 

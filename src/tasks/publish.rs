@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use super::redaction::redactor;
 use super::{Context, Error, Step};
 use domain::comment;
+use domain::ids::IssueNumber;
 use domain::redact::Redactor;
 use domain::report::FailureStage;
 use domain::task::{Event, Phase, Status, Task, TaskId};
@@ -77,7 +78,7 @@ async fn open(
         base,
         draft: true,
     };
-    match github.create_pull(&repository.owner, &repository.name, &new).await {
+    match github.create_pull(&repository.full_name, &new).await {
         Err(error @ github::Error { kind: github::Kind::AlreadyExists, .. }) => {
             find_own(github, task).await?.ok_or(error)
         }
@@ -89,7 +90,7 @@ async fn open(
 /// this very commit.
 async fn find_own(github: &github::Installation, task: &Task) -> Result<Option<github::Pull>, github::Error> {
     let repository = &task.repository;
-    let mut pulls = github.list_pulls_by_head(&repository.owner, &repository.name, &task.id.branch()).await?;
+    let mut pulls = github.list_pulls_by_head(&repository.full_name, &task.id.branch()).await?;
     let commit = task.attempt.commit_sha.as_deref();
     let own = pulls
         .iter()
@@ -100,15 +101,19 @@ async fn find_own(github: &github::Installation, task: &Task) -> Result<Option<g
 
 /// Asks the requester to review, or assigns them where GitHub does not allow that. Where it allows neither,
 /// the pull request still stands.
-async fn review(github: &github::Installation, task: &Task, pull: Option<i64>) -> Result<Step, Error> {
+async fn review(
+    github: &github::Installation,
+    task: &Task,
+    pull: Option<IssueNumber>,
+) -> Result<Step, Error> {
     let Some(pull) = pull else { return Ok(Step::Done) };
-    let (owner, name) = (&task.repository.owner, &task.repository.name);
+    let repo = &task.repository.full_name;
     let login = &task.requester.login;
-    let Err(error) = github.request_reviewer(owner, name, pull, login).await else { return Ok(Step::Done) };
+    let Err(error) = github.request_reviewer(repo, pull, login).await else { return Ok(Step::Done) };
     if error.is_transient() {
         return Err(error.into());
     }
-    match github.add_assignee(owner, name, pull, login).await {
+    match github.add_assignee(repo, pull, login).await {
         Err(error) if error.is_transient() => Err(error.into()),
         Err(error) => {
             tracing::info!(task.id = %task.id, error = %error, "the requester could not be made reviewer");

@@ -80,6 +80,20 @@ async fn complete(context: &Context, id: &TaskId, mut report: Completion) -> Res
     if task.status != Status::Running || task.phase == Some(Phase::Publishing) {
         return Ok(Recorded::Duplicate(Box::new(task)));
     }
+    let lines: Vec<NewEvent> = report
+        .events
+        .iter()
+        .take(MAX_LINES)
+        .map(|line| {
+            let text = clipped(&redactor.clean(line), MAX_LINE_BYTES).to_owned();
+            NewEvent::new(&task, &TaskEvent::Output { text })
+        })
+        .collect();
+    if !lines.is_empty() {
+        let now = work.now();
+        events::append(&mut work, &lines, now).await?;
+        events::trim(&mut work, id).await?;
+    }
     let next = work.apply(&task, Event::Reported(Box::new(report))).await?;
     let (id, attempt, status) = (task.id, task.attempt.number, next.status.as_str());
     work.log(move || {

@@ -35,7 +35,7 @@ pub async fn run(context: &Context, id: &TaskId, again: bool) -> Result<Step, Er
 
 async fn react(github: &github::Installation, task: &Task) -> Result<(), github::Error> {
     let Some(comment_id) = task.comment_id else { return Ok(()) };
-    github.react(&task.repository.owner, &task.repository.name, comment_id, "eyes").await
+    github.react(&task.repository.full_name, comment_id, "eyes").await
 }
 
 async fn show_comment(
@@ -44,11 +44,11 @@ async fn show_comment(
     task: &Task,
     again: bool,
 ) -> Result<(), Error> {
-    let (owner, name) = (&task.repository.owner, &task.repository.name);
+    let repo = &task.repository.full_name;
     let proof = context.keys.comment_proof(task.id.as_str());
     let body = render(context, task, &proof).await?;
     if let Some(comment_id) = task.status_comment_id {
-        github.edit_comment(owner, name, comment_id, &body).await?;
+        github.edit_comment(repo, comment_id, &body).await?;
         return Ok(());
     }
     // A comment may be there although its number was never stored. The proof was nowhere to be read before
@@ -56,15 +56,15 @@ async fn show_comment(
     let mut found = None;
     if again {
         let since = task.created_at - TimeDelta::minutes(5);
-        let comments = github.list_comments_since(owner, name, task.issue.number, since).await?;
+        let comments = github.list_comments_since(repo, task.issue.number, since).await?;
         found = comments.into_iter().find(|one| comment::has_marker(&one.body, task.id.as_str(), &proof));
     }
     let comment_id = match found {
         Some(found) => {
-            github.edit_comment(owner, name, found.id, &body).await?;
+            github.edit_comment(repo, found.id, &body).await?;
             found.id
         }
-        None => github.create_comment(owner, name, task.issue.number, &body).await?.id,
+        None => github.create_comment(repo, task.issue.number, &body).await?.id,
     };
     let mut work = context.store.begin().await?;
     db::tasks::remember_status_comment(&mut work, &task.id, comment_id).await?;
@@ -89,7 +89,7 @@ pub async fn render(context: &Context, task: &Task, proof: &str) -> Result<Strin
         .attempt
         .branch
         .as_ref()
-        .map(|branch| format!("{web}/{}/compare/{base}...{branch}", task.repository.full_name()));
+        .map(|branch| format!("{web}/{}/compare/{base}...{branch}", task.repository.full_name));
     let body = comment::status(
         task,
         &comment::StatusContext {
@@ -107,18 +107,18 @@ pub async fn render(context: &Context, task: &Task, proof: &str) -> Result<Strin
 /// people, and of other agents' tasks on the same issue, stay. The `first` time something is missing for certain,
 /// and GitHub's answer to what is added tells the rest.
 async fn show_labels(github: &github::Installation, task: &Task, first: bool) -> Result<(), github::Error> {
-    let (owner, name, issue) = (&task.repository.owner, &task.repository.name, task.issue.number);
+    let (repo, issue) = (&task.repository.full_name, task.issue.number);
     let wanted = comment::labels(task);
     let mut there = match first {
         true => Vec::new(),
-        false => github.list_labels(owner, name, issue).await?,
+        false => github.list_labels(repo, issue).await?,
     };
     let missing: Vec<String> = wanted.iter().filter(|label| !there.contains(label)).cloned().collect();
     if !missing.is_empty() {
-        there = github.add_labels(owner, name, issue, &missing).await?;
+        there = github.add_labels(repo, issue, &missing).await?;
     }
     for label in there.iter().filter(|label| comment::is_ours(label) && !wanted.contains(label)) {
-        github.remove_label(owner, name, issue, label).await?;
+        github.remove_label(repo, issue, label).await?;
     }
     Ok(())
 }

@@ -175,15 +175,15 @@ async fn settle(context: &Context, task: &Task, event: Event) -> Result<(), Erro
 
 /// The head of the attempt's branch, when it holds finished work of this attempt.
 async fn pushed_head(context: &Context, task: &Task) -> Result<Option<String>, github::Error> {
-    let (owner, name) = (&task.repository.owner, &task.repository.name);
+    let repo = &task.repository.full_name;
     let github = context.github.installation(task.repository.installation_id);
     let branch = task.id.branch();
-    let Some(found) = github.find_branch(owner, name, &branch).await? else { return Ok(None) };
+    let Some(found) = github.find_branch(repo, &branch).await? else { return Ok(None) };
     let base = task.base_branch.as_deref().unwrap_or(&task.repository.default_branch);
-    if github.commits_ahead(owner, name, base, &branch).await? == 0 {
+    if github.commits_ahead(repo, base, &branch).await? == 0 {
         return Ok(None);
     }
-    let Some(commit) = github.find_commit(owner, name, &found.sha).await? else { return Ok(None) };
+    let Some(commit) = github.find_commit(repo, &found.sha).await? else { return Ok(None) };
     // The worker marks what it saved from an agent that did not finish; an earlier attempt's work is older
     // than this attempt.
     let unfinished = commit.message.lines().any(|line| line.trim() == "Porter-Result: unfinished");
@@ -221,7 +221,7 @@ async fn reap_fleet(context: &Context, runner: &dyn crate::runner::Runner) -> Re
             let running = task.status == Status::Running && task.attempt.number == machine.attempt;
             running && task.attempt.machine_id.is_none_or(|id| id == machine.id)
         });
-        // A clean-up that is still owed gives the worker time to push; it will destroy the machine itself.
+        // A pending clean-up gives the worker time to push, and destroys the machine itself.
         if owned || clean_up_is_pending(context, &machine).await? {
             continue;
         }

@@ -19,11 +19,16 @@ pub(super) struct BodyLimit {
     pub time: Duration,
 }
 
-impl BodyLimit {
-    /// The same routes with this limit.
-    pub(super) fn on<S: Clone + Send + Sync + 'static>(self, routes: MethodRouter<S>) -> MethodRouter<S> {
-        let in_time = move |body| ending(body, Instant::now() + self.time);
-        routes.route_layer(DefaultBodyLimit::max(self.bytes)).route_layer(MapRequestBodyLayer::new(in_time))
+/// Routes that can be given a limit.
+pub(super) trait LimitBody {
+    /// The methods that are there so far, with this limit.
+    fn limit_body(self, limit: BodyLimit) -> Self;
+}
+
+impl<S: Clone + Send + Sync + 'static> LimitBody for MethodRouter<S> {
+    fn limit_body(self, limit: BodyLimit) -> Self {
+        let in_time = move |body| ending(body, Instant::now() + limit.time);
+        self.route_layer(DefaultBodyLimit::max(limit.bytes)).route_layer(MapRequestBodyLayer::new(in_time))
     }
 }
 

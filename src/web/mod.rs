@@ -25,11 +25,13 @@ mod state;
 mod tasks;
 mod webhook;
 
+use body_limit::LimitBody;
 pub use error::Error;
 pub use server::serve;
 pub use session::SESSION_COOKIE;
 use state::Configured;
 pub use state::{Service, ServiceSlot, Site};
+use tasks::create;
 
 /// Creates the router with all routes.
 pub fn router(site: Site) -> Router {
@@ -53,17 +55,16 @@ pub fn router(site: Site) -> Router {
         .layer(from_fn(error::complete))
         .layer(DefaultBodyLimit::max(0))
         .layer(CatchPanicLayer::custom(error::panicked));
-    let new_task = tasks::create::BODY.on(post(tasks::create::create));
     Router::new()
         .route("/", get(pages::home))
         .route("/tasks/{id}", get(pages::task))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/api/startup/check", get(health::startup))
-        .route("/api/webhooks/github", webhook::BODY.on(post(webhook::receive)))
-        .route("/api/callbacks/complete", callbacks::BODY.on(post(callbacks::complete)))
-        .route("/api/callbacks/progress", callbacks::BODY.on(post(callbacks::progress)))
-        .route("/api/tasks", get(tasks::list::active_first).merge(new_task))
+        .route("/api/webhooks/github", post(webhook::receive).limit_body(webhook::BODY))
+        .route("/api/callbacks/complete", post(callbacks::complete).limit_body(callbacks::BODY))
+        .route("/api/callbacks/progress", post(callbacks::progress).limit_body(callbacks::BODY))
+        .route("/api/tasks", post(create::create).limit_body(create::BODY).get(tasks::list::active_first))
         .route("/api/tasks/history", get(tasks::list::history))
         .route("/api/tasks/{id}", get(tasks::show))
         .route("/api/tasks/{id}/status", get(tasks::status))

@@ -13,6 +13,7 @@ use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce, Tag};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use domain::ids::UserId;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -50,7 +51,7 @@ pub enum Identity<'a> {
     /// `user_oauth_tokens`: the token that GitHub issued at sign-in.
     OauthToken {
         /// GitHub's id of the user.
-        github_user_id: i64,
+        github_user_id: UserId,
     },
     /// `attempt_tokens`: the installation token of a running attempt.
     AttemptToken {
@@ -131,7 +132,7 @@ impl Vault {
     ///
     /// For new rows only: a row that was created under a previous root secret keeps its key. Find existing
     /// users by `users.github_user_id`.
-    pub fn user_key(&self, github_user_id: i64) -> String {
+    pub fn user_key(&self, github_user_id: UserId) -> String {
         let name = format!("github:{github_user_id}");
         hex::encode(mac(self.root.expose_secret().as_bytes(), &[name.as_bytes()]))
     }

@@ -1,6 +1,7 @@
 //! `deliveries`: which webhooks were answered, and with what; so that a repeat has no second effect.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use domain::ids::{RepositoryId, UserId};
 use serde::Serialize;
 
 use super::{Connection, Error, json_rows, millis};
@@ -23,9 +24,9 @@ pub struct Delivery {
     /// The task it made or was about.
     pub task_id: Option<String>,
     /// Who sent the event.
-    pub sender_id: Option<i64>,
+    pub sender_id: Option<UserId>,
     /// Where.
-    pub repo_id: Option<i64>,
+    pub repo_id: Option<RepositoryId>,
 }
 
 /// A delivery that was answered before.
@@ -98,10 +99,11 @@ pub async fn insert(
 /// [`Error::Unavailable`].
 pub async fn was_invited(
     connection: &mut Connection,
-    sender_id: i64,
-    repo_id: i64,
+    sender_id: UserId,
+    repo_id: RepositoryId,
     now: DateTime<Utc>,
 ) -> Result<bool, Error> {
+    let (sender_id, repo_id) = (sender_id.get(), repo_id.get());
     let since = millis(now - TimeDelta::days(1));
     let found = sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT 1 FROM deliveries WHERE reason = 'missing_user_oauth' AND sender_id = ?

@@ -1,6 +1,7 @@
 //! `idempotency_keys`: which task a repeated `POST /api/tasks` means, for 24 hours.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use domain::ids::UserId;
 
 use super::{Connection, Error, millis};
 
@@ -22,10 +23,11 @@ pub struct Remembered {
 /// [`Error::Unavailable`].
 pub async fn find(
     connection: &mut Connection,
-    requester_id: i64,
+    requester_id: UserId,
     key: &str,
     now: DateTime<Utc>,
 ) -> Result<Option<Remembered>, Error> {
+    let requester_id = requester_id.get();
     let since = millis(now - KEY_LIFETIME);
     Ok(sqlx::query_as!(
         Remembered,
@@ -45,11 +47,12 @@ pub async fn find(
 /// [`Error::Unavailable`], [`Error::Conflict`] when the key is there.
 pub async fn insert(
     connection: &mut Connection,
-    requester_id: i64,
+    requester_id: UserId,
     key: &str,
     remembered: &Remembered,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
+    let requester_id = requester_id.get();
     let over = millis(now - KEY_LIFETIME);
     sqlx::query!("DELETE FROM idempotency_keys WHERE created_at <= ?", over)
         .execute(&mut *connection)

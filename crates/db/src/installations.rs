@@ -2,13 +2,14 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Connection, Error, millis};
+use super::{Connection, Error, json_rows, millis};
+use domain::ids::{InstallationId, RepositoryId};
 
 /// An installation, as a webhook described it.
 #[derive(Clone, Debug)]
 pub struct Installation {
     /// GitHub's number for it.
-    pub id: i64,
+    pub id: InstallationId,
     /// The account it is on.
     pub account_login: String,
     /// `User` or `Organization`.
@@ -28,7 +29,7 @@ pub async fn upsert(
     installation: &Installation,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    let now = millis(now);
+    let (id, now) = (installation.id.get(), millis(now));
     let suspended_at = installation.suspended.then_some(now);
     sqlx::query!(
         "INSERT INTO installations
@@ -36,7 +37,7 @@ pub async fn upsert(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT(installation_id) DO UPDATE SET account_login = ?2, account_type = ?3,
            repository_selection = ?4, suspended_at = ?5, updated_at = ?6",
-        installation.id,
+        id,
         installation.account_login,
         installation.account_type,
         installation.repository_selection,
@@ -52,7 +53,8 @@ pub async fn upsert(
 ///
 /// # Errors
 /// [`Error::Unavailable`].
-pub async fn delete(connection: &mut Connection, id: i64) -> Result<(), Error> {
+pub async fn delete(connection: &mut Connection, id: InstallationId) -> Result<(), Error> {
+    let id = id.get();
     sqlx::query!("DELETE FROM installations WHERE installation_id = ?", id).execute(connection).await?;
     Ok(())
 }
@@ -63,10 +65,12 @@ pub async fn delete(connection: &mut Connection, id: i64) -> Result<(), Error> {
 /// [`Error::Unavailable`].
 pub async fn add_repositories(
     connection: &mut Connection,
-    id: i64,
-    repositories: &[(i64, String)],
+    id: InstallationId,
+    repositories: &[(RepositoryId, String)],
 ) -> Result<(), Error> {
+    let id = id.get();
     for (repo_id, full_name) in repositories {
+        let repo_id = repo_id.get();
         sqlx::query!(
             "INSERT INTO installation_repositories (installation_id, repo_id, full_name) VALUES (?1, ?2, ?3)
              ON CONFLICT(installation_id, repo_id) DO UPDATE SET full_name = ?3",
@@ -86,10 +90,12 @@ pub async fn add_repositories(
 /// [`Error::Unavailable`].
 pub async fn remove_repositories(
     connection: &mut Connection,
-    id: i64,
-    repositories: &[(i64, String)],
+    id: InstallationId,
+    repositories: &[(RepositoryId, String)],
 ) -> Result<(), Error> {
+    let id = id.get();
     for (repo_id, _) in repositories {
+        let repo_id = repo_id.get();
         sqlx::query!(
             "DELETE FROM installation_repositories WHERE installation_id = ? AND repo_id = ?",
             id,
@@ -105,13 +111,17 @@ pub async fn remove_repositories(
 ///
 /// # Errors
 /// [`Error::Unavailable`].
-pub async fn list_suspended(connection: &mut Connection, ids: &[i64]) -> Result<Vec<i64>, Error> {
-    let ids = serde_json::Value::from(ids).to_string();
-    Ok(sqlx::query_scalar!(
+pub async fn list_suspended(
+    connection: &mut Connection,
+    ids: &[InstallationId],
+) -> Result<Vec<InstallationId>, Error> {
+    let ids = json_rows("an installation's id", ids)?;
+    let suspended = sqlx::query_scalar!(
         "SELECT installation_id FROM installations
          WHERE installation_id IN (SELECT value FROM json_each(?)) AND suspended_at IS NOT NULL",
         ids
     )
     .fetch_all(connection)
-    .await?)
+    .await?;
+    Ok(suspended.into_iter().map(InstallationId::new).collect())
 }

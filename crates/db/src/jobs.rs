@@ -1,4 +1,4 @@
-//! `jobs`: effects that are owed. A job is claimed with a lease and a fence, so that of two workers that
+//! `jobs`: pending effects. A job is claimed with a lease and a fence, so that of two workers that
 //! believe they hold it only one can finish it, and it is gone once it is done.
 //!
 //! Jobs of one *lane* run one at a time: a lane is an installation (GitHub asks for serial writes) or a
@@ -40,13 +40,14 @@ pub struct Claimed {
     pub payload: String,
     /// How often it was begun, this time included.
     pub tries: u32,
-    /// When it was first owed.
+    /// When it was first asked for.
     pub created_at: i64,
     asked: i64,
     fence: i64,
 }
 
-/// Writes jobs, all in one statement; one whose key is owed already is asked for once more.
+/// Writes jobs, all in one statement; one whose key is pending already is asked for once more, with the new
+/// payload, whether or not it had failed.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -330,7 +331,7 @@ pub async fn next_due(
     at.map(super::instant).transpose()
 }
 
-/// Whether any job of this lane is still owed.
+/// Whether any job of this lane is pending.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -343,7 +344,7 @@ pub async fn is_lane_pending(connection: &mut Connection, lane: &str) -> Result<
     .await?)
 }
 
-/// Whether a job with this key is still owed.
+/// Whether a job with this key is pending.
 ///
 /// # Errors
 /// [`Error::Unavailable`].

@@ -1,6 +1,7 @@
 //! Whose turn it is. The order is priority, then age, with a waiting task rising one class every ten
 //! minutes (main-spec §6); a person at their limit is passed over, so that nobody waits behind them.
 
+use domain::ids::UserId;
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -116,7 +117,8 @@ pub async fn positions(
 ///
 /// # Errors
 /// [`Error::Unavailable`].
-pub async fn count_waiting(connection: &mut Connection, requester_id: i64) -> Result<u32, Error> {
+pub async fn count_waiting(connection: &mut Connection, requester_id: UserId) -> Result<u32, Error> {
+    let requester_id = requester_id.get();
     let count = sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!: i64" FROM tasks WHERE status = 'queued' AND requester_id = ?"#,
         requester_id

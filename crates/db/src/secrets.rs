@@ -2,6 +2,7 @@
 //! here was sealed by `crypto::vault`; nothing here can open it.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use domain::ids::UserId;
 
 use super::{Connection, Error, attempts, instant, millis};
 use domain::sealed::{ALG, Sealed};
@@ -85,11 +86,12 @@ pub async fn store_of_user(
 /// [`Error::Unavailable`].
 pub async fn store_oauth_token(
     connection: &mut Connection,
-    github_user_id: i64,
+    github_user_id: UserId,
     login: &str,
     sealed: &Sealed,
     at: DateTime<Utc>,
 ) -> Result<(), Error> {
+    let github_user_id = github_user_id.get();
     let at = at.to_rfc3339_opts(SecondsFormat::Millis, true);
     let login_norm = login.to_lowercase();
     sqlx::query!(
@@ -269,7 +271,7 @@ pub enum Place {
     /// In `user_oauth_tokens`.
     OauthToken {
         /// Whose.
-        github_user_id: i64,
+        github_user_id: UserId,
     },
     /// In `instance_secrets`.
     OfInstance {
@@ -303,7 +305,7 @@ pub async fn list_all(connection: &mut Connection) -> Result<Vec<(Place, Sealed)
             alg: row.alg,
             key_version: row.key_version,
         };
-        all.push((Place::OauthToken { github_user_id: row.github_user_id }, sealed));
+        all.push((Place::OauthToken { github_user_id: row.github_user_id.into() }, sealed));
     }
     let names = sqlx::query_scalar!("SELECT name FROM instance_secrets").fetch_all(&mut *connection).await?;
     for name in names {
@@ -320,6 +322,10 @@ pub async fn list_all(connection: &mut Connection) -> Result<Vec<(Place, Sealed)
 /// [`Error::Unavailable`].
 pub async fn replace(connection: &mut Connection, place: &Place, sealed: &Sealed) -> Result<(), Error> {
     let Sealed { encrypted_value, iv, tag, alg, key_version } = sealed;
+    let user_id = match place {
+        Place::OauthToken { github_user_id } => Some(github_user_id.get()),
+        _ => None,
+    };
     let query = match place {
         Place::OfUser { user_key, provider_id, env_key } => sqlx::query!(
             "UPDATE user_secrets SET encrypted_value = ?, iv = ?, tag = ?, alg = ?, key_version = ?
@@ -333,7 +339,7 @@ pub async fn replace(connection: &mut Connection, place: &Place, sealed: &Sealed
             provider_id,
             env_key
         ),
-        Place::OauthToken { github_user_id } => sqlx::query!(
+        Place::OauthToken { .. } => sqlx::query!(
             "UPDATE user_oauth_tokens SET encrypted_token = ?, iv = ?, tag = ?, alg = ?, key_version = ?
              WHERE github_user_id = ?",
             encrypted_value,
@@ -341,7 +347,7 @@ pub async fn replace(connection: &mut Connection, place: &Place, sealed: &Sealed
             tag,
             alg,
             key_version,
-            github_user_id
+            user_id
         ),
         Place::OfInstance { name } => sqlx::query!(
             "UPDATE instance_secrets SET encrypted_value = ?, iv = ?, tag = ?, key_version = ? WHERE name = ?",

@@ -50,7 +50,7 @@ pub async fn find(
     .fetch_optional(connection)
     .await?;
     row.map(|row| {
-        let user = User { user_key: row.user_key, github_id: row.github_id, login: row.login };
+        let user = User { user_key: row.user_key, github_id: row.github_id.into(), login: row.login };
         Ok((user, super::instant(row.expires_at)?))
     })
     .transpose()

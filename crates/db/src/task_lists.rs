@@ -1,5 +1,6 @@
 //! Pages of a person's tasks, for the API and the pages.
 
+use domain::ids::UserId;
 use sqlx::Connection as _;
 
 use super::tasks::{select_tasks, tasks};
@@ -86,11 +87,12 @@ macro_rules! newest {
 /// [`Error::Unavailable`], [`Error::Corrupt`].
 pub async fn page(
     connection: &mut Connection,
-    requester_id: i64,
+    requester_id: UserId,
     filter: &Filter,
     cursor: Option<&Cursor>,
     limit: u32,
 ) -> Result<Vec<Task>, Error> {
+    let requester_id = requester_id.get();
     // One look at both kinds: a task that ends meanwhile is neither twice on the page nor missing.
     let mut look = connection.begin().await?;
     let mut page = Vec::new();

@@ -2,6 +2,7 @@
 //! which is guarded by what the decider saw. [`attempts::record_progress`] and [`remember_status_comment`] write
 //! beside it, and only what no decision depends on.
 
+use domain::ids::{CommentId, InstallationId, IssueNumber, RepositoryId, RepositoryName, UserId};
 use serde::Serialize;
 
 use super::attempts::{self, attempt_of};
@@ -20,19 +21,19 @@ pub(super) struct Row {
     pub(super) model: Option<String>,
     pub(super) base_branch: Option<String>,
     pub(super) base_settled: i64,
-    pub(super) repo_id: i64,
+    pub(super) repo_id: RepositoryId,
     pub(super) repo_owner: String,
     pub(super) repo_name: String,
     pub(super) default_branch: String,
-    pub(super) installation_id: i64,
-    pub(super) issue_number: i64,
+    pub(super) installation_id: InstallationId,
+    pub(super) issue_number: IssueNumber,
     pub(super) issue_title: String,
     pub(super) issue_body: String,
     pub(super) issue_url: String,
     pub(super) is_pull_request: i64,
     pub(super) comment_id: Option<i64>,
     pub(super) instructions: String,
-    pub(super) requester_id: i64,
+    pub(super) requester_id: UserId,
     pub(super) requester_login: String,
     pub(super) progress: i64,
     pub(super) activity: Option<String>,
@@ -84,8 +85,7 @@ impl TryFrom<Row> for Task {
             base_settled: row.base_settled != 0,
             repository: Repository {
                 id: row.repo_id,
-                owner: row.repo_owner,
-                name: row.repo_name,
+                full_name: RepositoryName { owner: row.repo_owner, name: row.repo_name },
                 default_branch: row.default_branch,
                 installation_id: row.installation_id,
             },
@@ -96,15 +96,15 @@ impl TryFrom<Row> for Task {
                 url: row.issue_url,
                 is_pull_request: row.is_pull_request != 0,
             },
-            comment_id: row.comment_id,
+            comment_id: row.comment_id.map(CommentId::new),
             instructions: row.instructions,
             requester: Requester { id: row.requester_id, login: row.requester_login },
             created_at: instant(row.created_at)?,
             queued_at: instant(row.queued_at)?,
             updated_at: instant(row.updated_at)?,
             pr_url: row.pr_url,
-            pr_number: row.pr_number,
-            status_comment_id: row.status_comment_id,
+            pr_number: row.pr_number.map(IssueNumber::new),
+            status_comment_id: row.status_comment_id.map(CommentId::new),
         })
     }
 }
@@ -149,19 +149,19 @@ struct NewRow<'a> {
     agent: &'a str,
     model: Option<&'a str>,
     base_branch: Option<&'a str>,
-    repo_id: i64,
+    repo_id: RepositoryId,
     repo_owner: &'a str,
     repo_name: &'a str,
     default_branch: &'a str,
-    installation_id: i64,
-    issue_number: i64,
+    installation_id: InstallationId,
+    issue_number: IssueNumber,
     issue_title: &'a str,
     issue_body: &'a str,
     issue_url: &'a str,
     is_pull_request: bool,
-    comment_id: Option<i64>,
+    comment_id: Option<CommentId>,
     instructions: &'a str,
-    requester_id: i64,
+    requester_id: UserId,
     requester_login: &'a str,
     created_at: i64,
     queued_at: i64,
@@ -179,8 +179,8 @@ impl<'a> From<&'a Task> for NewRow<'a> {
             model: task.model.as_deref(),
             base_branch: task.base_branch.as_deref(),
             repo_id: task.repository.id,
-            repo_owner: &task.repository.owner,
-            repo_name: &task.repository.name,
+            repo_owner: &task.repository.full_name.owner,
+            repo_name: &task.repository.full_name.name,
             default_branch: &task.repository.default_branch,
             installation_id: task.repository.installation_id,
             issue_number: task.issue.number,
@@ -236,6 +236,7 @@ pub async fn store(connection: &mut Connection, before: &Task, after: &Task) -> 
     let phase = after.phase.map(Phase::as_str);
     let (queued_at, updated_at) = (millis(after.queued_at), millis(after.updated_at));
     let completed_at = after.attempt.completed_at.map(millis);
+    let pr_number = after.pr_number.map(IssueNumber::get);
     let done = sqlx::query!(
         "UPDATE tasks SET revision = ?, status = ?, phase = ?, attempt = ?, base_branch = ?, base_settled = ?,
            queued_at = ?, completed_at = ?, updated_at = ?, pr_url = ?, pr_number = ?
@@ -250,7 +251,7 @@ pub async fn store(connection: &mut Connection, before: &Task, after: &Task) -> 
         completed_at,
         updated_at,
         after.pr_url,
-        after.pr_number,
+        pr_number,
         id,
         was,
         before.attempt.number,
@@ -276,8 +277,9 @@ pub async fn store(connection: &mut Connection, before: &Task, after: &Task) -> 
 pub async fn remember_status_comment(
     connection: &mut Connection,
     task: &TaskId,
-    comment_id: i64,
+    comment_id: CommentId,
 ) -> Result<(), Error> {
+    let comment_id = comment_id.get();
     let id = task.as_str();
     sqlx::query!(
         "UPDATE tasks SET status_comment_id = ? WHERE id = ? AND status_comment_id IS NULL",
@@ -304,9 +306,10 @@ pub async fn find(connection: &mut Connection, id: &TaskId) -> Result<Option<Tas
 /// [`Error::Unavailable`], [`Error::Corrupt`].
 pub async fn list_active_on_issue(
     connection: &mut Connection,
-    repo_id: i64,
-    issue_number: i64,
+    repo_id: RepositoryId,
+    issue_number: IssueNumber,
 ) -> Result<Vec<Task>, Error> {
+    let (repo_id, issue_number) = (repo_id.get(), issue_number.get());
     tasks(
         select_tasks!(
             "WHERE repo_id = ? AND issue_number = ? AND tasks.status IN ('queued', 'running') ORDER BY id",
@@ -324,9 +327,9 @@ pub struct Active {
     /// Its name.
     pub id: TaskId,
     /// The repository's number.
-    pub repo_id: i64,
+    pub repo_id: RepositoryId,
     /// The issue's number.
-    pub issue_number: i64,
+    pub issue_number: IssueNumber,
     /// Which agent.
     pub agent: String,
     /// Queued or running.
@@ -351,7 +354,7 @@ impl From<&Task> for Active {
 /// [`Error::Unavailable`], [`Error::Corrupt`].
 pub async fn list_active_on_issues(
     connection: &mut Connection,
-    issues: &[(i64, i64)],
+    issues: &[(RepositoryId, IssueNumber)],
 ) -> Result<Vec<Active>, Error> {
     let issues = json_rows("an issue's number", issues)?;
     let rows = sqlx::query!(
@@ -366,8 +369,8 @@ pub async fn list_active_on_issues(
         .map(|row| {
             Ok(Active {
                 id: parsed("task id", &row.id, TaskId::parse)?,
-                repo_id: row.repo_id,
-                issue_number: row.issue_number,
+                repo_id: row.repo_id.into(),
+                issue_number: row.issue_number.into(),
                 agent: row.agent,
                 status: parsed("status", &row.status, Status::parse)?,
             })
@@ -381,9 +384,10 @@ pub async fn list_active_on_issues(
 /// [`Error::Unavailable`], [`Error::Corrupt`].
 pub async fn find_latest_on_issue(
     connection: &mut Connection,
-    repo_id: i64,
-    issue_number: i64,
+    repo_id: RepositoryId,
+    issue_number: IssueNumber,
 ) -> Result<Option<Task>, Error> {
+    let (repo_id, issue_number) = (repo_id.get(), issue_number.get());
     select_tasks!(
         "WHERE id = (SELECT max(id) FROM (
              SELECT id FROM tasks WHERE repo_id = ?1 AND issue_number = ?2 AND status IN ('queued', 'running')
@@ -414,12 +418,13 @@ pub async fn list_running(connection: &mut Connection) -> Result<Vec<Task>, Erro
 pub async fn list_requesters_since(
     connection: &mut Connection,
     since: chrono::DateTime<chrono::Utc>,
-) -> Result<Vec<i64>, Error> {
+) -> Result<Vec<UserId>, Error> {
     let since = millis(since);
-    Ok(sqlx::query_scalar!(
+    let people = sqlx::query_scalar!(
         "SELECT DISTINCT requester_id FROM tasks INDEXED BY tasks_by_change WHERE updated_at > ?",
         since
     )
     .fetch_all(connection)
-    .await?)
+    .await?;
+    Ok(people.into_iter().map(UserId::new).collect())
 }

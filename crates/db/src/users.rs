@@ -1,11 +1,12 @@
 //! `users`, `user_settings` and the rows of `user_oauth_tokens` that tell who has signed in: what the
 //! decisions need to know about a person.
 
+use domain::ids::UserId;
 use std::collections::HashMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{Connection, Error};
+use super::{Connection, Error, json_rows};
 
 /// A person, as the database knows them.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +25,7 @@ pub struct Person {
 ///
 /// # Errors
 /// [`Error::Unavailable`].
-pub async fn load_person(connection: &mut Connection, github_user_id: i64) -> Result<Person, Error> {
+pub async fn load_person(connection: &mut Connection, github_user_id: UserId) -> Result<Person, Error> {
     Ok(load_people(connection, &[github_user_id]).await?.remove(&github_user_id).unwrap_or_default())
 }
 
@@ -34,9 +35,9 @@ pub async fn load_person(connection: &mut Connection, github_user_id: i64) -> Re
 /// [`Error::Unavailable`].
 pub async fn load_people(
     connection: &mut Connection,
-    github_user_ids: &[i64],
-) -> Result<HashMap<i64, Person>, Error> {
-    let ids = serde_json::Value::from(github_user_ids).to_string();
+    github_user_ids: &[UserId],
+) -> Result<HashMap<UserId, Person>, Error> {
+    let ids = json_rows("a person's id", github_user_ids)?;
     let rows = sqlx::query!(
         r#"SELECT CAST(asked.value AS INTEGER) AS "id!: i64",
              EXISTS (SELECT 1 FROM user_oauth_tokens WHERE github_user_id = asked.value) AS "signed_in!: bool",
@@ -60,7 +61,7 @@ pub async fn load_people(
                 settings: row.settings,
                 secrets: secrets.unwrap_or_default(),
             };
-            (row.id, person)
+            (row.id.into(), person)
         })
         .collect())
 }
@@ -71,7 +72,7 @@ pub struct User {
     /// The key of their rows.
     pub user_key: String,
     /// GitHub's number for them.
-    pub github_id: i64,
+    pub github_id: UserId,
     /// Their login.
     pub login: String,
 }
@@ -84,10 +85,11 @@ pub struct User {
 pub async fn upsert(
     connection: &mut Connection,
     user_key: &str,
-    github_id: i64,
+    github_id: UserId,
     login: &str,
     at: DateTime<Utc>,
 ) -> Result<User, Error> {
+    let github_id = github_id.get();
     let at = at.to_rfc3339_opts(SecondsFormat::Millis, true);
     let known = sqlx::query_scalar!(
         r#"SELECT user_key AS "key!: String" FROM users WHERE github_user_id = ?"#,
@@ -107,7 +109,7 @@ pub async fn upsert(
     )
     .execute(connection)
     .await?;
-    Ok(User { user_key, github_id, login: login.to_owned() })
+    Ok(User { user_key, github_id: github_id.into(), login: login.to_owned() })
 }
 
 /// Stores a person's settings, JSON without any secret.

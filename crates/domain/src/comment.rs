@@ -14,6 +14,7 @@ mod pull_request;
 mod refusal;
 mod status;
 
+use crate::ids::CommentId;
 use chrono::TimeDelta;
 
 pub use answer::{Answer, TaskSummary, answer};
@@ -37,7 +38,7 @@ const MAX_NAME_CHARS: usize = 200;
 #[derive(Clone, Copy, Debug)]
 pub struct AnswerContext<'a> {
     /// The comment that is answered.
-    pub comment_id: i64,
+    pub comment_id: CommentId,
     /// Proves that Porter wrote the answer.
     pub proof: &'a str,
 }

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::comment::{Answer, Refusal};
+use super::ids::{CommentId, InstallationId, IssueNumber, RepositoryId, RepositoryName};
 use super::task::{Effect, Task, TaskId};
 
 /// What a control word asks (main-spec §4).
@@ -39,7 +40,7 @@ pub enum Job {
         /// Which.
         task: TaskId,
         /// Through which installation.
-        installation: i64,
+        installation: InstallationId,
     },
     /// Check, and start the attempt's machine.
     Launch {
@@ -55,7 +56,7 @@ pub enum Job {
         /// Which run of it.
         attempt: u32,
         /// Through which installation.
-        installation: i64,
+        installation: InstallationId,
     },
     /// End the attempt's machine and take back its token.
     CleanUp {
@@ -84,17 +85,16 @@ pub enum Job {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CommentReference {
     /// Through which installation it is answered.
-    pub installation: i64,
+    pub installation: InstallationId,
     /// The repository's number.
-    pub repo_id: i64,
-    /// Its owner.
-    pub owner: String,
-    /// Its name.
-    pub name: String,
+    pub repo_id: RepositoryId,
+    /// Its owner and name.
+    #[serde(flatten)]
+    pub repository: RepositoryName,
     /// The issue or pull request.
-    pub issue: i64,
+    pub issue: IssueNumber,
     /// The comment.
-    pub comment_id: i64,
+    pub comment_id: CommentId,
     /// Its author's login.
     pub login: String,
     /// When it came, in milliseconds: its answer cannot be older.
@@ -141,7 +141,7 @@ impl Job {
     }
 
     /// The installation whose lane the job runs in.
-    pub fn installation(&self) -> Option<i64> {
+    pub fn installation(&self) -> Option<InstallationId> {
         match self {
             Self::SyncIssue { installation, .. } | Self::Publish { installation, .. } => Some(*installation),
             Self::Answer { to: mention, .. } | Self::Control { by: mention, .. } => {

@@ -4,6 +4,7 @@
 
 use super::markdown::fence;
 use super::text::clean;
+use crate::ids::IssueNumber;
 
 /// The longest description that is passed on, in bytes; GitHub's own limit is near it.
 const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -18,7 +19,7 @@ pub struct PromptInput<'a> {
     /// Its text, as it was then.
     pub body: &'a str,
     /// Its number.
-    pub issue_number: i64,
+    pub issue_number: IssueNumber,
     /// `AGENTS.md` of the default branch, when there is one.
     pub agents_md: Option<&'a str>,
     /// What else the comment said; may be empty.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::ids::RepositoryId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -83,7 +84,7 @@ pub struct Onboarding {
 pub struct SelectedRepository {
     /// GitHub's number for it.
     #[serde(deserialize_with = "or_default")]
-    pub id: Option<i64>,
+    pub id: Option<RepositoryId>,
     /// `owner/name`.
     #[serde(deserialize_with = "or_default")]
     pub full_name: Option<String>,
@@ -132,7 +133,7 @@ impl Settings {
     }
 
     /// Whether the person lets Porter work in this repository.
-    pub fn allows_repository(&self, id: i64, full_name: &str) -> bool {
+    pub fn allows_repository(&self, id: RepositoryId, full_name: &str) -> bool {
         let chosen = &self.onboarding.selected_repos;
         chosen.is_empty()
             || chosen.iter().any(|repository| {
@@ -216,7 +217,10 @@ mod tests {
         assert!(!settings.is_enabled("amp") && settings.is_enabled("opencode"));
         assert_eq!(settings.priority_of("amp"), Priority::Normal);
         assert_eq!(settings.custom_prompt_of("amp"), Some("Be brief."));
-        assert!(settings.allows_repository(1, "Acme/Web") && !settings.allows_repository(1, "acme/other"));
+        assert!(
+            settings.allows_repository(RepositoryId::new(1), "Acme/Web")
+                && !settings.allows_repository(RepositoryId::new(1), "acme/other")
+        );
     }
 
     #[test]
@@ -245,10 +249,10 @@ mod tests {
             r#"{"onboarding": 7}"#,
             "no JSON",
         ] {
-            assert!(!read(json).allows_repository(1, "acme/web"), "{json}");
+            assert!(!read(json).allows_repository(RepositoryId::new(1), "acme/web"), "{json}");
         }
         for json in ["{}", r#"{"onboarding": null}"#, r#"{"onboarding": {"selectedRepos": []}}"#] {
-            assert!(read(json).allows_repository(1, "acme/web"), "{json}");
+            assert!(read(json).allows_repository(RepositoryId::new(1), "acme/web"), "{json}");
         }
     }
 }

@@ -6,6 +6,7 @@ mod id;
 mod machine;
 mod states;
 
+use crate::ids::{CommentId, InstallationId, IssueNumber, RepositoryId, RepositoryName, UserId};
 use chrono::{DateTime, Utc};
 
 use super::command::Run;
@@ -19,30 +20,21 @@ pub use states::{Phase, Status};
 /// The repository a task is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repository {
-    /// GitHub's number for it.
-    pub id: i64,
-    /// The account it belongs to.
-    pub owner: String,
-    /// Its name.
-    pub name: String,
+    /// GitHub's id of it.
+    pub id: RepositoryId,
+    /// Its owner and name.
+    pub full_name: RepositoryName,
     /// The branch that pull requests go to unless the person names another.
     pub default_branch: String,
     /// The installation through which Porter reaches it.
-    pub installation_id: i64,
-}
-
-impl Repository {
-    /// `owner/name`.
-    pub fn full_name(&self) -> String {
-        format!("{}/{}", self.owner, self.name)
-    }
+    pub installation_id: InstallationId,
 }
 
 /// The issue (or pull request) a task is about, as it was when the person asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issue {
     /// Its number in the repository.
-    pub number: i64,
+    pub number: IssueNumber,
     /// Its title.
     pub title: String,
     /// Its text.
@@ -57,7 +49,7 @@ pub struct Issue {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requester {
     /// GitHub's number for the person.
-    pub id: i64,
+    pub id: UserId,
     /// The login, as GitHub writes it.
     pub login: String,
 }
@@ -72,7 +64,7 @@ pub struct Request {
     /// By whom.
     pub requester: Requester,
     /// The comment that asks, unless the API does.
-    pub comment_id: Option<i64>,
+    pub comment_id: Option<CommentId>,
 }
 
 /// A person's request, where it stands, and its current attempt: the one under way, or the last.
@@ -103,7 +95,7 @@ pub struct Task {
     /// About what.
     pub issue: Issue,
     /// The comment that asked, unless the task came from the API.
-    pub comment_id: Option<i64>,
+    pub comment_id: Option<CommentId>,
     /// What else the person wrote after the command.
     pub instructions: String,
     /// Who asked.
@@ -117,9 +109,9 @@ pub struct Task {
     /// The pull request's page.
     pub pr_url: Option<String>,
     /// The pull request's number.
-    pub pr_number: Option<i64>,
+    pub pr_number: Option<IssueNumber>,
     /// The one status comment, once it is there.
-    pub status_comment_id: Option<i64>,
+    pub status_comment_id: Option<CommentId>,
 }
 
 impl Task {

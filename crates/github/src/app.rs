@@ -1,5 +1,6 @@
 //! REST calls of the App itself: its registration, its webhook deliveries, its installations.
 
+use domain::ids::{InstallationId, RepositoryName, UserId};
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -67,11 +68,11 @@ pub struct HookDelivery {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstallationInfo {
     /// GitHub's id of the installation.
-    pub id: i64,
+    pub id: InstallationId,
     /// The login of the user or organization; empty if GitHub does not include it.
     pub account_login: String,
     /// GitHub's id of the account.
-    pub account_id: Option<i64>,
+    pub account_id: Option<UserId>,
     /// GitHub's account type: `User` or `Organization`.
     pub account_type: String,
     /// GitHub's repository selection: `all` or `selected`.
@@ -84,7 +85,7 @@ pub struct InstallationInfo {
 
 #[derive(Deserialize)]
 struct InstallationBody {
-    id: i64,
+    id: InstallationId,
     #[serde(default)]
     account: Option<AccountBody>,
     #[serde(default)]
@@ -103,7 +104,7 @@ struct AccountBody {
     #[serde(default, alias = "slug")]
     login: String,
     #[serde(default)]
-    id: Option<i64>,
+    id: Option<UserId>,
 }
 
 impl From<InstallationBody> for InstallationInfo {
@@ -173,8 +174,8 @@ impl Client {
 
     /// Returns the id of the installation that covers a repository: `GET /repos/{owner}/{repo}/installation`.
     /// `None` if the App is not installed on the account or the repository is not selected.
-    pub async fn find_installation(&self, owner: &str, repo: &str) -> Result<Option<i64>, Error> {
-        let request = Request::get("/repos/{owner}/{repo}/installation", &[&owner, &repo])?;
+    pub async fn find_installation(&self, repo: &RepositoryName) -> Result<Option<InstallationId>, Error> {
+        let request = Request::get("/repos/{owner}/{repo}/installation", &[&repo.owner, &repo.name])?;
         match self.send(&request).await {
             Ok(answer) => Ok(Some(answer.json::<InstallationBody>()?.id)),
             Err(Error { kind: Kind::NotFound, .. }) => Ok(None),
@@ -272,8 +273,14 @@ mod tests {
         })
         .await;
         let client = fake.client();
-        assert_eq!(client.find_installation("acme", "web").await.expect("an answer"), Some(7));
-        assert_eq!(client.find_installation("acme", "other").await.expect("an answer"), None);
+        assert_eq!(
+            client.find_installation(&RepositoryName::new("acme", "web")).await.expect("an answer"),
+            Some(InstallationId::new(7))
+        );
+        assert_eq!(
+            client.find_installation(&RepositoryName::new("acme", "other")).await.expect("an answer"),
+            None
+        );
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! The App's client: its settings, the state that all calls share, and authentication as the App.
 
+use domain::ids::InstallationId;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,7 +43,7 @@ struct Inner {
     key: AppKey,
     throttle: Throttle,
     mutation_interval: Duration,
-    installations: Mutex<HashMap<i64, Arc<Shared>>>,
+    installations: Mutex<HashMap<InstallationId, Arc<Shared>>>,
 }
 
 impl fmt::Debug for Client {
@@ -70,7 +71,7 @@ impl Client {
     }
 
     /// Returns a client for one installation. Makes no call: an unknown id fails at the first request.
-    pub fn installation(&self, id: i64) -> Installation {
+    pub fn installation(&self, id: InstallationId) -> Installation {
         let mut known = self.inner.installations.lock().unwrap_or_else(PoisonError::into_inner);
         let shared =
             known.entry(id).or_insert_with(|| Arc::new(Shared::new(self.inner.mutation_interval))).clone();

@@ -173,7 +173,7 @@ impl Fake {
 
     /// Returns installation 7 of such a client.
     pub fn installation(&self) -> Installation {
-        self.client().installation(7)
+        self.client().installation(domain::ids::InstallationId::new(7))
     }
 
     /// Returns all requests so far.

@@ -1,5 +1,6 @@
 //! One installation of the App: its access token, its throttle, and the restricted tokens issued from it.
 
+use domain::ids::InstallationId;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +57,7 @@ impl Shared {
 #[derive(Clone)]
 pub struct Installation {
     client: Client,
-    id: i64,
+    id: InstallationId,
     shared: Arc<Shared>,
 }
 
@@ -67,12 +68,12 @@ impl fmt::Debug for Installation {
 }
 
 impl Installation {
-    pub(super) fn new(client: Client, id: i64, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(client: Client, id: InstallationId, shared: Arc<Shared>) -> Self {
         Self { client, id, shared }
     }
 
     /// Returns GitHub's id of the installation.
-    pub fn id(&self) -> i64 {
+    pub fn id(&self) -> InstallationId {
         self.id
     }
 
@@ -198,6 +199,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::super::fake::{Fake, reply, reply_with};
+    use domain::ids::{IssueNumber, RepositoryName};
+
     use super::*;
 
     fn is_repo(seen: &super::super::fake::Seen) -> bool {
@@ -210,8 +213,8 @@ mod tests {
             Fake::start(|seen| is_repo(seen).then(|| reply(200, json!({"id": 1, "name": "web"})))).await;
         let client = fake.client();
         let calls = (0..20).map(|_| {
-            let installation = client.installation(7);
-            tokio::spawn(async move { installation.repository("acme", "web").await })
+            let installation = client.installation(InstallationId::new(7));
+            tokio::spawn(async move { installation.repository(&RepositoryName::new("acme", "web")).await })
         });
         for call in calls.collect::<Vec<_>>() {
             call.await.expect("no panic").expect("a repository");
@@ -230,7 +233,7 @@ mod tests {
         let mut used = Vec::new();
         for minutes in [0, 54, 1] {
             fake.clock.advance(TimeDelta::minutes(minutes));
-            installation.repository("acme", "web").await.expect("a repository");
+            installation.repository(&RepositoryName::new("acme", "web")).await.expect("a repository");
             used.push(fake.calls().last().expect("a call").token().to_owned());
         }
         assert_eq!(used, ["ghs_test_1", "ghs_test_1", "ghs_test_2"]);
@@ -245,14 +248,18 @@ mod tests {
             })
         })
         .await;
-        fake.installation().create_comment("acme", "web", 1, "hi").await.expect("the second token works");
+        fake.installation()
+            .create_comment(&RepositoryName::new("acme", "web"), IssueNumber::new(1), "hi")
+            .await
+            .expect("the second token works");
         assert_eq!(fake.calls().len(), 2);
 
         let fake =
             Fake::start(|seen| is_repo(seen).then(|| reply(401, json!({"message": "Bad credentials"}))))
                 .await;
         let installation = fake.installation();
-        let error = installation.repository("acme", "web").await.expect_err("no token works");
+        let error =
+            installation.repository(&RepositoryName::new("acme", "web")).await.expect_err("no token works");
         assert!(matches!(error, Error { kind: Kind::Unauthorized, .. }), "{error:?}");
         assert_eq!((fake.calls().len(), fake.token_calls().len()), (2, 2));
         let shown = format!("{error} {error:?} {installation:?}");
@@ -267,7 +274,8 @@ mod tests {
                 .then(|| reply(401, json!({"message": "A JSON web token could not be decoded"})))
         })
         .await;
-        let error = fake.installation().repository("acme", "web").await.expect_err("a refusal");
+        let error =
+            fake.installation().repository(&RepositoryName::new("acme", "web")).await.expect_err("a refusal");
         assert!(matches!(error, Error { kind: Kind::Unauthorized, .. }), "{error:?}");
         assert_eq!(fake.seen().len(), 1);
     }
@@ -279,9 +287,15 @@ mod tests {
         })
         .await;
         let installation = fake.installation();
-        let error = installation.find_branch("acme", "web", "main").await.expect_err("no installation");
+        let error = installation
+            .find_branch(&RepositoryName::new("acme", "web"), "main")
+            .await
+            .expect_err("no installation");
         assert!(matches!(error, Error { kind: Kind::Gone, .. }), "{error:?}");
-        let error = installation.permission("acme", "web", "ana").await.expect_err("no installation");
+        let error = installation
+            .permission(&RepositoryName::new("acme", "web"), "ana")
+            .await
+            .expect_err("no installation");
         assert!(matches!(error, Error { kind: Kind::Gone, .. }), "{error:?}");
     }
 
@@ -311,11 +325,17 @@ mod tests {
         })
         .await;
         let installation = fake.installation();
-        let error = installation.add_labels("acme", "web", 1, &["a"]).await.expect_err("the long limit");
+        let error = installation
+            .add_labels(&RepositoryName::new("acme", "web"), IssueNumber::new(1), &["a"])
+            .await
+            .expect_err("the long limit");
         assert_eq!(error.retry_at(fake.clock.now()), Some(fake.clock.now() + TimeDelta::seconds(4)));
         assert_eq!(fake.calls().len(), 2, "one retry after the short limit");
         fake.clock.advance(TimeDelta::seconds(4));
-        installation.add_labels("acme", "web", 1, &["a"]).await.expect("the limit is over");
+        installation
+            .add_labels(&RepositoryName::new("acme", "web"), IssueNumber::new(1), &["a"])
+            .await
+            .expect("the limit is over");
     }
 
     #[tokio::test]
@@ -324,12 +344,20 @@ mod tests {
         let fake = Fake::start(|seen| is_repo(seen).then(|| reply(200, json!([])))).await;
         let client = fake.client_with(interval, "");
         let labels = |id: i64| {
-            let installation = client.installation(id);
-            tokio::spawn(async move { installation.add_labels("acme", "web", id, &["porter:task"]).await })
+            let installation = client.installation(InstallationId::new(id));
+            tokio::spawn(async move {
+                installation
+                    .add_labels(&RepositoryName::new("acme", "web"), IssueNumber::new(id), &["porter:task"])
+                    .await
+            })
         };
         // The other installation has its own interval.
         let work: Vec<_> = [7, 7, 8, 7].into_iter().map(labels).collect();
-        client.installation(7).list_labels("acme", "web", 7).await.expect("a read");
+        client
+            .installation(InstallationId::new(7))
+            .list_labels(&RepositoryName::new("acme", "web"), IssueNumber::new(7))
+            .await
+            .expect("a read");
         for done in work {
             done.await.expect("no panic").expect("labels");
         }
@@ -353,11 +381,15 @@ mod tests {
         let fake = Fake::start(|seen| is_repo(seen).then(|| reply(200, json!([])))).await;
         let installation = fake.installation();
         {
-            let mut given_up = Box::pin(installation.add_labels("acme", "web", 1, &["a"]));
+            let repository = RepositoryName::new("acme", "web");
+            let mut given_up = Box::pin(installation.add_labels(&repository, IssueNumber::new(1), &["a"]));
             let mut idle = std::task::Context::from_waker(std::task::Waker::noop());
             assert!(given_up.as_mut().poll(&mut idle).is_pending());
         }
-        installation.add_labels("acme", "web", 1, &["b"]).await.expect("its turn");
+        installation
+            .add_labels(&RepositoryName::new("acme", "web"), IssueNumber::new(1), &["b"])
+            .await
+            .expect("its turn");
     }
 
     #[tokio::test]
@@ -379,7 +411,11 @@ mod tests {
             })
         })
         .await;
-        let labels = fake.installation().list_labels("acme", "web", 4).await.expect("labels");
+        let labels = fake
+            .installation()
+            .list_labels(&RepositoryName::new("acme", "web"), IssueNumber::new(4))
+            .await
+            .expect("labels");
         assert_eq!(labels, ["label-1", "label-2", "label-3"]);
         assert_eq!(
             fake.lines(),

@@ -1,6 +1,7 @@
 //! Issues, and the comments, reactions, labels and assignees that pull requests share with them.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use domain::ids::{CommentId, IssueNumber, RepositoryName};
 use http::Method;
 use serde::Deserialize;
 use serde_json::json;
@@ -27,7 +28,7 @@ pub struct IssueInfo {
 
 #[derive(Deserialize)]
 struct IssueBody {
-    number: i64,
+    number: IssueNumber,
     #[serde(default)]
     title: String,
     #[serde(default)]
@@ -43,7 +44,7 @@ struct IssueBody {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreatedIssue {
     /// Its number in the repository.
-    pub number: i64,
+    pub number: IssueNumber,
     /// The URL of its page.
     pub html_url: String,
 }
@@ -52,7 +53,7 @@ pub struct CreatedIssue {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comment {
     /// GitHub's id.
-    pub id: i64,
+    pub id: CommentId,
     /// The text in Markdown.
     pub body: String,
     /// The author's login: `<slug>[bot]` for the App, `ghost` for a deleted account.
@@ -65,7 +66,7 @@ pub struct Comment {
 
 #[derive(Deserialize)]
 struct CommentBody {
-    id: i64,
+    id: CommentId,
     #[serde(default)]
     body: Option<String>,
     #[serde(default)]
@@ -112,9 +113,9 @@ impl Installation {
     ///
     /// # Errors
     /// [`Kind::NotFound`] or [`Kind::Gone`] if it does not exist.
-    pub async fn issue(&self, owner: &str, repo: &str, number: i64) -> Result<IssueInfo, Error> {
+    pub async fn issue(&self, repo: &RepositoryName, number: IssueNumber) -> Result<IssueInfo, Error> {
         let route = "/repos/{owner}/{repo}/issues/{issue_number}";
-        let body: IssueBody = self.load(&Request::get(route, &[&owner, &repo, &number])?).await?;
+        let body: IssueBody = self.load(&Request::get(route, &[&repo.owner, &repo.name, &number])?).await?;
         Ok(IssueInfo {
             title: body.title,
             body: body.body.unwrap_or_default(),
@@ -130,13 +131,13 @@ impl Installation {
     /// [`Kind::Gone`] if issues are disabled in the repository.
     pub async fn create_issue(
         &self,
-        owner: &str,
-        repo: &str,
+        repo: &RepositoryName,
         title: &str,
         body: &str,
     ) -> Result<CreatedIssue, Error> {
         let route = "/repos/{owner}/{repo}/issues";
-        let request = Request::post(route, &[&owner, &repo], json!({"title": title, "body": body}))?;
+        let request =
+            Request::post(route, &[&repo.owner, &repo.name], json!({"title": title, "body": body}))?;
         let IssueBody { number, html_url, .. } = self.load(&request).await?;
         Ok(CreatedIssue { number, html_url })
     }
@@ -146,9 +147,15 @@ impl Installation {
     ///
     /// # Errors
     /// [`Kind::NotFound`] if the comment was deleted.
-    pub async fn react(&self, owner: &str, repo: &str, comment_id: i64, content: &str) -> Result<(), Error> {
+    pub async fn react(
+        &self,
+        repo: &RepositoryName,
+        comment_id: CommentId,
+        content: &str,
+    ) -> Result<(), Error> {
         let route = "/repos/{owner}/{repo}/issues/comments/{comment_id}/reactions";
-        let request = Request::post(route, &[&owner, &repo, &comment_id], json!({"content": content}))?;
+        let request =
+            Request::post(route, &[&repo.owner, &repo.name, &comment_id], json!({"content": content}))?;
         self.send(&request).await.map(drop)
     }
 
@@ -159,14 +166,13 @@ impl Installation {
     /// [`Kind::NotFound`] or [`Kind::Gone`] if the issue does not exist.
     pub async fn list_comments_since(
         &self,
-        owner: &str,
-        repo: &str,
-        issue: i64,
+        repo: &RepositoryName,
+        issue: IssueNumber,
         since: DateTime<Utc>,
     ) -> Result<Vec<Comment>, Error> {
         let route = "/repos/{owner}/{repo}/issues/{issue_number}/comments";
         let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let request = Request::get(route, &[&owner, &repo, &issue])?.query("since", since);
+        let request = Request::get(route, &[&repo.owner, &repo.name, &issue])?.query("since", since);
         let bodies: Vec<CommentBody> = self.list(request).await?;
         let mut comments: Vec<Comment> = bodies.into_iter().map(Comment::from).collect();
         comments.sort_by_key(|comment| (comment.created_at, comment.id));
@@ -179,13 +185,12 @@ impl Installation {
     /// [`Kind::Invalid`] if the body is too long, [`Kind::Forbidden`] if the issue is locked.
     pub async fn create_comment(
         &self,
-        owner: &str,
-        repo: &str,
-        issue: i64,
+        repo: &RepositoryName,
+        issue: IssueNumber,
         body: &str,
     ) -> Result<Comment, Error> {
         let route = "/repos/{owner}/{repo}/issues/{issue_number}/comments";
-        let request = Request::post(route, &[&owner, &repo, &issue], json!({"body": body}))?;
+        let request = Request::post(route, &[&repo.owner, &repo.name, &issue], json!({"body": body}))?;
         Ok(self.load::<CommentBody>(&request).await?.into())
     }
 
@@ -195,13 +200,12 @@ impl Installation {
     /// [`Kind::NotFound`] if the comment was deleted.
     pub async fn edit_comment(
         &self,
-        owner: &str,
-        repo: &str,
-        comment_id: i64,
+        repo: &RepositoryName,
+        comment_id: CommentId,
         body: &str,
     ) -> Result<(), Error> {
         let route = "/repos/{owner}/{repo}/issues/comments/{comment_id}";
-        let request = Request::new(Method::PATCH, route, &[&owner, &repo, &comment_id])?;
+        let request = Request::new(Method::PATCH, route, &[&repo.owner, &repo.name, &comment_id])?;
         self.send(&Request { body: Some(json!({"body": body})), ..request }).await.map(drop)
     }
 
@@ -209,9 +213,10 @@ impl Installation {
     ///
     /// # Errors
     /// [`Kind::NotFound`] or [`Kind::Gone`] if the issue does not exist.
-    pub async fn list_labels(&self, owner: &str, repo: &str, issue: i64) -> Result<Vec<String>, Error> {
+    pub async fn list_labels(&self, repo: &RepositoryName, issue: IssueNumber) -> Result<Vec<String>, Error> {
         let route = "/repos/{owner}/{repo}/issues/{issue_number}/labels";
-        let labels: Vec<LabelBody> = self.list(Request::get(route, &[&owner, &repo, &issue])?).await?;
+        let labels: Vec<LabelBody> =
+            self.list(Request::get(route, &[&repo.owner, &repo.name, &issue])?).await?;
         Ok(names(labels))
     }
 
@@ -219,23 +224,27 @@ impl Installation {
     /// GitHub keeps existing labels and creates those that the repository lacks.
     pub async fn add_labels(
         &self,
-        owner: &str,
-        repo: &str,
-        issue: i64,
+        repo: &RepositoryName,
+        issue: IssueNumber,
         labels: &[impl AsRef<str> + Sync],
     ) -> Result<Vec<String>, Error> {
         let labels: Vec<&str> = labels.iter().map(AsRef::as_ref).collect();
         let route = "/repos/{owner}/{repo}/issues/{issue_number}/labels";
-        let request = Request::post(route, &[&owner, &repo, &issue], json!({"labels": labels}))?;
+        let request = Request::post(route, &[&repo.owner, &repo.name, &issue], json!({"labels": labels}))?;
         let labels: Vec<LabelBody> = self.load(&request).await?;
         Ok(names(labels))
     }
 
     /// Removes a label: `DELETE /repos/{owner}/{repo}/issues/{issue_number}/labels/{name}`. Succeeds if the issue
     /// does not have the label (404).
-    pub async fn remove_label(&self, owner: &str, repo: &str, issue: i64, label: &str) -> Result<(), Error> {
+    pub async fn remove_label(
+        &self,
+        repo: &RepositoryName,
+        issue: IssueNumber,
+        label: &str,
+    ) -> Result<(), Error> {
         let route = "/repos/{owner}/{repo}/issues/{issue_number}/labels/{name}";
-        let request = Request::new(Method::DELETE, route, &[&owner, &repo, &issue, &label])?;
+        let request = Request::new(Method::DELETE, route, &[&repo.owner, &repo.name, &issue, &label])?;
         match self.send(&request).await {
             Ok(_) | Err(Error { kind: Kind::NotFound, .. }) => Ok(()),
             Err(error) => Err(error),
@@ -246,13 +255,13 @@ impl Installation {
     /// whether the person is assigned: GitHub ignores people who cannot be assigned and reports no error.
     pub async fn add_assignee(
         &self,
-        owner: &str,
-        repo: &str,
-        issue: i64,
+        repo: &RepositoryName,
+        issue: IssueNumber,
         login: &str,
     ) -> Result<bool, Error> {
         let route = "/repos/{owner}/{repo}/issues/{issue_number}/assignees";
-        let request = Request::post(route, &[&owner, &repo, &issue], json!({"assignees": [login]}))?;
+        let request =
+            Request::post(route, &[&repo.owner, &repo.name, &issue], json!({"assignees": [login]}))?;
         let AssigneesBody { assignees } = self.load(&request).await?;
         Ok(assignees.iter().any(|user| user.login.eq_ignore_ascii_case(login)))
     }
@@ -277,7 +286,11 @@ mod tests {
             json!({"number": 4, "title": "Broken", "body": null, "state": "open", "html_url": "https://x/4"}),
         )
         .await;
-        let seen = fake.installation().issue("acme", "web", 4).await.expect("an issue");
+        let seen = fake
+            .installation()
+            .issue(&RepositoryName::new("acme", "web"), IssueNumber::new(4))
+            .await
+            .expect("an issue");
         let wanted = IssueInfo {
             title: "Broken".into(),
             body: String::new(),
@@ -292,22 +305,30 @@ mod tests {
     async fn a_pull_request_read_as_an_issue_is_recognized() {
         let fake =
             answering(200, json!({"number": 4, "state": "closed", "pull_request": {"url": "x"}})).await;
-        let seen = fake.installation().issue("acme", "web", 4).await.expect("an issue");
+        let seen = fake
+            .installation()
+            .issue(&RepositoryName::new("acme", "web"), IssueNumber::new(4))
+            .await
+            .expect("an issue");
         assert_eq!((seen.is_pull_request, seen.state), (true, State::Closed));
     }
 
     #[tokio::test]
     async fn a_deleted_issue_is_gone() {
         let fake = answering(410, json!({"message": "This issue was deleted"})).await;
-        let seen = fake.installation().issue("acme", "web", 4).await;
+        let seen = fake.installation().issue(&RepositoryName::new("acme", "web"), IssueNumber::new(4)).await;
         assert!(matches!(seen, Err(Error { kind: Kind::Gone, .. })), "{seen:?}");
     }
 
     #[tokio::test]
     async fn an_issue_is_created_with_title_and_body() {
         let fake = answering(201, json!({"number": 8, "state": "open", "html_url": "https://x/8"})).await;
-        let seen = fake.installation().create_issue("acme", "web", "Title", "Body").await.expect("an issue");
-        assert_eq!(seen, CreatedIssue { number: 8, html_url: "https://x/8".into() });
+        let seen = fake
+            .installation()
+            .create_issue(&RepositoryName::new("acme", "web"), "Title", "Body")
+            .await
+            .expect("an issue");
+        assert_eq!(seen, CreatedIssue { number: IssueNumber::new(8), html_url: "https://x/8".into() });
         assert_eq!(fake.calls()[0].body, json!({"title": "Title", "body": "Body"}));
     }
 
@@ -321,7 +342,10 @@ mod tests {
         .await;
         let installation = fake.installation();
         for _ in 0..2 {
-            installation.react("acme", "web", 31, "eyes").await.expect("a reaction");
+            installation
+                .react(&RepositoryName::new("acme", "web"), CommentId::new(31), "eyes")
+                .await
+                .expect("a reaction");
         }
         assert_eq!(fake.lines()[0], "POST /repos/acme/web/issues/comments/31/reactions");
         assert_eq!(fake.calls()[1].body, json!({"content": "eyes"}));
@@ -338,9 +362,12 @@ mod tests {
             ]),
         )
         .await;
-        let seen =
-            fake.installation().list_comments_since("acme", "web", 4, start()).await.expect("comments");
-        let seen: Vec<_> = seen.iter().map(|c| (c.id, c.author.as_str(), c.body.as_str())).collect();
+        let seen = fake
+            .installation()
+            .list_comments_since(&RepositoryName::new("acme", "web"), IssueNumber::new(4), start())
+            .await
+            .expect("comments");
+        let seen: Vec<_> = seen.iter().map(|c| (c.id.get(), c.author.as_str(), c.body.as_str())).collect();
         assert_eq!(seen, [(1, "ghost", ""), (2, "ghost", "b"), (3, "porter[bot]", "c")]);
         assert_eq!(
             fake.lines(),
@@ -351,7 +378,10 @@ mod tests {
     #[tokio::test]
     async fn a_comment_is_edited_in_place() {
         let fake = answering(200, json!({"id": 31, "created_at": "2027-01-15T08:00:00Z"})).await;
-        fake.installation().edit_comment("acme", "web", 31, "new").await.expect("an edit");
+        fake.installation()
+            .edit_comment(&RepositoryName::new("acme", "web"), CommentId::new(31), "new")
+            .await
+            .expect("an edit");
         assert_eq!(fake.lines(), ["PATCH /repos/acme/web/issues/comments/31"]);
         assert_eq!(fake.calls()[0].body, json!({"body": "new"}));
     }
@@ -367,9 +397,15 @@ mod tests {
         })
         .await;
         let installation = fake.installation();
-        let there = installation.add_labels("acme", "web", 4, &["porter:task"]).await.expect("added");
+        let there = installation
+            .add_labels(&RepositoryName::new("acme", "web"), IssueNumber::new(4), &["porter:task"])
+            .await
+            .expect("added");
         assert_eq!(there, ["bug", "porter:task"]);
-        installation.remove_label("acme", "web", 4, "porter:queued").await.expect("a missing label");
+        installation
+            .remove_label(&RepositoryName::new("acme", "web"), IssueNumber::new(4), "porter:queued")
+            .await
+            .expect("a missing label");
         assert_eq!(
             fake.lines(),
             [
@@ -384,8 +420,18 @@ mod tests {
     async fn an_assignee_that_github_ignores_is_reported() {
         let fake = answering(201, json!({"number": 4, "assignees": [{"login": "Ana"}]})).await;
         let installation = fake.installation();
-        assert!(installation.add_assignee("acme", "web", 4, "ana").await.expect("an answer"));
-        assert!(!installation.add_assignee("acme", "web", 4, "bob").await.expect("an answer"));
+        assert!(
+            installation
+                .add_assignee(&RepositoryName::new("acme", "web"), IssueNumber::new(4), "ana")
+                .await
+                .expect("an answer")
+        );
+        assert!(
+            !installation
+                .add_assignee(&RepositoryName::new("acme", "web"), IssueNumber::new(4), "bob")
+                .await
+                .expect("an answer")
+        );
         assert_eq!(fake.calls()[1].body, json!({"assignees": ["bob"]}));
     }
 }

@@ -1,5 +1,6 @@
 //! Pull requests.
 
+use domain::ids::{IssueNumber, RepositoryName};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -12,7 +13,7 @@ use super::request::Request;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pull {
     /// Its number in the repository.
-    pub number: i64,
+    pub number: IssueNumber,
     /// The URL of its page.
     pub html_url: String,
     /// Open or closed.
@@ -48,7 +49,7 @@ pub struct NewPull {
 
 #[derive(Deserialize)]
 struct PullBody {
-    number: i64,
+    number: IssueNumber,
     #[serde(default)]
     html_url: String,
     state: State,
@@ -106,21 +107,16 @@ impl Installation {
     ///
     /// # Errors
     /// [`Kind::NotFound`] if it does not exist.
-    pub async fn pull(&self, owner: &str, repo: &str, number: i64) -> Result<Pull, Error> {
+    pub async fn pull(&self, repo: &RepositoryName, number: IssueNumber) -> Result<Pull, Error> {
         let route = "/repos/{owner}/{repo}/pulls/{pull_number}";
-        Ok(self.load::<PullBody>(&Request::get(route, &[&owner, &repo, &number])?).await?.into())
+        Ok(self.load::<PullBody>(&Request::get(route, &[&repo.owner, &repo.name, &number])?).await?.into())
     }
 
     /// Returns the open and closed pull requests whose head is this branch of this repository, newest first:
     /// `GET /repos/{owner}/{repo}/pulls`, all pages.
-    pub async fn list_pulls_by_head(
-        &self,
-        owner: &str,
-        repo: &str,
-        branch: &str,
-    ) -> Result<Vec<Pull>, Error> {
-        let request = Request::get("/repos/{owner}/{repo}/pulls", &[&owner, &repo])?
-            .query("head", format_args!("{owner}:{branch}"))
+    pub async fn list_pulls_by_head(&self, repo: &RepositoryName, branch: &str) -> Result<Vec<Pull>, Error> {
+        let request = Request::get("/repos/{owner}/{repo}/pulls", &[&repo.owner, &repo.name])?
+            .query("head", format_args!("{}:{branch}", repo.owner))
             .query("state", "all");
         let bodies: Vec<PullBody> = self.list(request).await?;
         // GitHub ignores a filter that it cannot parse and then lists all pull requests, including those of forks.
@@ -137,23 +133,23 @@ impl Installation {
     /// # Errors
     /// [`Kind::AlreadyExists`] if the branch has an open pull request, which the caller then uses;
     /// [`Kind::NothingToMerge`] if the branch adds no commit.
-    pub async fn create_pull(&self, owner: &str, repo: &str, new: &NewPull) -> Result<Pull, Error> {
-        match self.open_pull(owner, repo, new, new.draft).await {
+    pub async fn create_pull(&self, repo: &RepositoryName, new: &NewPull) -> Result<Pull, Error> {
+        match self.open_pull(repo, new, new.draft).await {
             Err(Error { kind: Kind::Invalid, message, .. })
                 if new.draft && says(&message, "draft") && says(&message, "not supported") =>
             {
-                self.open_pull(owner, repo, new, false).await
+                self.open_pull(repo, new, false).await
             }
             result => result,
         }
         .map_err(Error::into_pull_refusal)
     }
 
-    async fn open_pull(&self, owner: &str, repo: &str, new: &NewPull, draft: bool) -> Result<Pull, Error> {
+    async fn open_pull(&self, repo: &RepositoryName, new: &NewPull, draft: bool) -> Result<Pull, Error> {
         let NewPull { title, body, head, base, .. } = new;
         let request = Request::post(
             "/repos/{owner}/{repo}/pulls",
-            &[&owner, &repo],
+            &[&repo.owner, &repo.name],
             json!({"title": title, "body": body, "head": head, "base": base, "draft": draft}),
         )?;
         Ok(self.load::<PullBody>(&request).await?.into())
@@ -166,14 +162,13 @@ impl Installation {
     /// assigns the person instead.
     pub async fn request_reviewer(
         &self,
-        owner: &str,
-        repo: &str,
-        pull: i64,
+        repo: &RepositoryName,
+        pull: IssueNumber,
         login: &str,
     ) -> Result<(), Error> {
         let route = "/repos/{owner}/{repo}/pulls/{pull_number}/requested_reviewers";
         let body: Value = json!({"reviewers": [login]});
-        self.send(&Request::post(route, &[&owner, &repo, &pull], body)?).await.map(drop)
+        self.send(&Request::post(route, &[&repo.owner, &repo.name, &pull], body)?).await.map(drop)
     }
 }
 
@@ -219,9 +214,13 @@ mod tests {
     #[tokio::test]
     async fn a_pull_request_is_read_with_head_and_base() {
         let fake = answering(|_| (200, body(5, "porter/task_1", Some("acme/web")))).await;
-        let seen = fake.installation().pull("acme", "web", 5).await.expect("a pull request");
+        let seen = fake
+            .installation()
+            .pull(&RepositoryName::new("acme", "web"), IssueNumber::new(5))
+            .await
+            .expect("a pull request");
         let wanted = Pull {
-            number: 5,
+            number: IssueNumber::new(5),
             html_url: "https://x/5".into(),
             state: State::Open,
             draft: true,
@@ -243,7 +242,11 @@ mod tests {
             (200, merged)
         })
         .await;
-        let seen = fake.installation().pull("acme", "web", 5).await.expect("a pull request");
+        let seen = fake
+            .installation()
+            .pull(&RepositoryName::new("acme", "web"), IssueNumber::new(5))
+            .await
+            .expect("a pull request");
         assert_eq!((seen.state, seen.merged, seen.head_repo), (State::Closed, true, None));
     }
 
@@ -259,9 +262,12 @@ mod tests {
             (200, list)
         })
         .await;
-        let seen = fake.installation().list_pulls_by_head("acme", "web", "porter/task_1").await;
+        let seen = fake
+            .installation()
+            .list_pulls_by_head(&RepositoryName::new("acme", "web"), "porter/task_1")
+            .await;
         let seen: Vec<_> = seen.expect("a list").iter().map(|pull| pull.number).collect();
-        assert_eq!(seen, [2, 4]);
+        assert_eq!(seen, [2, 4].map(IssueNumber::new));
         assert_eq!(
             fake.lines(),
             ["GET /repos/acme/web/pulls?head=acme%3Aporter%2Ftask_1&state=all&per_page=100"]
@@ -275,8 +281,9 @@ mod tests {
             false => (201, body(5, "porter/task_1", None)),
         })
         .await;
-        let seen = fake.installation().create_pull("acme", "web", &new_pull(true)).await;
-        assert_eq!(seen.expect("a pull request").number, 5);
+        let seen =
+            fake.installation().create_pull(&RepositoryName::new("acme", "web"), &new_pull(true)).await;
+        assert_eq!(seen.expect("a pull request").number, IssueNumber::new(5));
         let calls = fake.calls();
         assert_eq!(calls.len(), 2);
         assert_eq!(
@@ -289,13 +296,16 @@ mod tests {
     async fn rejections_that_a_caller_handles_have_their_own_kind() {
         let fake =
             answering(|_| (422, refusal("A pull request already exists for acme:porter/task_1."))).await;
-        let seen = fake.installation().create_pull("acme", "web", &new_pull(true)).await;
+        let seen =
+            fake.installation().create_pull(&RepositoryName::new("acme", "web"), &new_pull(true)).await;
         assert!(matches!(seen, Err(Error { kind: Kind::AlreadyExists, .. })), "{seen:?}");
         let fake = answering(|_| (422, refusal("No commits between main and porter/task_1"))).await;
-        let seen = fake.installation().create_pull("acme", "web", &new_pull(true)).await;
+        let seen =
+            fake.installation().create_pull(&RepositoryName::new("acme", "web"), &new_pull(true)).await;
         assert!(matches!(seen, Err(Error { kind: Kind::NothingToMerge, .. })), "{seen:?}");
         let fake = answering(|_| (422, refusal("head is invalid"))).await;
-        let seen = fake.installation().create_pull("acme", "web", &new_pull(true)).await;
+        let seen =
+            fake.installation().create_pull(&RepositoryName::new("acme", "web"), &new_pull(true)).await;
         assert!(matches!(seen, Err(Error { kind: Kind::Invalid, .. })), "{seen:?}");
         assert_eq!(fake.calls().len(), 1, "only a rejected draft is retried");
     }
@@ -305,7 +315,10 @@ mod tests {
         let fake =
             answering(|_| (422, json!({"message": "Reviews may only be requested from collaborators."})))
                 .await;
-        let seen = fake.installation().request_reviewer("acme", "web", 5, "ana").await;
+        let seen = fake
+            .installation()
+            .request_reviewer(&RepositoryName::new("acme", "web"), IssueNumber::new(5), "ana")
+            .await;
         assert!(matches!(seen, Err(Error { kind: Kind::Invalid, .. })), "{seen:?}");
         assert_eq!(fake.lines(), ["POST /repos/acme/web/pulls/5/requested_reviewers"]);
         assert_eq!(fake.calls()[0].body, json!({"reviewers": ["ana"]}));

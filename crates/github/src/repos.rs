@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
+use domain::ids::{RepositoryId, RepositoryName};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -77,7 +78,7 @@ impl PermissionBody {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repository {
     /// GitHub's id, which does not change on a rename.
-    pub id: i64,
+    pub id: RepositoryId,
     /// The owner's current login.
     pub owner: String,
     /// The current name.
@@ -92,7 +93,7 @@ pub struct Repository {
 
 #[derive(Deserialize)]
 struct RepositoryBody {
-    id: i64,
+    id: RepositoryId,
     name: String,
     #[serde(default)]
     owner: Option<OwnerBody>,
@@ -181,10 +182,10 @@ struct ContentBody {
 impl Installation {
     /// Returns the permission of `login`: `GET /repos/{owner}/{repo}/collaborators/{username}/permission`.
     /// [`Permission::None`] if GitHub does not know the login (404). In a public repository everybody can read.
-    pub async fn permission(&self, owner: &str, repo: &str, login: &str) -> Result<Permission, Error> {
+    pub async fn permission(&self, repo: &RepositoryName, login: &str) -> Result<Permission, Error> {
         let route = "/repos/{owner}/{repo}/collaborators/{username}/permission";
         let found: Option<PermissionBody> =
-            self.find(&Request::get(route, &[&owner, &repo, &login])?).await?;
+            self.find(&Request::get(route, &[&repo.owner, &repo.name, &login])?).await?;
         Ok(found.map_or(Permission::None, |body| body.rank()))
     }
 
@@ -192,12 +193,12 @@ impl Installation {
     ///
     /// # Errors
     /// [`Kind::NotFound`] if the installation does not include it.
-    pub async fn repository(&self, owner: &str, repo: &str) -> Result<Repository, Error> {
+    pub async fn repository(&self, repo: &RepositoryName) -> Result<Repository, Error> {
         let body: RepositoryBody =
-            self.load(&Request::get("/repos/{owner}/{repo}", &[&owner, &repo])?).await?;
+            self.load(&Request::get("/repos/{owner}/{repo}", &[&repo.owner, &repo.name])?).await?;
         Ok(Repository {
             id: body.id,
-            owner: body.owner.map_or_else(|| owner.to_owned(), |owner| owner.login),
+            owner: body.owner.map_or_else(|| repo.owner.clone(), |owner| owner.login),
             name: body.name,
             default_branch: body.default_branch.unwrap_or_else(|| "main".into()),
             private: body.private,
@@ -206,18 +207,19 @@ impl Installation {
     }
 
     /// Returns a branch by name, or `None` if it does not exist: `GET /repos/{owner}/{repo}/branches/{branch}`.
-    pub async fn find_branch(&self, owner: &str, repo: &str, branch: &str) -> Result<Option<Branch>, Error> {
+    pub async fn find_branch(&self, repo: &RepositoryName, branch: &str) -> Result<Option<Branch>, Error> {
         let route = "/repos/{owner}/{repo}/branches/{branch}";
-        let found: Option<BranchBody> = self.find(&Request::get(route, &[&owner, &repo, &branch])?).await?;
+        let found: Option<BranchBody> =
+            self.find(&Request::get(route, &[&repo.owner, &repo.name, &branch])?).await?;
         Ok(found.map(|body| Branch { name: body.name, sha: body.commit.sha }))
     }
 
     /// Returns the commit that `git_ref` (branch, tag or hash) points to: `GET /repos/{owner}/{repo}/commits/{ref}`.
     /// `None` if there is none, which GitHub reports as 404, 422, or 409 in an empty repository.
-    pub async fn find_commit(&self, owner: &str, repo: &str, git_ref: &str) -> Result<Option<Commit>, Error> {
+    pub async fn find_commit(&self, repo: &RepositoryName, git_ref: &str) -> Result<Option<Commit>, Error> {
         let route = "/repos/{owner}/{repo}/commits/{ref}";
         // Only the commit itself is read, so one changed file is requested instead of all.
-        let request = Request::get(route, &[&owner, &repo, &git_ref])?.query("per_page", 1);
+        let request = Request::get(route, &[&repo.owner, &repo.name, &git_ref])?.query("per_page", 1);
         match self.find::<CommitBody>(&request).await {
             Ok(found) => Ok(found.map(|body| body.commit.into())),
             Err(Error { kind: Kind::Invalid, .. }) => Ok(None),
@@ -229,10 +231,10 @@ impl Installation {
     ///
     /// # Errors
     /// [`Kind::NotFound`] if one of the two does not exist.
-    pub async fn commits_ahead(&self, owner: &str, repo: &str, base: &str, head: &str) -> Result<u64, Error> {
+    pub async fn commits_ahead(&self, repo: &RepositoryName, base: &str, head: &str) -> Result<u64, Error> {
         let route = "/repos/{owner}/{repo}/compare/{basehead}";
         let range = format!("{base}...{head}");
-        let request = Request::get(route, &[&owner, &repo, &range])?.query("per_page", 1);
+        let request = Request::get(route, &[&repo.owner, &repo.name, &range])?.query("per_page", 1);
         Ok(self.load::<ComparisonBody>(&request).await?.ahead_by)
     }
 
@@ -240,13 +242,12 @@ impl Installation {
     /// exceeds 1 MiB, is not a file (a directory, submodule or symbolic link), or is not UTF-8.
     pub async fn find_file(
         &self,
-        owner: &str,
-        repo: &str,
+        repo: &RepositoryName,
         path: &str,
         git_ref: &str,
     ) -> Result<Option<String>, Error> {
         let route = "/repos/{owner}/{repo}/contents/{path}";
-        let request = Request::get(route, &[&owner, &repo, &path])?.query("ref", git_ref);
+        let request = Request::get(route, &[&repo.owner, &repo.name, &path])?.query("ref", git_ref);
         match self.find::<Value>(&request).await {
             Ok(found) => Ok(found.and_then(text)),
             // Above 100 MB GitHub responds with an error instead of omitting the content.
@@ -310,7 +311,11 @@ mod tests {
     #[tokio::test]
     async fn a_person_unknown_to_github_has_no_permission() {
         let fake = answering(404, json!({"message": "ana is not a user"})).await;
-        let seen = fake.installation().permission("acme", "web", "ana").await.expect("a permission");
+        let seen = fake
+            .installation()
+            .permission(&RepositoryName::new("acme", "web"), "ana")
+            .await
+            .expect("a permission");
         assert_eq!(seen, Permission::None);
         assert_eq!(fake.lines(), ["GET /repos/acme/web/collaborators/ana/permission"]);
     }
@@ -318,9 +323,10 @@ mod tests {
     #[tokio::test]
     async fn a_repository_needs_only_its_id_and_name() {
         let fake = answering(200, json!({"id": 9, "name": "web"})).await;
-        let seen = fake.installation().repository("acme", "web").await.expect("a repository");
+        let seen =
+            fake.installation().repository(&RepositoryName::new("acme", "web")).await.expect("a repository");
         let wanted = Repository {
-            id: 9,
+            id: RepositoryId::new(9),
             owner: "acme".into(),
             name: "web".into(),
             default_branch: "main".into(),
@@ -333,7 +339,11 @@ mod tests {
     #[tokio::test]
     async fn a_branch_with_slashes_is_one_path_segment() {
         let fake = answering(200, json!({"name": "fix/a b", "commit": {"sha": "c0ffee", "url": "x"}})).await;
-        let seen = fake.installation().find_branch("acme", "web", "fix/a b").await.expect("an answer");
+        let seen = fake
+            .installation()
+            .find_branch(&RepositoryName::new("acme", "web"), "fix/a b")
+            .await
+            .expect("an answer");
         assert_eq!(seen, Some(Branch { name: "fix/a b".into(), sha: "c0ffee".into() }));
         assert_eq!(fake.lines(), ["GET /repos/acme/web/branches/fix%2Fa%20b"]);
     }
@@ -342,18 +352,29 @@ mod tests {
     async fn every_status_for_a_missing_resource_is_none() {
         for status in [404, 409, 422] {
             let fake = answering(status, json!({"message": "No commit found for SHA: nope"})).await;
-            let seen = fake.installation().find_commit("acme", "web", "nope").await.expect("an answer");
+            let seen = fake
+                .installation()
+                .find_commit(&RepositoryName::new("acme", "web"), "nope")
+                .await
+                .expect("an answer");
             assert_eq!(seen, None, "{status}");
         }
         let fake = answering(404, json!({"message": "Branch not found"})).await;
-        assert_eq!(fake.installation().find_branch("acme", "web", "nope").await.expect("an answer"), None);
+        assert_eq!(
+            fake.installation()
+                .find_branch(&RepositoryName::new("acme", "web"), "nope")
+                .await
+                .expect("an answer"),
+            None
+        );
     }
 
     #[tokio::test]
     async fn a_commit_includes_its_message() {
         let fake =
             answering(200, json!({"sha": "c0ffee", "commit": {"message": "Mend it\n\nAll of it."}})).await;
-        let seen = fake.installation().find_commit("acme", "web", "porter/task_1").await;
+        let seen =
+            fake.installation().find_commit(&RepositoryName::new("acme", "web"), "porter/task_1").await;
         let message = seen.expect("an answer").map(|commit| commit.message);
         assert_eq!(message.as_deref(), Some("Mend it\n\nAll of it."));
         assert_eq!(fake.lines(), ["GET /repos/acme/web/commits/porter%2Ftask_1?per_page=1"]);
@@ -362,7 +383,10 @@ mod tests {
     #[tokio::test]
     async fn commits_ahead_are_counted() {
         let fake = answering(200, json!({"ahead_by": 3, "behind_by": 1, "commits": [], "files": []})).await;
-        let seen = fake.installation().commits_ahead("acme", "web", "main", "porter/task_1").await;
+        let seen = fake
+            .installation()
+            .commits_ahead(&RepositoryName::new("acme", "web"), "main", "porter/task_1")
+            .await;
         assert_eq!(seen.expect("a count"), 3);
         assert_eq!(fake.lines(), ["GET /repos/acme/web/compare/main...porter%2Ftask_1?per_page=1"]);
     }
@@ -374,7 +398,10 @@ mod tests {
             json!({"type": "file", "encoding": "base64", "size": 11, "content": "aGVsbG8g\nd29ybGQ=\n"}),
         )
         .await;
-        let seen = fake.installation().find_file("acme", "web", "docs/AGENTS.md", "fix/a").await;
+        let seen = fake
+            .installation()
+            .find_file(&RepositoryName::new("acme", "web"), "docs/AGENTS.md", "fix/a")
+            .await;
         assert_eq!(seen.expect("an answer").as_deref(), Some("hello world"));
         assert_eq!(fake.lines(), ["GET /repos/acme/web/contents/docs/AGENTS.md?ref=fix%2Fa"]);
     }
@@ -397,7 +424,8 @@ mod tests {
             ),
         ] {
             let fake = answering(status, body).await;
-            let seen = fake.installation().find_file("acme", "web", "AGENTS.md", "main").await;
+            let seen =
+                fake.installation().find_file(&RepositoryName::new("acme", "web"), "AGENTS.md", "main").await;
             assert_eq!(seen.expect("an answer"), None, "{status}");
         }
     }

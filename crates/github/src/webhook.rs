@@ -1,6 +1,7 @@
 //! The webhook payloads that Porter reads, with only the fields it uses. Names are GitHub's (docs.github.com,
 //! "Webhook events and payloads"); all other fields are ignored.
 
+use domain::ids::{CommentId, IssueNumber, RepositoryId, UserId};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -65,7 +66,7 @@ pub struct InstallationRepositories {
 #[derive(Debug, Deserialize)]
 pub struct Issue {
     /// The number.
-    pub number: i64,
+    pub number: IssueNumber,
     /// The title.
     pub title: String,
     /// The body.
@@ -83,7 +84,7 @@ pub struct Issue {
 #[derive(Debug, Deserialize)]
 pub struct Comment {
     /// GitHub's id of the comment.
-    pub id: i64,
+    pub id: CommentId,
     /// The body.
     #[serde(default)]
     pub body: Option<String>,
@@ -106,7 +107,7 @@ pub struct AppId {
 #[derive(Clone, Debug, Deserialize)]
 pub struct User {
     /// GitHub's id of the account, which is never reused.
-    pub id: i64,
+    pub id: UserId,
     /// The current login.
     pub login: String,
     /// `User`, `Bot`, `Organization`, …
@@ -118,7 +119,7 @@ pub struct User {
 #[derive(Debug, Deserialize)]
 pub struct Repository {
     /// GitHub's id of the repository.
-    pub id: i64,
+    pub id: RepositoryId,
     /// The name.
     pub name: String,
     /// The owner.
@@ -139,7 +140,7 @@ pub struct Owner {
 #[derive(Debug, Deserialize)]
 pub struct RepositoryName {
     /// GitHub's id of the repository.
-    pub id: i64,
+    pub id: RepositoryId,
     /// `owner/name`.
     pub full_name: String,
 }
@@ -148,14 +149,14 @@ pub struct RepositoryName {
 #[derive(Debug, Deserialize)]
 pub struct InstallationId {
     /// The installation's id.
-    pub id: i64,
+    pub id: domain::ids::InstallationId,
 }
 
 /// An installation.
 #[derive(Debug, Deserialize)]
 pub struct InstallationDetails {
     /// The installation's id.
-    pub id: i64,
+    pub id: domain::ids::InstallationId,
     /// The account of the installation.
     pub account: Account,
     /// `all` or `selected`.

@@ -279,6 +279,8 @@ mod tests {
 
     use super::super::fake::{self, Fake, Seen, reply, reply_with};
     use super::super::{Client, Settings};
+    use domain::ids::{CommentId, IssueNumber, RepositoryName};
+
     use super::*;
 
     /// Starts a fake that answers repository calls with these statuses in order, and with 200 afterwards.
@@ -297,7 +299,7 @@ mod tests {
     #[tokio::test]
     async fn every_request_has_user_agent_and_api_version() {
         let fake = answering_with(&[]).await;
-        fake.installation().repository("acme", "web").await.expect("a repository");
+        fake.installation().repository(&RepositoryName::new("acme", "web")).await.expect("a repository");
         for seen in fake.seen() {
             assert_eq!(seen.header("user-agent"), concat!("porter/", env!("CARGO_PKG_VERSION")));
             assert_eq!(seen.header("accept"), "application/vnd.github+json");
@@ -321,11 +323,12 @@ mod tests {
     #[tokio::test]
     async fn a_read_is_tried_three_times_on_server_errors() {
         let fake = answering_with(&[502, 503]).await;
-        fake.installation().repository("acme", "web").await.expect("the third answer");
+        fake.installation().repository(&RepositoryName::new("acme", "web")).await.expect("the third answer");
         assert_eq!(fake.calls().len(), 3);
 
         let fake = answering_with(&[500, 500, 500, 500]).await;
-        let error = fake.installation().repository("acme", "web").await.expect_err("a failure");
+        let error =
+            fake.installation().repository(&RepositoryName::new("acme", "web")).await.expect_err("a failure");
         assert!(matches!(error, Error { kind: Kind::Unavailable { .. }, .. }), "{error:?}");
         assert_eq!(fake.calls().len(), 3);
     }
@@ -333,7 +336,8 @@ mod tests {
     #[tokio::test]
     async fn a_call_that_is_not_implemented_is_not_retried() {
         let fake = answering_with(&[501, 501, 501]).await;
-        let error = fake.installation().repository("acme", "web").await.expect_err("a failure");
+        let error =
+            fake.installation().repository(&RepositoryName::new("acme", "web")).await.expect_err("a failure");
         assert!(matches!(error, Error { kind: Kind::NotFound, .. }), "{error:?}");
         assert_eq!(fake.calls().len(), 1);
     }
@@ -341,7 +345,11 @@ mod tests {
     #[tokio::test]
     async fn a_mutation_is_never_retried_by_the_client() {
         let fake = answering_with(&[502]).await;
-        let error = fake.installation().create_comment("acme", "web", 1, "hi").await.expect_err("a failure");
+        let error = fake
+            .installation()
+            .create_comment(&RepositoryName::new("acme", "web"), IssueNumber::new(1), "hi")
+            .await
+            .expect_err("a failure");
         assert!(error.is_transient(), "{error:?}");
         assert_eq!(fake.calls().len(), 1);
     }
@@ -352,7 +360,8 @@ mod tests {
             seen.path.starts_with("/repos").then(|| reply_with(503, &[("retry-after", "90")], json!({})))
         })
         .await;
-        let error = fake.installation().repository("acme", "web").await.expect_err("a failure");
+        let error =
+            fake.installation().repository(&RepositoryName::new("acme", "web")).await.expect_err("a failure");
         assert_eq!(error.retry_at(fake::start()), Some(fake::start() + TimeDelta::seconds(90)));
         assert_eq!(fake.calls().len(), 1);
     }
@@ -399,7 +408,8 @@ mod tests {
         let fake =
             Fake::start(|seen| seen.path.ends_with("access_tokens").then(|| reply(201, json!("ghs_leak"))))
                 .await;
-        let error = fake.installation().repository("acme", "web").await.expect_err("a failure");
+        let error =
+            fake.installation().repository(&RepositoryName::new("acme", "web")).await.expect_err("a failure");
         assert!(matches!(error, Error { kind: Kind::Unavailable { .. }, .. }), "{error:?}");
         assert!(!format!("{error} {error:?}").contains("ghs_leak"), "{error:?}");
     }
@@ -416,8 +426,12 @@ mod tests {
             _ => None,
         })
         .await;
-        let comment = fake.installation().create_comment("acme", "old", 1, "hi").await.expect("a comment");
-        assert_eq!(comment.id, 5);
+        let comment = fake
+            .installation()
+            .create_comment(&RepositoryName::new("acme", "old"), IssueNumber::new(1), "hi")
+            .await
+            .expect("a comment");
+        assert_eq!(comment.id.get(), 5);
         let calls = fake.calls();
         assert_eq!(calls[1].line(), "POST /repositories/9/issues/1/comments");
         assert_eq!(calls[1].body, json!({"body": "hi"}));
@@ -433,7 +447,8 @@ mod tests {
             seen.path.starts_with("/repos").then(|| reply_with(301, &there, json!({})))
         })
         .await;
-        let error = fake.installation().repository("acme", "web").await.expect_err("a failure");
+        let error =
+            fake.installation().repository(&RepositoryName::new("acme", "web")).await.expect_err("a failure");
         assert!(matches!(error, Error { kind: Kind::Unavailable { .. }, .. }), "{error:?}");
         assert_eq!(stranger.lines(), Vec::<String>::new());
     }
@@ -445,7 +460,8 @@ mod tests {
             seen.path.starts_with("/repos").then(|| reply_with(301, &here, json!({})))
         })
         .await;
-        let error = fake.installation().repository("acme", "web").await.expect_err("a failure");
+        let error =
+            fake.installation().repository(&RepositoryName::new("acme", "web")).await.expect_err("a failure");
         assert!(matches!(error, Error { kind: Kind::Unavailable { .. }, .. }), "{error:?}");
         assert_eq!(fake.calls().len(), 1 + REDIRECT_LIMIT);
     }
@@ -464,21 +480,29 @@ mod tests {
         })
         .await;
         let client = fake.client();
-        let installation = client.installation(7);
+        let installation = client.installation(domain::ids::InstallationId::new(7));
         let wanted = fake::start() + TimeDelta::seconds(120);
         for _ in 0..2 {
-            let error = installation.repository("acme", "web").await.expect_err("a limit");
+            let error =
+                installation.repository(&RepositoryName::new("acme", "web")).await.expect_err("a limit");
             assert!(
                 matches!(error, Error { kind: Kind::RateLimited { until }, .. } if until == wanted),
                 "{error:?}"
             );
         }
-        let error = installation.add_labels("acme", "web", 1, &["x"]).await.expect_err("a limit");
+        let error = installation
+            .add_labels(&RepositoryName::new("acme", "web"), IssueNumber::new(1), &["x"])
+            .await
+            .expect_err("a limit");
         assert_eq!(error.retry_at(fake::start()), Some(wanted));
         assert_eq!(fake.calls().len(), 1);
-        client.installation(8).repository("acme", "web").await.expect("another installation is not limited");
+        client
+            .installation(domain::ids::InstallationId::new(8))
+            .repository(&RepositoryName::new("acme", "web"))
+            .await
+            .expect("another installation is not limited");
         fake.clock.advance(TimeDelta::seconds(120));
-        installation.repository("acme", "web").await.expect("the limit is over");
+        installation.repository(&RepositoryName::new("acme", "web")).await.expect("the limit is over");
     }
 
     #[tokio::test]
@@ -490,7 +514,11 @@ mod tests {
                 .then(|| reply_with(403, &id, json!({"message": "Resource not accessible by integration"})))
         })
         .await;
-        let error = fake.installation().react("acme", "web", 3, "eyes").await.expect_err("a refusal");
+        let error = fake
+            .installation()
+            .react(&RepositoryName::new("acme", "web"), CommentId::new(3), "eyes")
+            .await
+            .expect_err("a refusal");
         assert!(matches!(error, Error { kind: Kind::Forbidden, .. }), "{error:?}");
         assert_eq!(
             error.to_string(),

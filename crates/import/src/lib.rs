@@ -65,7 +65,7 @@ fn check_secrets(export: &Export, vault: &Vault) -> Result<(), Unopenable> {
     let tokens = export
         .oauth_tokens
         .iter()
-        .map(|token| (Identity::OauthToken { github_user_id: token.github_user_id }, &token.sealed));
+        .map(|token| (Identity::OauthToken { github_user_id: token.github_user_id.into() }, &token.sealed));
     let failed = secrets.chain(tokens).filter_map(|(identity, sealed)| {
         let error = vault.open(&identity, sealed).err()?;
         Some((row_name(&identity), error))

@@ -119,6 +119,24 @@ impl Git {
         Ok(git)
     }
 
+    /// Sets the script that git runs before it accepts a push; `None` removes it.
+    pub(super) fn set_pre_receive_hook(&self, script: Option<&str>) -> Result<(), Error> {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = self.path.join("hooks");
+        let hook = folder.join("pre-receive");
+        match script {
+            Some(script) => {
+                std::fs::create_dir_all(&folder)?;
+                std::fs::write(&hook, script)?;
+                std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755))?;
+            }
+            None if hook.exists() => std::fs::remove_file(&hook)?,
+            None => {}
+        }
+        Ok(())
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

@@ -99,6 +99,14 @@ impl StandIn {
         Ok(git.branch(branch, from).await?)
     }
 
+    /// Sets the `pre-receive` hook of the repository, with which the server can refuse a push; `None` removes
+    /// it. The script starts with `#!`. It reads a line `<old id> <new id> <ref>` per updated ref, a failure
+    /// refuses the push, and its output is shown to the pusher (githooks(5)).
+    pub fn set_pre_receive_hook(&self, repository: &str, script: Option<&str>) -> Result<(), Error> {
+        let git = self.with(repository, |_, repository| Ok(repository.git.clone()))?;
+        Ok(git.set_pre_receive_hook(script)?)
+    }
+
     /// Installs the App on an account, for all its repositories, and sends `installation.created`.
     pub async fn install(&self, account: &str) -> Result<u64, Error> {
         let (id, outgoing) = {

@@ -3,38 +3,55 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, Uid};
 use tokio::io::{AsyncRead, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
+use tokio::sync::watch;
 
 use domain::agent::{Agent, Program};
 use domain::assignment::Assignment;
 
 use super::checkout::Checkout;
 use super::git;
-use super::lines::{self, LONGEST, Line};
+use super::lines::{self, Line, MAX_LINE_BYTES};
 use super::output::Transcript;
 use super::processes;
 use super::reporter::{Reporter, Stop};
 use super::settings::{self, RunsAs, Settings};
 
-/// Between the polite signal and the last one.
-const GRACE: Duration = Duration::from_secs(5);
-/// For output that is still on its way when every process is dead.
-const DREGS: Duration = Duration::from_secs(2);
+/// Between SIGTERM and SIGKILL.
+const TERMINATION_TIMEOUT: Duration = Duration::from_secs(5);
+/// For output that is still to be read when every process is dead. Its end is certain unless a process outside
+/// of the worker's reach has the pipe.
+const OUTPUT_DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What ended the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// It did, by itself.
     Exited(ExitStatus),
+    /// The worker, because it had printed its result and did not exit.
+    Finished,
+    /// The worker, because it had printed nothing at all for so long.
+    Silent,
     /// Its time was over.
     TimedOut,
     /// It was not wanted any longer.
     Stopped(Stop),
+}
+
+/// How the agent ended, and what it printed.
+pub struct Outcome {
+    /// What ended it.
+    pub ending: Ending,
+    /// Whether it printed anything.
+    pub printed: bool,
+    /// What is known from its output.
+    pub transcript: Transcript,
 }
 
 /// Why the agent did not start.
@@ -59,7 +76,7 @@ pub async fn run(
     checkout: &Checkout,
     settings: &Settings,
     reporter: &Reporter,
-) -> Result<(Ending, Transcript), Error> {
+) -> Result<Outcome, Error> {
     let program = program(agent, checkout, settings)?;
     let mut child = command(&program, agent, assignment, checkout, settings).spawn()?;
     let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
@@ -68,20 +85,24 @@ pub async fn run(
         // An agent may close its input early; what it makes of that shows in its output.
         tokio::spawn(async move { stdin.write_all(&prompt).await.ok() })
     });
-    let transcript = Transcript::new(agent.output);
-    let stdout = child.stdout.take().map(|out| tokio::spawn(read_output(out, transcript, reporter.clone())));
-    let stderr = child.stderr.take().map(|err| tokio::spawn(read_complaints(err, reporter.clone())));
+    let output = AgentOutput::new(Transcript::new(agent.output));
+    let stdout =
+        child.stdout.take().map(|out| tokio::spawn(read_output(out, output.clone(), reporter.clone())));
+    let stderr =
+        child.stderr.take().map(|err| tokio::spawn(read_errors(err, output.clone(), reporter.clone())));
 
     let limit = Duration::from_secs(assignment.timeout_seconds);
     let ending = tokio::select! {
         status = child.wait() => Ending::Exited(status?),
         () = tokio::time::sleep(limit) => Ending::TimedOut,
+        () = output.finished() => Ending::Finished,
+        () = output.silence(settings.silence_limit) => Ending::Silent,
         reason = reporter.stopped() => Ending::Stopped(reason),
     };
     if let Some(group) = group {
         if !matches!(ending, Ending::Exited(_)) {
             processes::signal_group(group, Signal::SIGTERM);
-            tokio::time::timeout(GRACE, child.wait()).await.ok();
+            tokio::time::timeout(TERMINATION_TIMEOUT, child.wait()).await.ok();
         }
         processes::signal_group(group, Signal::SIGKILL);
     }
@@ -92,24 +113,84 @@ pub async fn run(
     if let Some(input) = input {
         input.abort();
     }
-    if let Some(stderr) = stderr {
-        until_quiet(stderr).await;
+    for reader in [stderr, stdout].into_iter().flatten() {
+        let abort = reader.abort_handle();
+        if tokio::time::timeout(OUTPUT_DRAIN_TIMEOUT, reader).await.is_err() {
+            abort.abort();
+        }
     }
-    let transcript = match stdout {
-        Some(stdout) => until_quiet(stdout).await,
-        None => None,
-    };
-    Ok((ending, transcript.unwrap_or_else(|| Transcript::new(agent.output))))
+    Ok(Outcome { ending, printed: output.has_printed(), transcript: output.into_transcript() })
 }
 
-/// What a reader has read, or nothing when its stream does not end.
-async fn until_quiet<T>(mut reader: tokio::task::JoinHandle<T>) -> Option<T> {
-    match tokio::time::timeout(DREGS, &mut reader).await {
-        Ok(read) => read.ok(),
-        Err(_) => {
-            reader.abort();
-            None
+/// What the agent has printed so far: written by its readers, looked at while it runs.
+#[derive(Clone)]
+struct AgentOutput {
+    transcript: Arc<Mutex<Transcript>>,
+    changes: Arc<watch::Sender<Changes>>,
+}
+
+/// What [`run`] waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Changes {
+    printed: bool,
+    /// The agent is done, and has this long to exit.
+    exit_timeout: Option<Duration>,
+}
+
+impl AgentOutput {
+    fn new(transcript: Transcript) -> Self {
+        let changes = watch::Sender::new(Changes::default());
+        Self { transcript: Arc::new(Mutex::new(transcript)), changes: Arc::new(changes) }
+    }
+
+    fn transcript(&self) -> MutexGuard<'_, Transcript> {
+        self.transcript.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something was printed.
+    fn printed(&self) {
+        let exit_timeout = self.transcript().exit_timeout;
+        self.changes.send_if_modified(|changes| {
+            let now = Changes { printed: true, exit_timeout };
+            let modified = *changes != now;
+            *changes = now;
+            modified
+        });
+    }
+
+    fn has_printed(&self) -> bool {
+        self.changes.borrow().printed
+    }
+
+    /// Waits until the agent is done and has had the time to exit.
+    async fn finished(&self) {
+        let mut changes = self.changes.subscribe();
+        loop {
+            let exit_timeout = changes.borrow_and_update().exit_timeout;
+            let changed = changes.wait_for(|changes| changes.exit_timeout != exit_timeout);
+            match exit_timeout {
+                None => drop(changed.await),
+                Some(limit) => {
+                    if tokio::time::timeout(limit, changed).await.is_err() {
+                        return;
+                    }
+                }
+            }
         }
+    }
+
+    /// Waits until nothing at all was printed for `limit` from now on; for ever when something was.
+    async fn silence(&self, limit: Duration) {
+        let mut changes = self.changes.subscribe();
+        let printed = changes.wait_for(|changes| changes.printed);
+        if tokio::time::timeout(limit, printed).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn into_transcript(self) -> Transcript {
+        let format = self.transcript().format();
+        std::mem::replace(&mut *self.transcript(), Transcript::new(format))
     }
 }
 
@@ -162,28 +243,29 @@ fn program(agent: &Agent, checkout: &Checkout, settings: &Settings) -> Result<Pa
     }
 }
 
-async fn read_output(
-    stream: impl AsyncRead + Unpin,
-    mut transcript: Transcript,
-    reporter: Reporter,
-) -> Transcript {
+async fn read_output(stream: impl AsyncRead + Unpin, output: AgentOutput, reporter: Reporter) {
     let mut reader = BufReader::with_capacity(64 * 1024, stream);
-    while let Ok(Some(Line { text, cut })) = lines::next_line(&mut reader, LONGEST).await {
-        for line in transcript.read(&text) {
+    while let Ok(Some(Line { text, cut })) = lines::next_line(&mut reader, MAX_LINE_BYTES).await {
+        let (shown, usage) = {
+            let mut transcript = output.transcript();
+            (transcript.read(&text), transcript.usage.clone())
+        };
+        output.printed();
+        for line in shown {
             reporter.line(&line);
         }
         if cut > 0 {
             reporter.line(&format!("({cut} more bytes of this line were not read)"));
         }
-        reporter.usage(&transcript.usage);
+        reporter.usage(&usage);
     }
-    transcript
 }
 
-async fn read_complaints(stream: impl AsyncRead + Unpin, reporter: Reporter) {
+async fn read_errors(stream: impl AsyncRead + Unpin, output: AgentOutput, reporter: Reporter) {
     // Plain text whatever the agent's format is.
     let mut reader = BufReader::new(stream);
-    while let Ok(Some(line)) = lines::next_line(&mut reader, LONGEST).await {
+    while let Ok(Some(line)) = lines::next_line(&mut reader, MAX_LINE_BYTES).await {
+        output.printed();
         for line in super::output::plain(&line.text) {
             reporter.line(&line);
         }

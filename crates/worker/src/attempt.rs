@@ -1,5 +1,8 @@
 //! One attempt from checkout to push, and the report that says how it went.
 
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
 use domain::agent::{self, Specification};
 use domain::assignment::Assignment;
 use domain::errors::error_chain;
@@ -7,8 +10,10 @@ use domain::report::{Completion, FailureStage, Outcome, Usage};
 
 use super::agent_process::{self, Ending};
 use super::checkout;
+use super::cleanup::LeftFolder;
+use super::disk::Reserve;
 use super::identity::Identity;
-use super::output::Transcript;
+use super::output::Cause;
 use super::publication::{Publication, Published};
 use super::reporter::{Reporter, Stop};
 use super::settings::{Refusal, Settings};
@@ -28,12 +33,16 @@ impl Failure {
     }
 }
 
-/// Does all of it. Whatever happens becomes a report; nothing is left running.
+/// Fetching the repository takes no longer (main-spec §7). The agent's limit counts from its own start.
+const CLONE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+
+/// Does all of it. Whatever happens becomes a report; nothing is left running. The folder that it was done in is
+/// to be removed once the report is sent.
 pub async fn carry_out(
     assignment: &Assignment,
     settings: Result<Settings, Refusal>,
     reporter: &Reporter,
-) -> Completion {
+) -> (Completion, Option<LeftFolder>) {
     let mut report = Completion {
         task_id: assignment.task_id.clone(),
         execution_id: assignment.task_id.clone(),
@@ -55,14 +64,13 @@ pub async fn carry_out(
         callback_last_http_code: None,
         callback_token: None,
     };
-    let failure = match prepare(assignment, settings) {
+    let (failure, left) = match prepare(assignment, settings) {
         Ok((settings, folder)) => {
             let run = Run { assignment, agent: &assignment.agent_spec, settings: &settings, reporter };
-            let failure = run.through(folder.path(), &mut report).await.err();
-            folder.close().ok();
-            failure
+            let failure = run.through(&folder, &mut report).await.err();
+            (failure, Some(LeftFolder { path: folder, settings }))
         }
-        Err(failure) => Some(failure),
+        Err(failure) => (Some(failure), None),
     };
     if let Some(failure) = failure {
         reporter.line(&failure.message);
@@ -72,13 +80,13 @@ pub async fn carry_out(
         report.timed_out = failure.timed_out;
         report.error = Some(failure.message);
     }
-    report
+    (report, left)
 }
 
 fn prepare(
     assignment: &Assignment,
     settings: Result<Settings, Refusal>,
-) -> Result<(Settings, tempfile::TempDir), Failure> {
+) -> Result<(Settings, PathBuf), Failure> {
     let setup = |message: String| Failure::new(FailureStage::Setup, "setup_failed", message);
     let settings = settings.map_err(|refusal| setup(refusal.to_string()))?;
     let agent = &assignment.agent_spec;
@@ -101,7 +109,7 @@ fn prepare(
         .map_err(|error| {
             setup(format!("no folder can be made in {}: {error}", settings.workspace.display()))
         })?;
-    Ok((settings, folder))
+    Ok((settings, folder.keep()))
 }
 
 struct Run<'a> {
@@ -112,28 +120,36 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn through(&self, folder: &std::path::Path, report: &mut Completion) -> Result<(), Failure> {
+    async fn through(&self, folder: &Path, report: &mut Completion) -> Result<(), Failure> {
         let Assignment { repo_full_name, base_branch, .. } = self.assignment;
         self.reporter.step(&format!("Fetching {repo_full_name} ({base_branch})"), 5);
         let identity = Identity::of(self.assignment, self.agent);
-        let checkout = tokio::select! {
-            made = checkout::make(folder, self.assignment, &identity, self.settings) => made,
+        let clone = |message: String| Failure::new(FailureStage::Clone, "clone_failed", message);
+        let made = tokio::select! {
+            made = tokio::time::timeout(
+                CLONE_TIMEOUT,
+                checkout::make(folder, self.assignment, &identity, self.settings),
+            ) => made,
             reason = self.reporter.stopped() => return Err(stopped(reason)),
         };
-        let checkout = checkout
-            .map_err(|error| Failure::new(FailureStage::Clone, "clone_failed", error_chain(&error)))?;
+        let checkout = made
+            .map_err(|_| clone("The repository could not be fetched within 10 minutes.".to_owned()))?
+            .map_err(|error| clone(error_chain(&error)))?;
+        let reserve = Reserve::keep(folder);
 
         self.reporter.step(&format!("Starting {}", self.agent.name), 10);
         let run = agent_process::run(self.agent, self.assignment, &checkout, self.settings, self.reporter);
-        let (ending, transcript) = run
+        let outcome = run
             .await
             .map_err(|error| Failure::new(FailureStage::Setup, "agent_not_started", error_chain(&error)))?;
-        report.summary = transcript.summary.clone();
-        report.usage = (transcript.usage != Usage::default()).then(|| transcript.usage.clone());
-        let failure = self.judge(ending, &transcript);
+        report.summary = outcome.transcript.summary.clone();
+        let usage = &outcome.transcript.usage;
+        report.usage = (*usage != Usage::default()).then(|| usage.clone());
+        let failure = self.judge(&outcome);
 
+        reserve.release();
         self.reporter.step("Collecting the changes", 90);
-        let published = self.publish(&checkout, &identity, failure.as_ref(), ending).await;
+        let published = self.publish(&checkout, &identity, failure.as_ref(), outcome.ending).await;
         self.settle(failure, published, report)
     }
 
@@ -189,14 +205,37 @@ impl Run<'_> {
     }
 
     /// Success is what the agent says of itself *and* its exit code.
-    fn judge(&self, ending: Ending, transcript: &Transcript) -> Option<Failure> {
-        match ending {
+    fn judge(&self, outcome: &agent_process::Outcome) -> Option<Failure> {
+        let transcript = &outcome.transcript;
+        let failed = |word, message: String| Some(Failure::new(FailureStage::Agent, word, message));
+        // The agent's own reason, with the word for its cause.
+        let own = |reason: String| failed(transcript.cause().map_or("agent_failed", Cause::as_str), reason);
+        match outcome.ending {
             Ending::Stopped(reason) => Some(stopped(reason)),
+            Ending::Silent => {
+                let seconds = self.settings.silence_limit.as_secs();
+                let message =
+                    format!("The agent printed nothing at all for {seconds} seconds and was ended.");
+                failed("printed_nothing", message)
+            }
+            Ending::TimedOut if transcript.failure.is_some() || transcript.exit_timeout.is_some() => {
+                transcript.verdict().err().and_then(own)
+            }
             Ending::TimedOut => {
                 let seconds = self.assignment.timeout_seconds;
-                let message = format!("The agent did not finish within its {seconds} seconds and was ended.");
-                Some(Failure { timed_out: true, ..Failure::new(FailureStage::Agent, "time_limit", message) })
+                let (word, message) = if outcome.printed {
+                    let message =
+                        format!("The agent did not finish within its {seconds} seconds and was ended.");
+                    ("time_limit", message)
+                } else {
+                    let message = format!(
+                        "The agent printed nothing at all within its {seconds} seconds and was ended."
+                    );
+                    ("printed_nothing", message)
+                };
+                Some(Failure { timed_out: true, ..Failure::new(FailureStage::Agent, word, message) })
             }
+            Ending::Finished => transcript.verdict().err().and_then(own),
             Ending::Exited(status) => {
                 let exit = match (status.code(), status.success()) {
                     (_, true) => Ok(()),
@@ -209,7 +248,7 @@ impl Run<'_> {
                     (_, Err(exit)) => Err(exit),
                     (verdict, Ok(())) => verdict,
                 };
-                verdict.err().map(|reason| Failure::new(FailureStage::Agent, "agent_failed", reason))
+                verdict.err().and_then(own)
             }
         }
     }

@@ -15,8 +15,8 @@ use super::git::{self, Git};
 use super::identity::Identity;
 use super::settings::{RunsAs, Settings};
 
-/// How often a fetch is tried, and how long it rests before each further try.
-const RESTS: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15)];
+/// Pauses before the further tries of a fetch.
+const RETRY_DELAYS: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15)];
 
 /// The repository in the machine.
 pub struct Checkout {
@@ -97,14 +97,14 @@ pub async fn make(
     Ok(checkout)
 }
 
-/// What `branch` points to on the server; nothing when it is not there. Tried again when the server or the
-/// line fails.
+/// What `branch` points to on the server; None when it is not there. Tried again when the server or the
+/// connection fails.
 ///
 /// # Errors
 /// What git said, for a person.
 pub async fn remote_branch(remote: &Git, url: &url::Url, branch: &str) -> Result<Option<String>, String> {
     let name = format!("refs/heads/{branch}");
-    let listing = patiently(remote, &["ls-remote", "--quiet", "--", url.as_str(), &name]).await?;
+    let listing = with_retries(remote, &["ls-remote", "--quiet", "--", url.as_str(), &name]).await?;
     // The pattern also matches `refs/heads/other/refs/heads/name`.
     Ok(listing
         .lines()
@@ -126,7 +126,7 @@ async fn fetch(remote: &Git, url: &url::Url, assignment: &Assignment) -> Result<
         url.as_str(),
         &refspec,
     ];
-    patiently(remote, &arguments).await.map_err(|message| {
+    with_retries(remote, &arguments).await.map_err(|message| {
         if message.contains("couldn't find remote ref") {
             let repository = &assignment.repo_full_name;
             Error::Fetch(format!(
@@ -139,17 +139,17 @@ async fn fetch(remote: &Git, url: &url::Url, assignment: &Assignment) -> Result<
     Ok(remote.line(&["rev-parse", "--verify", &format!("refs/heads/{branch}^{{commit}}")]).await?)
 }
 
-/// Runs a git command that talks to the server, again after a rest when the failure may pass.
-async fn patiently(remote: &Git, arguments: &[&str]) -> Result<String, String> {
-    let mut rests = RESTS.into_iter();
+/// Runs a git command that talks to the server, again after a pause when the failure may pass.
+async fn with_retries(remote: &Git, arguments: &[&str]) -> Result<String, String> {
+    let mut delays = RETRY_DELAYS.into_iter();
     loop {
         let message = match remote.line(arguments).await {
             Ok(text) => return Ok(text),
             Err(git::Error::Failed { message, .. }) => message,
             Err(other) => other.to_string(),
         };
-        match rests.next().filter(|_| may_pass(&message)) {
-            Some(rest) => tokio::time::sleep(rest).await,
+        match delays.next().filter(|_| may_pass(&message)) {
+            Some(delay) => tokio::time::sleep(delay).await,
             None => return Err(message),
         }
     }
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_not_tried_again_but_a_lost_line_is() {
+    fn a_refusal_is_not_tried_again_but_a_broken_connection_is() {
         assert!(may_pass(
             "fatal: unable to access 'https://github.com/': Could not resolve host: github.com"
         ));

@@ -15,6 +15,8 @@
 mod agent_process;
 mod attempt;
 mod checkout;
+mod cleanup;
+mod disk;
 mod export;
 mod git;
 mod identity;
@@ -67,6 +69,8 @@ The worker's own settings:
   PORTER_AGENT_USER       the unprivileged user that runs the agent (agent); the worker itself runs as root
   PORTER_ALLOW_SAME_USER  true: without such a user, or where it cannot reach the workspace or the agent's program,
                           run the agent as the worker's own (development only)
+  PORTER_SILENCE_TIMEOUT_SECONDS
+                          how long the agent may print nothing at all from its start (180)
   PORTER_PUBLISH_TIMEOUT_SECONDS
                           how long collecting and pushing the work may take (300)
   PATH, LANG              handed to the agent; git, find and cp must be on the PATH
@@ -92,9 +96,13 @@ pub async fn run(variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Ex
             tracing::warn!("{reason}");
         }
     }
-    let report = attempt::carry_out(&assignment, settings, &reporter).await;
+    let (report, left) = attempt::carry_out(&assignment, settings, &reporter).await;
     reporter.close(pump).await;
     let accepted = reporter.complete(report).await;
+    // The agent's folder may take long to remove.
+    if let Some(left) = left {
+        left.remove().await;
+    }
     Ok(if accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -4,7 +4,7 @@
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
 /// The most of one line that is kept, in bytes. An agent's JSON line carries whole files at times.
-pub const LONGEST: usize = 4 * 1024 * 1024;
+pub const MAX_LINE_BYTES: usize = 4 * 1024 * 1024;
 
 /// One line of output, without its end.
 #[derive(Debug, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use domain::prompt;
 use domain::report::Remark;
 
 use super::checkout::Checkout;
+use super::cleanup;
 use super::export::remarks::{left_out, remark};
 use super::export::{self, Collected, Description, Sources, Work};
 use super::git::Git;
@@ -120,6 +121,8 @@ impl Publication<'_> {
         };
         if let Err(reason) = &result {
             self.reporter.line(&format!("{reason}; trying with one commit of all changes"));
+            // They may have taken the last room on the disk.
+            cleanup::remove_scratch(&self.checkout.root, self.settings).await;
             result = match tokio::time::timeout_at(deadline, self.collect(Sources::Files)).await {
                 Ok(collected) => collected,
                 Err(_) => Err("collecting the changes took too long".to_owned()),

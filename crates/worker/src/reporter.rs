@@ -17,25 +17,27 @@ use super::output;
 /// The header that proves who reports (main-spec §7).
 const TOKEN_HEADER: &str = "X-Porter-Callback-Token";
 /// Least time between two progress reports.
-const PACE: Duration = Duration::from_secs(1);
-/// The server hears at least this often.
-const HEARTBEAT: Duration = Duration::from_secs(30);
-/// Rest after a progress report that failed.
-const REST: Duration = Duration::from_secs(5);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+/// Most time between two progress reports.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
+/// Pause after a progress report that failed.
+const PROGRESS_RETRY_DELAY: Duration = Duration::from_secs(5);
 /// Lines that wait at most; later ones are counted and left out until there is room.
-const MOST_WAITING: usize = 2000;
-/// Lines, and bytes of lines, in one report.
-const MOST_AT_ONCE: (usize, usize) = (300, 256 * 1024);
-/// For the last lines of a run, when the server is slow.
-const LAST_WORDS: Duration = Duration::from_secs(15);
+const MAX_WAITING_LINES: usize = 2000;
+/// The most lines in one report.
+const MAX_REPORT_LINES: usize = 300;
+/// The most bytes of lines in one report.
+const MAX_REPORT_BYTES: usize = 256 * 1024;
+/// How long the last progress reports may take when the server is slow.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Pauses before each try to send a bundle.
 const BUNDLE_RETRY_DELAYS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(10)];
 /// A bundle takes no longer on its way.
 const BUNDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How often the final report is tried: with the rests of [`rest_before`], for about ten minutes.
-pub const MOST_TRIES: u32 = 25;
+/// How often the final report is tried: with the pauses of [`delay_before`], for about ten minutes.
+pub const MAX_CALLBACK_ATTEMPTS: u32 = 25;
 
 /// Why the worker should stop before its agent has finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +67,7 @@ struct Shared {
     stop: watch::Sender<Option<Stop>>,
 }
 
+/// What was not sent yet.
 #[derive(Default)]
 struct Waiting {
     lines: VecDeque<String>,
@@ -73,6 +76,13 @@ struct Waiting {
     percent: Option<u8>,
     usage: Option<Usage>,
     closing: bool,
+}
+
+impl Waiting {
+    fn fits_one_report(&self) -> bool {
+        let bytes: usize = self.lines.iter().map(String::len).sum();
+        self.lines.len() <= MAX_REPORT_LINES && bytes <= MAX_REPORT_BYTES
+    }
 }
 
 impl Reporter {
@@ -113,7 +123,7 @@ impl Reporter {
         tracing::info!("{text}");
         let mut waiting = self.waiting();
         waiting.message = Some(output::shortened(&text, 200));
-        if waiting.lines.len() < MOST_WAITING {
+        if waiting.lines.len() < MAX_WAITING_LINES {
             waiting.lines.push_back(text);
         } else {
             waiting.left_out += 1;
@@ -151,35 +161,35 @@ impl Reporter {
         }
     }
 
-    /// Sends progress until [`Reporter::close`]; then what still waits, and ends.
+    /// Sends progress until [`Reporter::close`], and ends when the final report can carry what still waits.
     pub async fn pump(self) {
         let (mut earliest, mut latest) = (Instant::now(), Instant::now());
         loop {
-            let (quiet, closing) = {
+            let (is_empty, done) = {
                 let waiting = self.waiting();
-                (waiting.lines.is_empty(), waiting.closing)
+                (waiting.lines.is_empty(), waiting.closing && waiting.fits_one_report())
             };
-            if quiet && closing {
+            if done {
                 return;
             }
-            if quiet {
-                tokio::select! {
-                    () = self.shared.something_new.notified() => continue,
-                    () = tokio::time::sleep_until(latest) => {}
-                }
+            let next = if is_empty { latest } else { earliest };
+            tokio::select! {
+                () = self.shared.something_new.notified() => continue,
+                () = tokio::time::sleep_until(next) => {}
             }
-            tokio::time::sleep_until(earliest).await;
-            let rest = if self.send_progress().await { PACE } else { REST };
-            (earliest, latest) = (Instant::now() + rest, Instant::now() + HEARTBEAT);
+            let sent = self.send_progress().await;
+            let pause = if sent { PROGRESS_INTERVAL } else { PROGRESS_RETRY_DELAY };
+            (earliest, latest) = (Instant::now() + pause, Instant::now() + HEARTBEAT_INTERVAL);
         }
     }
 
-    /// Lets [`Reporter::pump`], running as `pump`, end, for as long as the last lines are worth.
+    /// Lets [`Reporter::pump`], running as `pump`, end. What it has not sent goes with the final report, which
+    /// does not wait for the pace of progress reports.
     pub async fn close(&self, pump: tokio::task::JoinHandle<()>) {
         self.waiting().closing = true;
         self.shared.something_new.notify_one();
         let abort = pump.abort_handle();
-        if tokio::time::timeout(LAST_WORDS, pump).await.is_err() {
+        if tokio::time::timeout(CLOSE_TIMEOUT, pump).await.is_err() {
             abort.abort();
         }
     }
@@ -211,7 +221,7 @@ impl Reporter {
         let mut bytes = 0;
         while let Some(line) = waiting.lines.front() {
             bytes += line.len();
-            if events.len() >= MOST_AT_ONCE.0 || (bytes > MOST_AT_ONCE.1 && !events.is_empty()) {
+            if events.len() >= MAX_REPORT_LINES || (bytes > MAX_REPORT_BYTES && !events.is_empty()) {
                 break;
             }
             events.extend(waiting.lines.pop_front());
@@ -249,9 +259,10 @@ impl Reporter {
             remark.text = self.clean(&remark.text);
             remark.paths.iter_mut().for_each(|path| *path = self.clean(path));
         }
-        report.callback_max_attempts = Some(MOST_TRIES);
-        for attempt in 1..=MOST_TRIES {
-            tokio::time::sleep(jittered(rest_before(attempt))).await;
+        report.events = self.take_batch().events;
+        report.callback_max_attempts = Some(MAX_CALLBACK_ATTEMPTS);
+        for attempt in 1..=MAX_CALLBACK_ATTEMPTS {
+            tokio::time::sleep(jittered(delay_before(attempt))).await;
             report.callback_attempt = Some(attempt);
             match self.post(&self.shared.completion_url, &report).await {
                 Ok(answer) if answer.status().is_success() => return true,
@@ -323,9 +334,9 @@ fn may_pass(status: reqwest::StatusCode) -> bool {
     status.is_server_error() || matches!(status.as_u16(), 408 | 409 | 425 | 429)
 }
 
-/// How long to rest before try `attempt` (from 1) of the final report: doubling from half a second to at
+/// How long to wait before try `attempt` (from 1) of the final report: doubling from half a second to at
 /// most 30.
-fn rest_before(attempt: u32) -> Duration {
+fn delay_before(attempt: u32) -> Duration {
     match attempt {
         0 | 1 => Duration::ZERO,
         _ => Duration::from_millis(500 << (attempt - 2).min(10)).min(Duration::from_secs(30)),
@@ -333,10 +344,10 @@ fn rest_before(attempt: u32) -> Duration {
 }
 
 /// Up to a quarter less or more, so that many workers do not come back at once.
-fn jittered(rest: Duration) -> Duration {
+fn jittered(delay: Duration) -> Duration {
     let mut random = [128_u8; 1];
     getrandom::fill(&mut random).ok();
-    rest.mul_f64(0.75 + f64::from(random[0]) / 255.0 / 2.0)
+    delay.mul_f64(0.75 + f64::from(random[0]) / 255.0 / 2.0)
 }
 
 #[cfg(test)]
@@ -345,14 +356,14 @@ mod tests {
 
     #[test]
     fn the_final_report_is_tried_for_about_ten_minutes() {
-        let total: Duration = (1..=MOST_TRIES).map(rest_before).sum();
+        let total: Duration = (1..=MAX_CALLBACK_ATTEMPTS).map(delay_before).sum();
         assert!((Duration::from_secs(9 * 60)..Duration::from_secs(11 * 60)).contains(&total), "{total:?}");
-        assert_eq!(rest_before(1), Duration::ZERO);
-        assert_eq!(rest_before(3), Duration::from_secs(1));
+        assert_eq!(delay_before(1), Duration::ZERO);
+        assert_eq!(delay_before(3), Duration::from_secs(1));
     }
 
     #[test]
-    fn a_rest_differs_by_at_most_a_quarter() {
+    fn a_pause_differs_by_at_most_a_quarter() {
         for _ in 0..100 {
             let seen = jittered(Duration::from_secs(100));
             assert!((Duration::from_secs(75)..=Duration::from_secs(125)).contains(&seen), "{seen:?}");

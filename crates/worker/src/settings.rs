@@ -8,6 +8,9 @@ use nix::unistd::{Gid, Uid, User};
 
 use domain::agent::{Agent, Program};
 
+/// An agent with a JSON stream prints its first line within seconds.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(3 * 60);
+
 /// Publishing takes no longer than this (main-spec §7).
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
@@ -30,6 +33,8 @@ pub struct Settings {
     pub find: PathBuf,
     /// `cp`, as an absolute path.
     pub cp: PathBuf,
+    /// How long the agent may print nothing at all from its start.
+    pub silence_limit: Duration,
     /// How long collecting and pushing the work may take.
     pub publish_limit: Duration,
 }
@@ -94,6 +99,7 @@ impl Settings {
     /// # Errors
     /// [`Refusal`] when the agent could not be kept apart from the worker, or a program is missing.
     pub fn read(variable: impl Fn(&str) -> Option<String>, agent: &Agent) -> Result<Self, Refusal> {
+        let seconds = |name: &str| variable(name)?.parse().ok().map(Duration::from_secs);
         let user = variable("PORTER_AGENT_USER").unwrap_or_else(|| "agent".to_owned());
         let allowed = variable("PORTER_ALLOW_SAME_USER").is_some_and(|value| value == "true" || value == "1");
         let found = User::from_name(&user).ok().flatten().map(|user| (user.uid, user.gid));
@@ -121,9 +127,8 @@ impl Settings {
             git: program("git", &path).ok_or(Refusal::NoProgram("git"))?,
             find: program("find", &path).ok_or(Refusal::NoProgram("find"))?,
             cp: program("cp", &path).ok_or(Refusal::NoProgram("cp"))?,
-            publish_limit: variable("PORTER_PUBLISH_TIMEOUT_SECONDS")
-                .and_then(|seconds| seconds.parse().ok())
-                .map_or(PUBLISH_TIMEOUT, Duration::from_secs),
+            silence_limit: seconds("PORTER_SILENCE_TIMEOUT_SECONDS").unwrap_or(SILENCE_TIMEOUT),
+            publish_limit: seconds("PORTER_PUBLISH_TIMEOUT_SECONDS").unwrap_or(PUBLISH_TIMEOUT),
             path,
         })
     }

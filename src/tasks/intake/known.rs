@@ -2,6 +2,7 @@
 //! table, however many deliveries there are: under load, the way to the database's thread and back costs more
 //! than the look-ups themselves.
 
+use domain::ids::{InstallationId, IssueNumber, RepositoryId, UserId};
 use std::collections::{HashMap, HashSet};
 
 use super::reading::{Action, Delivery, Intent, Mention};
@@ -18,11 +19,11 @@ pub(super) struct Known {
     /// Comments that were answered, and their tasks.
     pub comments: HashMap<String, Option<String>>,
     /// Installations through which nothing can be done.
-    pub suspended: HashSet<i64>,
+    pub suspended: HashSet<InstallationId>,
     /// Everybody who speaks.
-    pub people: HashMap<i64, (Person, Settings)>,
+    pub people: HashMap<UserId, (Person, Settings)>,
     /// The active tasks of the issues for which one more is asked for: repository's number, issue's number.
-    active: HashMap<(i64, i64), Vec<Active>>,
+    active: HashMap<(RepositoryId, IssueNumber), Vec<Active>>,
 }
 
 impl Known {
@@ -56,10 +57,10 @@ impl Known {
         if people.is_empty() {
             return Ok(known);
         }
-        let installations: Vec<i64> = installations.into_iter().collect();
+        let installations: Vec<_> = installations.into_iter().collect();
         known.suspended =
             db::installations::list_suspended(write, &installations).await?.into_iter().collect();
-        let people: Vec<i64> = people.into_iter().collect();
+        let people: Vec<_> = people.into_iter().collect();
         let people = db::users::load_people(write, &people).await?.into_iter();
         known.people = people
             .map(|(id, person)| {
@@ -67,7 +68,7 @@ impl Known {
                 (id, (person, settings))
             })
             .collect();
-        let issues: Vec<(i64, i64)> = issues.into_iter().collect();
+        let issues: Vec<_> = issues.into_iter().collect();
         for task in db::tasks::list_active_on_issues(write, &issues).await? {
             known.active.entry((task.repo_id, task.issue_number)).or_default().push(task);
         }
@@ -86,7 +87,7 @@ impl Known {
     }
 
     /// From now on no task of this issue is.
-    pub(super) fn end_all(&mut self, repo_id: i64, issue: i64) {
+    pub(super) fn end_all(&mut self, repo_id: RepositoryId, issue: IssueNumber) {
         self.active.remove(&(repo_id, issue));
     }
 
@@ -101,6 +102,6 @@ impl Known {
     }
 }
 
-fn issue_of(mention: &Mention) -> (i64, i64) {
+fn issue_of(mention: &Mention) -> (RepositoryId, IssueNumber) {
     (mention.request.repository.id, mention.request.issue.number)
 }

@@ -1,5 +1,6 @@
 //! What a webhook says, as far as Porter listens to it.
 
+use domain::ids::{CommentId, InstallationId, IssueNumber, RepositoryId, RepositoryName};
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::tasks::Policy;
@@ -22,6 +23,9 @@ pub struct Delivery {
     pub(super) intent: Intent,
 }
 
+/// In place of an installation that the payload does not name.
+pub(super) const NO_INSTALLATION: InstallationId = InstallationId::new(0);
+
 /// What a delivery means to Porter.
 #[derive(Debug)]
 pub(super) enum Intent {
@@ -30,11 +34,15 @@ pub(super) enum Intent {
     /// Somebody spoke to Porter.
     Mention(Box<Mention>),
     /// An issue was closed.
-    Closed { repo_id: i64, issue: i64, login: String },
+    Closed { repo_id: RepositoryId, issue: IssueNumber, login: String },
     /// Porter was installed, or what it reaches changed.
-    Installed { installation: Installation, added: Vec<(i64, String)>, removed: Vec<(i64, String)> },
+    Installed {
+        installation: Installation,
+        added: Vec<(RepositoryId, String)>,
+        removed: Vec<(RepositoryId, String)>,
+    },
     /// Porter was removed.
-    Uninstalled { installation: i64 },
+    Uninstalled { installation: InstallationId },
 }
 
 /// A mention and everything it came with.
@@ -45,7 +53,7 @@ pub(super) struct Mention {
     /// Who asks, where, and about what; the installation is 0 when the payload named none.
     pub request: Request,
     /// The comment.
-    pub comment_id: i64,
+    pub comment_id: CommentId,
     /// `<comment id>:<repository id>`, in the order in which comments are made: neighbours in time are
     /// neighbours in the index, which under load saves most of its writes.
     pub comment_key: String,
@@ -66,8 +74,7 @@ impl Mention {
         CommentReference {
             installation: self.request.repository.installation_id,
             repo_id: self.request.repository.id,
-            owner: self.request.repository.owner.clone(),
-            name: self.request.repository.name.clone(),
+            repository: self.request.repository.full_name.clone(),
             issue: self.request.issue.number,
             comment_id: self.comment_id,
             login: self.request.requester.login.clone(),
@@ -163,10 +170,12 @@ fn comment(payload: webhook::IssueComment, policy: &Policy) -> Intent {
         request: Request {
             repository: Repository {
                 id: payload.repository.id,
-                owner: payload.repository.owner.login,
-                name: payload.repository.name,
+                full_name: RepositoryName {
+                    owner: payload.repository.owner.login,
+                    name: payload.repository.name,
+                },
                 default_branch: payload.repository.default_branch,
-                installation_id: payload.installation.map_or(0, |installation| installation.id),
+                installation_id: payload.installation.map_or(NO_INSTALLATION, |installation| installation.id),
             },
             issue: Issue {
                 number: payload.issue.number,
@@ -224,6 +233,6 @@ fn details(installation: webhook::InstallationDetails) -> Installation {
     }
 }
 
-fn names(repositories: Vec<webhook::RepositoryName>) -> Vec<(i64, String)> {
+fn names(repositories: Vec<webhook::RepositoryName>) -> Vec<(RepositoryId, String)> {
     repositories.into_iter().map(|repository| (repository.id, repository.full_name)).collect()
 }

@@ -1,10 +1,11 @@
 //! The one transaction behind a batch of deliveries.
 
 use chrono::{DateTime, Utc};
+use domain::ids::{IssueNumber, RepositoryId, UserId};
 
 use super::Answer;
 use super::known::Known;
-use super::reading::{Action, Delivery, Intent, Mention};
+use super::reading::{Action, Delivery, Intent, Mention, NO_INSTALLATION};
 use crate::tasks::decision::{Rules, decide, may_ask, too_many_waiting};
 use crate::tasks::{Error, Store, UnitOfWork};
 use domain::comment::Refusal;
@@ -79,7 +80,7 @@ impl Line {
     }
 }
 
-/// What came of a mention: the answer, and whether somebody is still owed a comment.
+/// The decision about a mention, and whether its author is answered with a comment.
 enum Verdict {
     Task(Box<Task>),
     Control(Control),
@@ -152,7 +153,7 @@ impl Batch<'_> {
                     delivery,
                     task: made.id.clone(),
                     agent: made.agent.clone(),
-                    repository: made.repository.full_name(),
+                    repository: made.repository.full_name.to_string(),
                 };
                 work.log(move || line.write());
                 self.known.begin(&made);
@@ -187,7 +188,7 @@ impl Batch<'_> {
     async fn judge(&self, work: &mut UnitOfWork, mention: &Mention) -> Result<Verdict, Error> {
         let refused = |refusal| Ok(Verdict::Refused { refusal, tell: true });
         let installation = mention.request.repository.installation_id;
-        if installation == 0 || self.known.suspended.contains(&installation) {
+        if installation == NO_INSTALLATION || self.known.suspended.contains(&installation) {
             return Ok(Verdict::Refused { refusal: Refusal::MissingInstallation, tell: false });
         }
         let sender = mention.request.requester.id;
@@ -233,7 +234,7 @@ impl Batch<'_> {
         Ok(Verdict::Task(Box::new(task)))
     }
 
-    fn invited_in_batch(&self, sender: i64, repo_id: i64) -> bool {
+    fn invited_in_batch(&self, sender: UserId, repo_id: RepositoryId) -> bool {
         self.rows.iter().any(|row| {
             row.reason == Some("missing_user_oauth")
                 && row.sender_id == Some(sender)
@@ -245,8 +246,8 @@ impl Batch<'_> {
     async fn stop_all(
         &mut self,
         work: &mut UnitOfWork,
-        repo_id: i64,
-        issue: i64,
+        repo_id: RepositoryId,
+        issue: IssueNumber,
         login: &str,
     ) -> Result<Option<String>, Error> {
         // A task of this very batch ends after it began.

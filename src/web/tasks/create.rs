@@ -1,5 +1,6 @@
 //! `POST /api/tasks` (main-spec §6). An `Idempotency-Key` is kept for one day.
 
+use domain::ids::{IssueNumber, RepositoryName};
 use std::time::Duration;
 
 use axum::Json;
@@ -30,7 +31,7 @@ pub(in crate::web) const BODY: BodyLimit =
 struct NewTask {
     repo_owner: String,
     repo_name: String,
-    issue_number: Option<i64>,
+    issue_number: Option<IssueNumber>,
     agent: Option<String>,
     priority: Option<WirePriority>,
     #[serde(default)]
@@ -97,12 +98,11 @@ fn read(new: NewTask) -> Result<Wanted, Error> {
     {
         return Err(Error::bad_request("baseBranch is not the name of a branch"));
     }
-    if new.issue_number.is_some_and(|number| number < 1) {
+    if new.issue_number.is_some_and(|number| number.get() < 1) {
         return Err(Error::bad_request("issueNumber must be 1 or more"));
     }
     Ok(Wanted {
-        owner: new.repo_owner,
-        name: new.repo_name,
+        repository: RepositoryName { owner: new.repo_owner, name: new.repo_name },
         issue_number: new.issue_number,
         run: Run {
             agent: new.agent,

@@ -1,6 +1,7 @@
 //! A task as JSON: the seed's `Task` and the fields that main-spec §6 adds. Unknown values are omitted.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use domain::ids::IssueNumber;
 use serde::Serialize;
 
 use domain::report::{FailureStage, Usage};
@@ -15,7 +16,7 @@ pub struct TaskJson {
     pub attempt: u32,
     pub repo_owner: String,
     pub repo_name: String,
-    pub issue_number: i64,
+    pub issue_number: IssueNumber,
     pub issue_title: String,
     pub issue_body: String,
     pub issue_url: String,
@@ -38,7 +39,7 @@ pub struct TaskJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pr_url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pr_number: Option<i64>,
+    pub pr_number: Option<IssueNumber>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub machine_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,8 +123,8 @@ impl TaskJson {
             id: task.id.to_string(),
             status: task.status,
             attempt: task.attempt.number,
-            repo_owner: task.repository.owner,
-            repo_name: task.repository.name,
+            repo_owner: task.repository.full_name.owner,
+            repo_name: task.repository.full_name.name,
             issue_number: task.issue.number,
             issue_title: task.issue.title,
             issue_body: task.issue.body,

@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 use crypto::vault::Vault;
 use db::Db;
 use domain::clock::Clock;
+use domain::ids::UserId;
 use porter::accounts::sign_in;
 use secrecy::{ExposeSecret, SecretString};
 use standin::{Delivery, File, Options, Permission, StandIn};
@@ -182,7 +183,9 @@ impl Stage {
         let vault = Vault::new(SecretString::from(ROOT), Vec::new());
         for (login, id) in self.people.iter().zip(1001..) {
             let token = self.github.sign_in(login).expect("an account").access;
-            sign_in::record(&db, &vault, id, login, &token, Clock::system().now()).await.expect("a sign-in");
+            sign_in::record(&db, &vault, UserId::new(id), login, &token, Clock::system().now())
+                .await
+                .expect("a sign-in");
         }
         db.close().await;
     }

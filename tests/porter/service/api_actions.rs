@@ -213,7 +213,7 @@ async fn one_key_many_times_at_once_makes_one_issue_and_one_task() {
     assert!(made.iter().all(|id| *id == made[0]), "one task, seen {made:?}");
     assert_eq!(kit.github.read(|all| all.issue_count(REPO)), 1);
     let task = kit.fail(&made[0]).await;
-    kit.status_comment(u64::try_from(task.issue.number).unwrap(), &task.id);
+    kit.status_comment(u64::try_from(task.issue.number.get()).unwrap(), &task.id);
     kit.close().await;
 }
 

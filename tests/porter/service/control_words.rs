@@ -137,6 +137,7 @@ async fn retry_while_another_task_of_the_agent_is_active_is_answered_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_control_word_is_owed_no_more_once_it_is_obeyed() {
+    use domain::ids::RepositoryName;
     use domain::job::{CommentReference, Control, Job};
     let mut kit = Plan::silent().start().await;
     let issue = kit.issue().await;
@@ -146,12 +147,11 @@ async fn a_control_word_is_owed_no_more_once_it_is_obeyed() {
     let payload: serde_json::Value =
         serde_json::from_slice(&kit.github.payload(&id.unwrap()).unwrap()).unwrap();
     let by = CommentReference {
-        installation: payload["installation"]["id"].as_i64().unwrap(),
-        repo_id: payload["repository"]["id"].as_i64().unwrap(),
-        owner: "acme".to_owned(),
-        name: "greeter".to_owned(),
-        issue: i64::try_from(issue).unwrap(),
-        comment_id: i64::try_from(comment).unwrap(),
+        installation: payload["installation"]["id"].as_i64().unwrap().into(),
+        repo_id: payload["repository"]["id"].as_i64().unwrap().into(),
+        repository: RepositoryName::new("acme", "greeter"),
+        issue: i64::try_from(issue).unwrap().into(),
+        comment_id: i64::try_from(comment).unwrap().into(),
         login: "ada".to_owned(),
         at: kit.clock.now().timestamp_millis(),
     };

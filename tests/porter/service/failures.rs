@@ -1,6 +1,7 @@
 //! Tasks that do not succeed, and what people read then; with the real worker where the worker decides.
 
 use chrono::TimeDelta;
+use domain::ids::IssueNumber;
 use domain::report::FailureStage;
 use domain::task::{Status, Task};
 use serde_json::json;
@@ -156,7 +157,10 @@ async fn a_branch_that_has_an_open_pull_request_is_adopted() {
     let number = kit.open_pull(BOB, &id.branch(), "By hand").await;
     kit.report_success(&task, &commit).await.expect(200);
     let task = kit.ended(&id).await;
-    assert_eq!((task.status, task.pr_number), (Status::Success, i64::try_from(number).ok()));
+    assert_eq!(
+        (task.status, task.pr_number),
+        (Status::Success, i64::try_from(number).ok().map(IssueNumber::new))
+    );
     assert_eq!(kit.only_pull().title, "By hand");
     says(&kit, issue, &task, &[&format!("pull request #{number}")]);
     kit.close().await;

@@ -18,7 +18,7 @@ fn installation(id: i64) -> Value {
 
 async fn is_suspended(kit: &Testkit, id: i64) -> bool {
     let mut connection = kit.porter().store().read().await.unwrap();
-    !db::installations::list_suspended(&mut connection, &[id]).await.unwrap().is_empty()
+    !db::installations::list_suspended(&mut connection, &[id.into()]).await.unwrap().is_empty()
 }
 
 #[tokio::test(flavor = "multi_thread")]

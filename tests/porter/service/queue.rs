@@ -87,7 +87,7 @@ fn watch_running(kit: &Testkit) -> Watched {
             let running = running(&context).await;
             most = most.max(running.len());
             for who in [ADA, BOB] {
-                let own = running.iter().filter(|task| task.requester.id == who.id).count();
+                let own = running.iter().filter(|task| task.requester.id.get() == who.id).count();
                 most_of_one = most_of_one.max(own);
             }
             tokio::select! {

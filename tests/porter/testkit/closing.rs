@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use domain::ids::UserId;
 use domain::task::TaskId;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -28,7 +29,7 @@ impl Testkit {
 
     async fn remove_machines(&self) {
         let context = self.porter();
-        let place = context.place_of_person(0).await.expect("a keyring");
+        let place = context.place_of_person(UserId::new(0)).await.expect("a keyring");
         let Some(Place { runner, .. }) = place else { return };
         for machine in runner.list().await.expect("machines") {
             runner.destroy(&machine.id).await.expect("the machine goes");

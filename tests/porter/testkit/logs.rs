@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::time::{Duration, Instant};
 
 use tracing_subscriber::EnvFilter;
 
@@ -39,6 +40,24 @@ pub fn capture() {
 /// Returns everything logged so far.
 pub fn so_far() -> String {
     String::from_utf8_lossy(&lines()).into_owned()
+}
+
+/// Waits until so many lines hold all of these texts.
+pub async fn wait_for(count: usize, texts: &[&str]) {
+    let began = Instant::now();
+    loop {
+        let seen = count_lines(texts);
+        if seen >= count {
+            return;
+        }
+        assert!(began.elapsed() < super::TEST_TIMEOUT, "expected {count} lines with {texts:?}, seen {seen}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Returns how many lines hold all of these texts.
+pub fn count_lines(texts: &[&str]) -> usize {
+    so_far().lines().filter(|line| texts.iter().all(|text| line.contains(text))).count()
 }
 
 /// Returns the latest warnings and errors, for failure messages. Tests run concurrently: some belong to other tests.

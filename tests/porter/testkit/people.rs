@@ -39,7 +39,7 @@ impl Testkit {
         self.keep_secret("a user token", tokens.access.expose_secret());
         self.keep_secret("a refresh token", tokens.refresh.expose_secret());
         let (db, now) = (self.db(), self.clock.now());
-        sign_in::record(db, &self.vault(), person.id, person.login, &tokens.access, now)
+        sign_in::record(db, &self.vault(), person.id.into(), person.login, &tokens.access, now)
             .await
             .expect("the sign-in is recorded")
     }
@@ -47,8 +47,8 @@ impl Testkit {
     /// Creates a session and returns the cookie's value.
     pub async fn session(&self, person: Person) -> String {
         let user = User {
-            user_key: self.vault().user_key(person.id),
-            github_id: person.id,
+            user_key: self.vault().user_key(person.id.into()),
+            github_id: person.id.into(),
             login: person.login.to_owned(),
         };
         let session = self.sessions().begin(&user).await.expect("a session");
@@ -60,7 +60,7 @@ impl Testkit {
     pub async fn set(&self, person: Person, settings: &Value) {
         let (db, now) = (self.db(), self.clock.now());
         let mut write = db.begin().await.expect("a write");
-        let user_key = self.vault().user_key(person.id);
+        let user_key = self.vault().user_key(person.id.into());
         db::users::store_settings(&mut write, &user_key, &settings.to_string(), now).await.expect("stored");
         write.commit().await.expect("stored");
     }
@@ -69,7 +69,7 @@ impl Testkit {
     pub async fn store_key(&self, person: Person, provider: &str, name: &str, value: &str) {
         self.keep_secret(name, value);
         let vault = self.vault();
-        let user_key = vault.user_key(person.id);
+        let user_key = vault.user_key(person.id.into());
         let identity = Identity::UserSecret { user_key: &user_key, provider_id: provider, env_key: name };
         let sealed = vault.seal(&identity, &value.into()).expect("a sealed key");
         let secret = UserSecret { provider_id: provider.to_owned(), env_key: name.to_owned(), sealed };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use domain::ids::UserId;
 use domain::task::{Phase, Task, TaskId};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -127,7 +128,7 @@ impl Testkit {
     }
 
     async fn runner(&self) -> Arc<dyn Runner> {
-        self.porter().place_of_person(0).await.expect("a keyring").expect("a place").runner
+        self.porter().place_of_person(UserId::new(0)).await.expect("a keyring").expect("a place").runner
     }
 
     /// Kills a machine's worker and its agent, as when the host fails.

@@ -12,7 +12,7 @@ fn prompt_with(instructions: &str) -> String {
     prompt::build(&PromptInput {
         title: "Say hello",
         body: "",
-        issue_number: 7,
+        issue_number: 7.into(),
         agents_md: None,
         instructions,
         custom_prompt: None,

@@ -131,7 +131,12 @@ impl World {
 
     /// Installs a `claude` that is this shell script.
     pub fn claude(&self, script: &str) {
-        let path = self.folder.path().join("bin/claude");
+        self.agent("claude", script);
+    }
+
+    /// Installs an agent's command that is this shell script.
+    pub fn agent(&self, command: &str, script: &str) {
+        let path = self.folder.path().join("bin").join(command);
         let open = self.open().display().to_string();
         std::fs::write(&path, format!("#!/bin/sh\n{}\n", script.replace("$OPEN", &open))).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -196,7 +201,11 @@ impl World {
     /// Every line that was reported.
     pub fn lines(&self) -> Vec<String> {
         let progress = self.server.progress.lock().unwrap();
-        progress.iter().flat_map(|(_, report)| report.events.clone()).collect()
+        let mut lines: Vec<String> = progress.iter().flat_map(|(_, report)| report.events.clone()).collect();
+        lines.extend(
+            self.server.completions.lock().unwrap().last().into_iter().flat_map(|r| r.events.clone()),
+        );
+        lines
     }
 
     /// Waits until `holds`; fails after a minute, naming `what`.

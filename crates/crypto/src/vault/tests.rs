@@ -42,7 +42,7 @@ fn identity_vector(row: &Value) -> Identity<'_> {
             provider_id: text(row, "provider_id"),
             env_key: text(row, "env_key"),
         },
-        _ => Identity::OauthToken { github_user_id: row["github_user_id"].as_i64().unwrap() },
+        _ => Identity::OauthToken { github_user_id: row["github_user_id"].as_i64().unwrap().into() },
     }
 }
 
@@ -67,7 +67,7 @@ fn user_keys_are_those_of_the_earlier_porter() {
     let vault = vault(text(&vectors, "root_secret"), &["ignored"]);
     for user in vectors["user_keys"].as_array().unwrap() {
         let id = user["github_user_id"].as_i64().unwrap();
-        assert_eq!(vault.user_key(id), text(user, "user_key"));
+        assert_eq!(vault.user_key(id.into()), text(user, "user_key"));
     }
 }
 
@@ -170,7 +170,7 @@ fn any_row() -> impl Strategy<Value = (u8, String, String, String, i64)> {
 fn identity((table, a, b, c, n): &(u8, String, String, String, i64)) -> Identity<'_> {
     match table {
         0 => Identity::UserSecret { user_key: a, provider_id: b, env_key: c },
-        1 => Identity::OauthToken { github_user_id: *n },
+        1 => Identity::OauthToken { github_user_id: (*n).into() },
         2 => Identity::AttemptToken { task_id: a, attempt: u32::try_from(n.unsigned_abs() % 1000).unwrap() },
         _ => Identity::InstanceSecret { name: a },
     }

@@ -13,8 +13,8 @@ const CAPS: Caps = Caps { per_user: 2, overall: 3 };
 /// A task of `person` about an issue of its own, asked for `after` the start.
 fn task(person: i64, issue: i64, priority: Priority, after: TimeDelta) -> Task {
     let mut request = sample::request();
-    request.issue.number = issue;
-    request.requester = Requester { id: person, login: format!("person-{person}") };
+    request.issue.number = issue.into();
+    request.requester = Requester { id: person.into(), login: format!("person-{person}") };
     Task::new(request, "mock", priority, &Run::default(), start() + after)
 }
 
@@ -27,7 +27,7 @@ async fn admitted(connection: &mut Connection, caps: Caps, after: TimeDelta) -> 
         let event = Event::Admitted { deadline: now };
         let (next, _) = decide(&task, event, now).unwrap();
         assert!(tasks::store(connection, &task, &next).await.unwrap());
-        order.push(task.issue.number);
+        order.push(task.issue.number.get());
     }
     order
 }

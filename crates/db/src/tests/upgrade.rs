@@ -83,7 +83,7 @@ async fn a_task_keeps_its_attempt_and_what_is_known_of_those_before_it() {
     assert!(first.attempt.completed_at < retried.attempt.started_at);
 
     let succeeded = task(&mut reader, SUCCEEDED).await;
-    assert_eq!((succeeded.status, succeeded.pr_number), (Status::Success, Some(5)));
+    assert_eq!((succeeded.status, succeeded.pr_number), (Status::Success, Some(5.into())));
     let attempt = &succeeded.attempt;
     assert_eq!(attempt.branch.as_deref(), Some(format!("porter/{SUCCEEDED}").as_str()));
     assert_eq!(attempt.commit_sha.as_ref().map(String::len), Some(40));

@@ -4,6 +4,7 @@
 //! Only the last line counts, and text that others wrote never stands there. The proof is made by
 //! `crypto`; who posts the comment is for GitHub to say, and for the caller to check.
 
+use crate::ids::CommentId;
 use serde_json::Value;
 
 const BEFORE: &str = "<!-- porter:";
@@ -21,8 +22,8 @@ pub fn has_marker(body: &str, task_id: &str, proof: &str) -> bool {
 }
 
 /// Whether `body` is the answer (or refusal) to this comment.
-pub fn has_answer_marker(body: &str, comment_id: i64, proof: &str) -> bool {
-    read(body).is_some_and(|data| data["comment"] == comment_id && data["proof"] == proof)
+pub fn has_answer_marker(body: &str, comment_id: CommentId, proof: &str) -> bool {
+    read(body).is_some_and(|data| data["comment"] == comment_id.get() && data["proof"] == proof)
 }
 
 fn read(body: &str) -> Option<Value> {

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::marker::{has_answer_marker, has_marker};
 use super::*;
 use crate::command::Run;
+use crate::ids::IssueNumber;
 use crate::report::{FailureStage, Usage};
 use crate::task::{Attempt, Phase, Priority, Status, Task, TaskId, sample};
 
@@ -48,7 +49,7 @@ fn with_attempt(task: Task, change: impl FnOnce(Attempt) -> Attempt) -> Task {
 fn succeeded() -> Task {
     let task = Task {
         pr_url: Some("https://github.com/acme/shop/pull/43".into()),
-        pr_number: Some(43),
+        pr_number: Some(IssueNumber::new(43)),
         ..task(Status::Success)
     };
     with_attempt(task, |attempt| Attempt {

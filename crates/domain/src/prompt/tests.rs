@@ -8,7 +8,7 @@ use crate::text::{is_invisible, is_joiner};
 const INPUT: PromptInput<'_> = PromptInput {
     title: "Login fails",
     body: "Since yesterday.\r\n\r\n<!-- template: please describe -->\r\n1. open /login",
-    issue_number: 42,
+    issue_number: IssueNumber::new(42),
     agents_md: Some("# House rules\n\nRun `make test`.\n"),
     instructions: "mock: write a.txt hi\nand be quick",
     custom_prompt: Some("Write tests first."),

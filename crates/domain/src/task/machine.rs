@@ -7,6 +7,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{Attempt, Callback, Phase, Status, Task};
+use crate::ids::IssueNumber;
 use crate::report::{Completion, FailureStage, Outcome};
 
 /// Something that happened to a task.
@@ -36,7 +37,7 @@ pub enum Event {
     /// The pull request is open.
     Published {
         /// Its number.
-        number: i64,
+        number: IssueNumber,
         /// Its page.
         url: String,
     },

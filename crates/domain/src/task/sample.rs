@@ -1,25 +1,26 @@
 //! A request that tests begin with: Ada's comment on `acme/shop#42`.
 
+use crate::ids::{CommentId, InstallationId, IssueNumber, RepositoryId, RepositoryName, UserId};
+
 use super::{Issue, Repository, Request, Requester};
 
 /// The request.
 pub fn request() -> Request {
     Request {
         repository: Repository {
-            id: 1,
-            owner: "acme".into(),
-            name: "shop".into(),
+            id: RepositoryId::new(1),
+            full_name: RepositoryName::new("acme", "shop"),
             default_branch: "main".into(),
-            installation_id: 2,
+            installation_id: InstallationId::new(2),
         },
         issue: Issue {
-            number: 42,
+            number: IssueNumber::new(42),
             title: "Login fails".into(),
             body: String::new(),
             url: "https://github.com/acme/shop/issues/42".into(),
             is_pull_request: false,
         },
-        requester: Requester { id: 3, login: "ada".into() },
-        comment_id: Some(7),
+        requester: Requester { id: UserId::new(3), login: "ada".into() },
+        comment_id: Some(CommentId::new(7)),
     }
 }

@@ -50,7 +50,10 @@ fn events() -> Vec<(&'static str, Event)> {
         ("reported failure", report(Outcome::Failed, None, false)),
         ("reported timeout", report(Outcome::Failed, Some("abc"), true)),
         ("branch found", Event::BranchFound { commit_sha: text("abc") }),
-        ("published", Event::Published { number: 2, url: text("https://github.example/2") }),
+        (
+            "published",
+            Event::Published { number: IssueNumber::new(2), url: text("https://github.example/2") },
+        ),
         ("failed", Event::Failed { stage: FailureStage::Launch, message: text("no room") }),
         ("timed out", Event::TimedOut { message: text("late") }),
         ("stopped", Event::Stopped { message: text("Stopped by ada.") }),
@@ -131,14 +134,14 @@ fn a_retry_begins_from_nothing_with_one_attempt_more() {
             error_message: Some("it broke".to_owned()),
             ..Attempt::queued(1)
         },
-        status_comment_id: Some(8),
+        status_comment_id: Some(CommentId::new(8)),
         ..at(Status::Failed, None)
     };
     let (next, _) = decide(&ended, Event::Retried, now()).unwrap();
     assert_eq!(next.attempt, Attempt::queued(2));
     let Attempt { number, machine_id, commit_sha, error_message, .. } = next.attempt;
     assert_eq!((number, machine_id, commit_sha, error_message), (2, None, None, None));
-    assert_eq!(next.status_comment_id, Some(8), "the one status comment stays");
+    assert_eq!(next.status_comment_id, Some(CommentId::new(8)), "the one status comment stays");
 }
 
 #[test]

@@ -99,7 +99,7 @@ impl Environment {
         let sql = "SELECT encrypted_token, iv, tag, alg, key_version FROM user_oauth_tokens WHERE github_user_id = ?";
         let sealed =
             sealed(&sqlx::query(sql).bind(github_user_id).fetch_one(&mut *self.connection).await.unwrap());
-        let identity = Identity::OauthToken { github_user_id };
+        let identity = Identity::OauthToken { github_user_id: github_user_id.into() };
         self.vault.open(&identity, &sealed).unwrap().expose_secret().to_owned()
     }
 

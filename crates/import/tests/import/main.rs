@@ -147,7 +147,7 @@ async fn a_newer_stored_fly_token_is_not_overwritten_by_that_of_the_settings() {
 async fn a_person_who_signed_in_under_another_root_secret_remains_one_user() {
     let mut environment = Environment::new().await;
     environment.vault = vault(&["a newer root secret".to_owned(), root()]);
-    let key = environment.vault.user_key(583_231);
+    let key = environment.vault.user_key(583_231.into());
     environment
         .execute(&format!("INSERT INTO users VALUES ('{key}', 583231, 'octocat', '{LATER}', '{LATER}')"))
         .await;

@@ -126,6 +126,33 @@ async fn git_requires_a_token_with_permission() {
 }
 
 #[tokio::test]
+async fn a_pre_receive_hook_refuses_a_push_until_it_is_removed() {
+    let environment = Environment::start().await;
+    let hook = "#!/bin/sh
+while read -r old new ref; do
+    case $ref in refs/heads/porter/*) echo \"GH013: Repository rule violations found for $ref\"; exit 1;; esac
+done\n";
+    environment.github.set_pre_receive_hook(REPOSITORY, Some(hook)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let url = environment.clone_url(&environment.token(json!({})).await);
+    let (cloned, error) = git(folder.path(), &["clone", "--quiet", &url, "."]).await;
+    assert!(cloned, "{error}");
+
+    let push = async |branch: &str| git(folder.path(), &["push", "origin", &format!("HEAD:{branch}")]).await;
+    let (pushed, error) = push("refs/heads/porter/task_1").await;
+    let message = "remote: GH013: Repository rule violations found for refs/heads/porter/task_1";
+    assert!(!pushed && error.contains(message) && error.contains("pre-receive hook declined"), "{error}");
+    let head = environment.github.find_branch(REPOSITORY, "porter/task_1").await.unwrap();
+    assert_eq!(head, None, "a refused push created the branch");
+    let (pushed, error) = push("refs/heads/other").await;
+    assert!(pushed, "{error}");
+
+    environment.github.set_pre_receive_hook(REPOSITORY, None).unwrap();
+    let (pushed, error) = push("refs/heads/porter/task_1").await;
+    assert!(pushed, "{error}");
+}
+
+#[tokio::test]
 async fn files_can_be_read_at_any_ref() {
     let environment = Environment::start().await;
     let token = environment.token(json!({ "permissions": { "contents": "read" } })).await;

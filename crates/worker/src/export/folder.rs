@@ -107,6 +107,30 @@ pub async fn forget_repository(scope: &Scope<'_>, tree: &Path, folder: &[u8]) ->
     Ok(())
 }
 
+/// Removes what git leaves behind of objects that it could not write to the end.
+///
+/// # Errors
+/// [`Error`] when `find` cannot be run or takes too long.
+pub async fn remove_unfinished_objects(scope: &Scope<'_>, git_dir: &Path) -> Result<(), Error> {
+    find_in(scope, git_dir, OsStr::new("objects"), &["-name", "tmp_*", "-type", "f", "-delete"]).await?;
+    Ok(())
+}
+
+/// Every file in `tree`, with its size in bytes before its path.
+///
+/// # Errors
+/// [`Error`] when `find` cannot be run or takes too long.
+pub async fn sizes(scope: &Scope<'_>, tree: &Path) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+    let arguments = ["-path", "./.git", "-prune", "-o", "-type", "f", "-printf", "%s %P\\0"];
+    let listing = find(scope, tree, &arguments).await?;
+    let files = listing.split(|byte| *byte == 0).filter_map(|line| {
+        let space = line.iter().position(|byte| *byte == b' ')?;
+        let size = std::str::from_utf8(&line[..space]).ok()?.parse().ok()?;
+        Some((size, line[space + 1..].to_vec()))
+    });
+    Ok(files.collect())
+}
+
 /// Removes a file.
 ///
 /// # Errors

@@ -7,14 +7,19 @@ use std::path::Path;
 use domain::report::Remark;
 
 use super::super::git::{self, Git};
-use super::Error;
-use super::folder::MAX_FILE;
+use super::folder::{self, MAX_FILE};
 use super::index::{Change, Entries, Entry, GITLINK, Index};
 use super::remarks::{left_out, readable};
 use super::snapshot::quoted;
+use super::{Error, Scope};
 
 /// Why a large file is left out.
 pub const TOO_LARGE: &str = "GitHub takes no file over 100 MiB";
+
+/// Why a file is left out that there is no room for, and what git says then.
+pub const DISK_FULL: &str = "the disk is full";
+/// See [`DISK_FULL`].
+pub const DISK_FULL_SIGN: &str = "No space left on device";
 
 /// The first line of a Git LFS pointer, and the most bytes one has
 /// (<https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>).
@@ -183,6 +188,23 @@ pub async fn ignored(git: &Git, paths: &[Vec<u8>]) -> BTreeSet<Vec<u8>> {
     output.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect()
 }
 
+/// The largest of the files that are to be added, but for those in `excluded`.
+///
+/// # Errors
+/// Git's, and `find`'s.
+pub async fn largest_change(
+    scope: &Scope<'_>,
+    tree: &Path,
+    git: &Git,
+    excluded: &[Vec<u8>],
+) -> Result<Option<Vec<u8>>, Error> {
+    let listing = git.run(&["ls-files", "-z", "--modified", "--others", "--exclude-standard"]).await?;
+    let changed: BTreeSet<&[u8]> = listing.split(|byte| *byte == 0).collect();
+    let files = folder::sizes(scope, tree).await?.into_iter();
+    let files = files.filter(|(_, path)| changed.contains(path.as_slice()) && !excluded.contains(path));
+    Ok(files.max().map(|(_, path)| path))
+}
+
 /// What `git add` complained about, as remarks: one for each reason.
 pub fn complaints(stderr: &str) -> Vec<Remark> {
     let mut found: Vec<(&str, &str, Vec<&str>)> = Vec::new();
@@ -198,8 +220,8 @@ pub fn complaints(stderr: &str) -> Vec<Remark> {
         };
         let why = if line.contains("unable to index file") { cause } else { line };
         let (code, reason) = match why {
-            _ if stderr.contains("No space left on device") && !why.contains("Permission denied") => {
-                ("disk_full", "the disk is full")
+            _ if stderr.contains(DISK_FULL_SIGN) && !why.contains("Permission denied") => {
+                ("disk_full", DISK_FULL)
             }
             _ if why.contains("Permission denied") => ("unreadable", "it cannot be read (Permission denied)"),
             _ if why.contains("invalid path") => ("odd_name", "git does not take such a name"),

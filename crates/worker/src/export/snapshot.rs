@@ -66,7 +66,7 @@ pub async fn of_folder(
 
     let base_entries = index::of_tree(&git, base).await?;
     let excluded = prepare(scope, tree, &git, &before, &base_entries, &mut remarks).await?;
-    add(&git, excluded, &mut remarks).await?;
+    add(scope, tree, &git, &git_dir, excluded, &mut remarks).await?;
     unchanged::restore(scope, tree, &git, &git_dir, &before.entries).await?;
     let unmerged = before.unmerged;
     finish(git, parent, base, base_entries, remarks, unmerged, resolved.into_iter().collect()).await
@@ -251,10 +251,17 @@ fn within_any(folders: &[Vec<u8>], path: &[u8]) -> bool {
 
 /// Puts the folder's files into the index: deletions too, ignored files not. Links stay links. A file that
 /// cannot be read or stored is left as it was.
-async fn add(git: &Git, mut excluded: Vec<Vec<u8>>, remarks: &mut Vec<Remark>) -> Result<(), Error> {
+async fn add(
+    scope: &Scope<'_>,
+    tree: &Path,
+    git: &Git,
+    git_dir: &Path,
+    mut excluded: Vec<Vec<u8>>,
+    remarks: &mut Vec<Remark>,
+) -> Result<(), Error> {
     let arguments =
         ["add", "--all", "--sparse", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul"];
-    let mut unstorable = Vec::new();
+    let mut unstorable: Vec<(Vec<u8>, &str, String)> = Vec::new();
     let complaints = loop {
         let mut paths = b":/\0".to_vec();
         for path in &excluded {
@@ -265,19 +272,26 @@ async fn add(git: &Git, mut excluded: Vec<Vec<u8>>, remarks: &mut Vec<Remark>) -
             break added.stderr;
         }
         let complaint = String::from_utf8_lossy(&added.stderr).into_owned();
-        let fatal = complaint.lines().find_map(|line| line.strip_prefix("fatal: "));
-        let path = fatal.and_then(quoted).map(|path| path.as_bytes().to_vec());
-        match path.filter(|path| !excluded.contains(path) && unstorable.len() < MAX_UNSTORABLE_FILES) {
-            Some(path) => {
-                unstorable
-                    .push((path.clone(), format!("git cannot store it ({})", fatal.unwrap_or_default())));
-                excluded.push(path);
+        let fatal = complaint.lines().find_map(|line| line.strip_prefix("fatal: ")).unwrap_or_default();
+        let found = if complaint.contains(rules::DISK_FULL_SIGN) {
+            // The largest file is the likeliest that there is no room for; git does not say which it was.
+            folder::remove_unfinished_objects(scope, git_dir).await?;
+            let largest = rules::largest_change(scope, tree, git, &excluded).await?;
+            largest.map(|path| (path, "disk_full", rules::DISK_FULL.to_owned()))
+        } else {
+            let path = quoted(fatal).map(|path| path.as_bytes().to_vec());
+            path.map(|path| (path, "not_storable", format!("git cannot store it ({fatal})")))
+        };
+        match found.filter(|(path, ..)| !excluded.contains(path) && unstorable.len() < MAX_UNSTORABLE_FILES) {
+            Some(found) => {
+                excluded.push(found.0.clone());
+                unstorable.push(found);
             }
             None => return Err(git::succeeded(&arguments, added).err().map_or(Error::Nonsense, Error::Git)),
         }
     };
-    for (path, reason) in unstorable {
-        remarks.push(left_out("not_storable", &[path], &reason));
+    for (path, code, reason) in unstorable {
+        remarks.push(left_out(code, &[path], &reason));
     }
     remarks.extend(rules::complaints(&String::from_utf8_lossy(&complaints)));
     Ok(())

@@ -22,10 +22,9 @@ const OPERATIONS: [(&str, &str); 8] = [
     ("BISECT_LOG", "bisect"),
 ];
 
-/// Reflog entries of commands that can leave conflict markers begin with one of these, or contain it after
-/// `commit`.
-const CONFLICTING_COMMANDS: [&str; 7] =
-    ["merge", "rebase", "cherry-pick", "revert", "pull", "commit (merge)", "am"];
+/// Reflog entries of commands that can leave conflict markers begin with one of these, perhaps after
+/// `commit (`.
+const CONFLICTING_COMMANDS: [&str; 6] = ["merge", "rebase", "cherry-pick", "revert", "pull", "am:"];
 
 /// The longest file that is looked through for conflict markers, in bytes.
 const MAX_SEARCHED_FILE: usize = 4 * 1024 * 1024;
@@ -76,9 +75,14 @@ async fn has_merged(scope: &Scope<'_>, agents: &AgentsGit, main: &Snapshot) -> b
 /// The changed files that hold more conflicts than they did.
 async fn marked(scope: &Scope<'_>, main: &Snapshot) -> Result<Vec<Vec<u8>>, Error> {
     let base: Entries = index::of_tree(&main.git, scope.base()).await?;
+    let search = ["grep", "--cached", "-I", "-l", "-z", "-e", "^<<<<<<< "];
+    let found = main.git.output(&search, &[]).await?.stdout;
+    let candidates: BTreeSet<&[u8]> = found.split(|byte| *byte == 0).collect();
     let mut marked = Vec::new();
     for Change { path, old, new } in index::changes(&base, &main.entries) {
-        let Some(new) = new.filter(|entry| entry.is_file()) else { continue };
+        let Some(new) = new.filter(|entry| entry.is_file() && candidates.contains(path.as_slice())) else {
+            continue;
+        };
         let now = conflicts(&main.git, &new.id).await?;
         if now == 0 {
             continue;

@@ -12,7 +12,7 @@ pub fn read(transcript: &mut Transcript, event: &Value) -> Option<Vec<String>> {
         transcript.finished = true;
         let reason =
             event["error"].as_str().or_else(|| event["subtype"].as_str()).unwrap_or("no reason given");
-        transcript.failure = Some(format!("The agent failed: {reason}"));
+        transcript.fails(reason, false);
         return Some(vec![format!("Failed: {reason}")]);
     }
     claude::read(transcript, event)

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::{Transcript, anthropic_usage, tool_line};
+use super::{EXIT_TIMEOUT, Transcript, anthropic_usage, tool_line};
 
 /// Takes in one event; nothing when it is of a kind this does not know.
 pub fn read(transcript: &mut Transcript, event: &Value) -> Option<Vec<String>> {
@@ -33,6 +33,7 @@ fn assistant(transcript: &mut Transcript, message: &Value) -> Vec<String> {
     if usage.output_tokens.is_some() {
         transcript.count_message(message["id"].as_str(), &usage);
     }
+    transcript.works();
     let mut lines = Vec::new();
     for block in message["content"].as_array().into_iter().flatten() {
         match (block["type"].as_str(), block["text"].as_str(), block["name"].as_str()) {
@@ -76,9 +77,10 @@ fn result(transcript: &mut Transcript, event: &Value) -> Vec<String> {
         let reason =
             if words.is_empty() { event["subtype"].as_str().unwrap_or("no reason given") } else { words };
         let reason = event["errors"][0].as_str().filter(|_| words.is_empty()).unwrap_or(reason);
-        transcript.failure = Some(format!("The agent failed: {reason}"));
+        transcript.fails(reason, false);
         return vec![format!("Failed: {reason}")];
     }
+    transcript.succeeds(EXIT_TIMEOUT);
     match event["num_turns"].as_u64() {
         Some(turns) => vec![format!("Finished after {turns} turns")],
         None => vec!["Finished".to_owned()],

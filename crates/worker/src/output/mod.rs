@@ -3,8 +3,11 @@
 //! Nothing is cut here but by [`shown`] and [`reported`]: a secret that was cut is not recognized any more.
 
 mod amp;
+mod cause;
 mod claude;
 mod opencode;
+
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -12,11 +15,19 @@ use domain::agent::Output;
 use domain::report::Usage;
 use domain::text::{visible, without_escape_sequences};
 
+pub use cause::Cause;
+
 /// The most of one line that is shown, in bytes.
-const LONGEST_SHOWN: usize = 2 * 1024;
+const MAX_SHOWN_LINE_BYTES: usize = 2 * 1024;
 
 /// The most of an agent's closing words, or of its reason to fail, that is reported, in bytes.
-const LONGEST_WORDS: usize = 4 * 1024;
+const MAX_WORDS_BYTES: usize = 4 * 1024;
+
+/// How long an agent may take to exit once it has printed its result.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The same for a format without a result: what looks like the end may be followed by more.
+const QUIET_EXIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What is known of a run from its output so far.
 #[derive(Debug)]
@@ -30,6 +41,8 @@ pub struct Transcript {
     pub failure: Option<String>,
     /// The agent said that it is done.
     pub finished: bool,
+    /// Set while nothing more is to be expected: how long its process may take to exit.
+    pub exit_timeout: Option<Duration>,
     /// Tokens of the messages before the current one, for formats that tell them message by message.
     earlier: (u64, u64),
     /// The current message and its tokens so far; it is printed several times.
@@ -45,9 +58,15 @@ impl Transcript {
             summary: None,
             failure: None,
             finished: false,
+            exit_timeout: None,
             earlier: (0, 0),
             current: (String::new(), 0, 0),
         }
+    }
+
+    /// The format that is read.
+    pub fn format(&self) -> Output {
+        self.format
     }
 
     /// Takes in one line of standard output; gives what a person should see of it.
@@ -74,6 +93,30 @@ impl Transcript {
             return Err("The agent ended without a result.".to_owned());
         }
         Ok(())
+    }
+
+    /// Why the agent failed, as a word for programs; none when it did not, or said nothing that is known.
+    pub fn cause(&self) -> Option<Cause> {
+        self.failure.as_deref().and_then(Cause::of)
+    }
+
+    /// It goes on, whatever looked like its end.
+    fn works(&mut self) {
+        self.exit_timeout = None;
+    }
+
+    /// It says that it failed. Where it may go on, only a known cause is the end.
+    fn fails(&mut self, reason: &str, may_go_on: bool) {
+        self.failure = Some(format!("The agent failed: {reason}"));
+        let ends = !may_go_on || Cause::of(reason).is_some();
+        self.exit_timeout = ends.then_some(EXIT_TIMEOUT);
+    }
+
+    /// It says that all went well; an error before was not the last word.
+    fn succeeds(&mut self, exit_timeout: Duration) {
+        self.failure = None;
+        self.finished = true;
+        self.exit_timeout = Some(exit_timeout);
     }
 
     fn say(&mut self, words: &str) {
@@ -145,12 +188,12 @@ pub fn shortened(text: &str, limit: usize) -> String {
 
 /// A line as it is shown, once its secrets are out.
 pub fn shown(line: &str) -> String {
-    shortened(line, LONGEST_SHOWN)
+    shortened(line, MAX_SHOWN_LINE_BYTES)
 }
 
 /// Closing words or a reason as they are reported, once their secrets are out.
 pub fn reported(words: &str) -> String {
-    shortened(words, LONGEST_WORDS)
+    shortened(words, MAX_WORDS_BYTES)
 }
 
 #[cfg(test)]

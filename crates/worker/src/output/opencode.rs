@@ -3,28 +3,39 @@
 
 use serde_json::Value;
 
-use super::{Transcript, tool_line};
+use super::{QUIET_EXIT_TIMEOUT, Transcript, tool_line};
 
 /// Takes in one event; nothing when it is of a kind this does not know.
 pub fn read(transcript: &mut Transcript, event: &Value) -> Option<Vec<String>> {
     let part = &event["part"];
     match event["type"].as_str()? {
-        "step_start" | "reasoning" => Some(Vec::new()),
+        "step_start" | "reasoning" => {
+            transcript.works();
+            Some(Vec::new())
+        }
         "text" => {
+            transcript.works();
             let text = part["text"].as_str()?;
             transcript.say(text);
             Some(vec![text.to_owned()])
         }
-        "tool_use" => Some(tool(part)),
+        "tool_use" => {
+            transcript.works();
+            Some(tool(part))
+        }
         "step_finish" => {
             add_up(transcript, part);
+            // The reason of every other step is that a tool is to be called.
+            if part["reason"] == "stop" {
+                transcript.succeeds(QUIET_EXIT_TIMEOUT);
+            }
             Some(Vec::new())
         }
         "error" => {
             let error = &event["error"];
             let reason = error["data"]["message"].as_str().or_else(|| error["name"].as_str());
             let reason = reason.or_else(|| error.as_str()).unwrap_or("no reason given");
-            transcript.failure = Some(format!("The agent failed: {reason}"));
+            transcript.fails(reason, true);
             Some(vec![format!("Failed: {reason}")])
         }
         _ => None,
@@ -74,6 +85,31 @@ mod tests {
         assert!((seen.usage.cost_usd.unwrap() - 0.03).abs() < 1e-9);
         assert_eq!(seen.summary.as_deref(), Some("All tests pass now."));
         assert_eq!(seen.verdict(), Ok(()));
+    }
+
+    #[test]
+    fn a_success_after_an_error_counts_and_an_error_after_a_success_as_well() {
+        let error = r#"{"type":"error","error":{"name":"APIError","data":{"message":"Overloaded"}}}"#;
+        let stop =
+            r#"{"type":"step_finish","part":{"reason":"stop","tokens":{"input":1,"output":1},"cost":0}}"#;
+        let call = stop.replace("stop\"", "tool-calls\"");
+        let verdict = |lines: &[&str]| {
+            let mut seen = Transcript::new(Output::Opencode);
+            lines.iter().for_each(|line| drop(seen.read(line)));
+            (seen.verdict().is_ok(), seen.exit_timeout.is_some())
+        };
+        assert_eq!(verdict(&[error, stop]), (true, true));
+        assert_eq!(verdict(&[stop, error]), (false, false));
+        assert_eq!(verdict(&[error, &call]), (false, false));
+        assert_eq!(verdict(&[stop, r#"{"type":"step_start","part":{}}"#]), (true, false));
+    }
+
+    #[test]
+    fn a_known_reason_is_the_end() {
+        let mut seen = Transcript::new(Output::Opencode);
+        seen.read(r#"{"type":"error","error":{"data":{"message":"Monthly usage limit reached"}}}"#);
+        assert!(seen.exit_timeout.is_some());
+        assert_eq!(seen.cause(), Some(super::super::Cause::UsageLimit));
     }
 
     #[test]

@@ -29,7 +29,7 @@ fn refusals() -> Vec<Refusal> {
     ]
 }
 
-const ANSWERING: AnswerContext<'_> = AnswerContext { comment_id: 7, proof: "p00f" };
+const ANSWERING: AnswerContext<'_> = AnswerContext { comment_id: CommentId::new(7), proof: "p00f" };
 
 #[test]
 fn every_refusal_says_why_and_what_to_do() {
@@ -207,12 +207,12 @@ fn refusals_and_answers_survive_being_stored() {
     for reason in refusals() {
         let json = serde_json::to_string(&reason).unwrap();
         assert_eq!(serde_json::from_str::<Refusal>(&json).unwrap(), reason, "{json}");
-        assert!(has_answer_marker(&refusal(&reason, &ANSWERING), 7, "p00f"));
-        assert!(!has_answer_marker(&refusal(&reason, &ANSWERING), 8, "p00f"));
+        assert!(has_answer_marker(&refusal(&reason, &ANSWERING), CommentId::new(7), "p00f"));
+        assert!(!has_answer_marker(&refusal(&reason, &ANSWERING), CommentId::new(8), "p00f"));
     }
     for reply in answers() {
         let json = serde_json::to_string(&reply).unwrap();
         assert_eq!(serde_json::from_str::<Answer>(&json).unwrap(), reply, "{json}");
-        assert!(has_answer_marker(&answer(&reply, &ANSWERING), 7, "p00f"));
+        assert!(has_answer_marker(&answer(&reply, &ANSWERING), CommentId::new(7), "p00f"));
     }
 }
