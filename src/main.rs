@@ -1,35 +1,7 @@
-//! The binary: reads the arguments, starts the logs, runs one subcommand.
-
-mod arguments;
+//! The binary; all of it is in the library, from `porter::arguments` on.
 
 use std::process::ExitCode;
 
-use arguments::{Arguments, Command};
-use clap::Parser;
-use porter::{app, config, demo, doctor, telemetry};
-
-#[tokio::main]
-async fn main() -> ExitCode {
-    run(Arguments::parse().command.unwrap_or(Command::Serve)).await.unwrap_or_else(|error| {
-        eprintln!("{error:#}");
-        ExitCode::FAILURE
-    })
-}
-
-async fn run(command: Command) -> anyhow::Result<ExitCode> {
-    // The worker and the mock agent stand in folders that are not the operator's.
-    if !matches!(command, Command::Worker | Command::MockAgent { .. }) {
-        config::load_dotenv()?;
-    }
-    let serves = matches!(command, Command::Serve);
-    telemetry::start(if serves { telemetry::SERVICE } else { telemetry::COMMAND })?;
-    match command {
-        Command::Serve => app::serve().await,
-        Command::Demo(options) => demo::run(options).await,
-        Command::Worker => worker::run(config::variable).await,
-        Command::Migrate => app::migrate().await,
-        Command::Doctor => doctor::run().await,
-        Command::ImportD1 { file } => app::import_d1(&file).await,
-        Command::MockAgent { prompt } => worker::mock_agent::run(&prompt).await,
-    }
+fn main() -> ExitCode {
+    porter::arguments::main()
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use secrecy::{ExposeSecret, SecretString};
+use crypto::rs256::SigningKey;
+use secrecy::SecretString;
 use url::Url;
 
 use super::reader::Reader;
@@ -150,12 +150,10 @@ fn private_key_text(reader: &Reader<'_>) -> Result<Option<String>, String> {
     text.map(Some).map_err(|error| format!("names {path:?}, which cannot be read: {error}"))
 }
 
-/// Checks the key the way it will be used: it signs a JWT.
+/// Checks the key the way it will be used: it signs.
 fn signing_key(reader: &mut Reader<'_>, pem: &str) -> Option<SecretString> {
     let pem = SecretString::from(format!("{}\n", pem.trim()));
-    let signs = EncodingKey::from_rsa_pem(pem.expose_secret().as_bytes())
-        .and_then(|key| jsonwebtoken::encode(&Header::new(Algorithm::RS256), &serde_json::json!({}), &key));
-    if signs.is_err() {
+    if SigningKey::from_pem(&pem).and_then(|key| key.sign(b"x")).is_err() {
         let name = match reader.own_text("GITHUB_APP_PRIVATE_KEY") {
             Some(_) => "GITHUB_APP_PRIVATE_KEY",
             None => "GITHUB_APP_PRIVATE_KEY_FILE",

@@ -2,9 +2,10 @@
 //! here reads the environment, the database or the clock.
 //!
 //! [`vault`] seals what the database keeps, [`webhook`] checks what GitHub signed, [`tokens`] makes and
-//! checks what workers, comments and browsers present. Types that hold a key implement neither `Debug` nor
+//! checks what workers, comments and browsers present, [`rs256`] signs for the GitHub App. Types that hold a key implement neither `Debug` nor
 //! `Serialize`, and wipe it when they are dropped.
 
+pub mod rs256;
 pub mod tokens;
 pub mod vault;
 pub mod webhook;

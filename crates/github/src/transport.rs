@@ -26,7 +26,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// `base` is not an absolute URL.
 pub(super) fn octocrab(base: &Url) -> Result<Octocrab, Error> {
     let broken = |message: String| Error::Misconfigured { message };
-    let mut client = reqwest::Client::builder()
+    let mut client = tls::client()
         .user_agent(concat!("porter/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
         // Redirects are followed in `wire`, which keeps method and body and never leaves GitHub.

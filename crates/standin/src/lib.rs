@@ -186,14 +186,11 @@ impl StandIn {
             clock: options.clock,
             started: Instant::now(),
             scratch,
-            key: auth::AppKey::generate()?,
+            key: auth::AppKey::load()?,
             webhook_secret: auth::opaque(30)?.into(),
             client_secret: auth::opaque(30)?.into(),
             // Never through a proxy, and never after a redirect: GitHub follows none.
-            http: reqwest::Client::builder()
-                .no_proxy()
-                .redirect(reqwest::redirect::Policy::none())
-                .build()?,
+            http: tls::client().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?,
             echo: options.echo,
             _folder: folder,
         });

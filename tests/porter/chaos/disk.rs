@@ -2,6 +2,7 @@
 //! comes again.
 
 use super::machines::Conduct;
+use super::porter::get;
 use super::stage::Stage;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,7 +26,7 @@ async fn what_a_full_disk_does_not_take_is_refused_and_comes_again_and_nothing_a
         }
     }
     assert!(accepted > 0 && refused > 0, "the disk was to fill up: {accepted} accepted, {refused} refused");
-    assert!(reqwest::get(format!("{}/healthz", stage.porter.url)).await.is_ok(), "Porter lives");
+    assert!(get(&format!("{}/healthz", stage.porter.url)).await.is_ok(), "Porter lives");
     porter.kill();
     stage.porter = free;
     let porter = stage.porter.start_ready().await;

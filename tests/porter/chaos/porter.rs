@@ -79,13 +79,13 @@ impl Process {
 
     pub async fn ready(&self) {
         let url = format!("{}/readyz", self.url);
-        let answers = async || reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success());
+        let answers = async || get(&url).await.is_ok_and(|answer| answer.status().is_success());
         eventually("Porter is ready", Duration::from_secs(60), answers).await;
     }
 
     /// How many jobs are owed; nothing while Porter does not say.
     pub async fn owed(&self) -> Option<i64> {
-        let answer = reqwest::get(format!("{}/api/startup/check", self.url)).await.ok()?;
+        let answer = get(&format!("{}/api/startup/check", self.url)).await.ok()?;
         let body: Value = answer.json().await.ok()?;
         body["engine"]["jobs"]["owed"].as_i64()
     }
@@ -104,6 +104,11 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// One request on a connection of its own.
+pub async fn get(url: &str) -> reqwest::Result<reqwest::Response> {
+    tls::client().build()?.get(url).send().await
 }
 
 /// Waits for something that another process does.

@@ -9,8 +9,7 @@ const BACK: &str = "http://127.0.0.1:1/back?kept=1";
 
 /// Opens the consent page and follows nothing; gives the query it sends the browser back with.
 async fn consent(stage: &Stage, challenge: &str) -> std::collections::HashMap<String, String> {
-    let browser =
-        reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
+    let browser = tls::client().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
     let app = stage.github.app();
     let mut url = url::Url::parse(&format!("{}/login/oauth/authorize", stage.github.web_url())).unwrap();
     url.query_pairs_mut()
