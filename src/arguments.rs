@@ -1,22 +1,27 @@
-//! The command line of the binary: subcommands and their help. Used only by `main`, not part of the library.
+//! The command line of the binary: parses the arguments, starts logging, runs one subcommand.
+//!
+//! `main.rs` only calls [`main`]. An async function is compiled in the crate that awaits it, so a runtime in
+//! `main.rs` would compile most of Porter a second time.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use porter::{config, demo};
+
+use crate::{app, config, demo, doctor, telemetry};
 
 /// Comment `@porter claude …` on a GitHub issue, get a pull request back.
 #[derive(Parser)]
 #[command(name = "porter", version, after_help = config::help())]
-pub struct Arguments {
+struct Arguments {
     /// The subcommand; `serve` if omitted.
     #[command(subcommand)]
-    pub command: Option<Command>,
+    command: Option<Command>,
 }
 
 /// The subcommands, in the order of main-spec §2.
 #[derive(Subcommand)]
-pub enum Command {
+enum Command {
     /// Run the service: webhooks, API, pages and background jobs (the default).
     #[command(after_help = config::help())]
     Serve,
@@ -42,4 +47,33 @@ pub enum Command {
         /// The prompt.
         prompt: String,
     },
+}
+
+/// Runs the binary to its end and returns its exit code.
+pub fn main() -> ExitCode {
+    let command = Arguments::parse().command.unwrap_or(Command::Serve);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let ended = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(command)));
+    ended.unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    // The working directory of the worker and the mock agent does not belong to the operator.
+    if !matches!(command, Command::Worker | Command::MockAgent { .. }) {
+        config::load_dotenv()?;
+    }
+    let serves = matches!(command, Command::Serve);
+    telemetry::start(if serves { telemetry::SERVICE } else { telemetry::COMMAND })?;
+    match command {
+        Command::Serve => app::serve().await,
+        Command::Demo(options) => demo::run(options).await,
+        Command::Worker => worker::run(config::variable).await,
+        Command::Migrate => app::migrate().await,
+        Command::Doctor => doctor::run().await,
+        Command::ImportD1 { file } => app::import_d1(&file).await,
+        Command::MockAgent { prompt } => worker::mock_agent::run(&prompt).await,
+    }
 }

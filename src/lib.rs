@@ -11,6 +11,7 @@
 //! 4. [`worker`] runs inside that machine.
 //! 5. [`demo`] is the guided run, with [`standin`] as a fake GitHub; the tests use it too.
 
+pub mod arguments;
 pub mod config;
 
 pub mod app;

@@ -3,7 +3,8 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::config;
 
@@ -32,21 +33,21 @@ pub fn start(default_filter: &str) -> Result<(), Error> {
     let filter = filter(config::variable("RUST_LOG"), default_filter)?;
     let on_terminal = std::io::stderr().is_terminal();
     let json = wants_json(config::variable("LOG_FORMAT"), on_terminal)?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // Already started (several tests in one process): the first subscriber stays.
+    let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let filtered = tracing_subscriber::registry().with(filter);
+    // Already started (several tests in one process): the first one stays.
     let _ = if json {
-        tracing::subscriber::set_global_default(
-            logs.json().flatten_event(true).with_span_list(false).finish(),
-        )
+        let logs = logs.json().flatten_event(true).with_span_list(false);
+        tracing::subscriber::set_global_default(filtered.with(logs))
     } else {
-        tracing::subscriber::set_global_default(logs.with_ansi(on_terminal).finish())
+        tracing::subscriber::set_global_default(filtered.with(logs.with_ansi(on_terminal)))
     };
     Ok(())
 }
 
-fn filter(rust_log: Option<String>, default_filter: &str) -> Result<EnvFilter, Error> {
+fn filter(rust_log: Option<String>, default_filter: &str) -> Result<Targets, Error> {
     let text = rust_log.unwrap_or_else(|| default_filter.to_owned());
-    EnvFilter::try_new(&text).map_err(|_| Error::Filter(text))
+    text.parse().map_err(|_| Error::Filter(text))
 }
 
 fn wants_json(log_format: Option<String>, on_terminal: bool) -> Result<bool, Error> {

@@ -7,10 +7,6 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
-use aws_lc_rs::rsa::{KeyPair, KeySize};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use crypto::vault::Vault;
 use db::Db;
 use domain::clock::Clock;
@@ -22,6 +18,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use super::payload::{FIRST_PERSON, PEOPLE, SECRET, login};
 
 const ROOT: &str = "the bench's root of encryption at rest";
+/// The App's key; its signatures are never checked.
+const PRIVATE_KEY: &str = include_str!("../../crates/standin/src/app-key.pem");
 /// A URL at which no server listens.
 const NOWHERE: &str = "http://127.0.0.1:1";
 
@@ -59,7 +57,7 @@ impl Server {
                 ("PORTER_SECRET_ENCRYPTION_KEY", ROOT),
                 ("WEBHOOK_SECRET", SECRET),
                 ("GITHUB_APP_ID", "1"),
-                ("GITHUB_APP_PRIVATE_KEY", &private_key()?),
+                ("GITHUB_APP_PRIVATE_KEY", PRIVATE_KEY),
                 ("GITHUB_APP_SLUG", "porter-bench"),
                 ("GITHUB_CLIENT_ID", "Iv1.bench"),
                 ("GITHUB_CLIENT_SECRET", "the bench's client secret"),
@@ -143,11 +141,4 @@ async fn sign_in_everyone(database: &Path) -> anyhow::Result<()> {
     }
     db.close().await;
     Ok(())
-}
-
-/// Creates a GitHub App's private key; its signatures are never checked.
-fn private_key() -> anyhow::Result<String> {
-    let key = KeyPair::generate(KeySize::Rsa2048)?;
-    let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&key)?;
-    Ok(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----", STANDARD.encode(der.as_ref())))
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use secrecy::{ExposeSecret, SecretString};
+use crypto::rs256::SigningKey;
+use secrecy::SecretString;
 use url::Url;
 
 use super::reader::Reader;
@@ -153,9 +153,7 @@ fn private_key_text(reader: &Reader<'_>) -> Result<Option<String>, String> {
 /// Checks that the key can sign a JWT.
 fn signing_key(reader: &mut Reader<'_>, pem: &str) -> Option<SecretString> {
     let pem = SecretString::from(format!("{}\n", pem.trim()));
-    let signs = EncodingKey::from_rsa_pem(pem.expose_secret().as_bytes())
-        .and_then(|key| jsonwebtoken::encode(&Header::new(Algorithm::RS256), &serde_json::json!({}), &key));
-    if signs.is_err() {
+    if SigningKey::from_pem(&pem).and_then(|key| key.sign(b"x")).is_err() {
         let name = match reader.own_text("GITHUB_APP_PRIVATE_KEY") {
             Some(_) => "GITHUB_APP_PRIVATE_KEY",
             None => "GITHUB_APP_PRIVATE_KEY_FILE",

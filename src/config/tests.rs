@@ -3,17 +3,18 @@
 use std::fs;
 use std::sync::LazyLock;
 
-use aws_lc_rs::encoding::AsDer;
-use aws_lc_rs::rsa::{KeyPair, KeySize};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret;
 
 use super::*;
 
-/// A key as PKCS#8, generated once for all tests.
-static KEY: LazyLock<Vec<u8>> =
-    LazyLock::new(|| KeyPair::generate(KeySize::Rsa2048).unwrap().as_der().unwrap().as_ref().to_vec());
+/// A key as PKCS#8.
+static KEY: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let pem = include_str!("../../crates/standin/src/app-key.pem");
+    let lines = pem.lines().skip_while(|line| !line.starts_with("-----BEGIN")).skip(1);
+    STANDARD.decode(lines.take_while(|line| !line.starts_with("-----END")).collect::<String>()).unwrap()
+});
 
 /// The length of the PKCS#8 header before the PKCS#1 key, for 2048-bit keys.
 const PKCS8_HEAD: usize = 26;

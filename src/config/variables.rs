@@ -171,7 +171,11 @@ pub const VARIABLES: &[Variable] = &[
         "false",
         "`true` offers the agent `mock`, which needs no key. For tests.",
     ),
-    with_default("RUST_LOG", "porter=info,warn", "What is logged, as a tracing filter."),
+    with_default(
+        "RUST_LOG",
+        "porter=info,warn",
+        "What is logged: a level (`error` to `trace`, or `off`), or `target=level` for what comes from a target, separated by commas. Every target of Porter begins with `porter`.",
+    ),
     optional("LOG_FORMAT", "`pretty` or `json`; `pretty` on a terminal, else `json`."),
 ];
 

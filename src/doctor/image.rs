@@ -67,7 +67,7 @@ async fn request_manifest(config: &Config, reference: &Reference<'_>) -> Result<
     let Reference { registry, name, version } = reference;
     let host = registry.split(':').next().unwrap_or_default();
     let scheme = if matches!(host, "localhost" | "127.0.0.1") { "http" } else { "https" };
-    let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build()?;
+    let http = tls::client().timeout(Duration::from_secs(20)).build()?;
     let mut request =
         http.head(format!("{scheme}://{registry}/v2/{name}/manifests/{version}")).header("accept", MANIFESTS);
     if let (true, Some(token)) = (*registry == FLY_REGISTRY, &config.fly.shared_token) {

@@ -5,6 +5,7 @@
 //! and verifies the tokens of workers, comments and browsers. Types that contain a key implement neither
 //! `Debug` nor `Serialize`, and erase it when they are dropped.
 
+pub mod rs256;
 pub mod tokens;
 pub mod vault;
 pub mod webhook;

@@ -66,7 +66,7 @@ impl Api {
         if base.cannot_be_a_base() || !matches!(base.scheme(), "http" | "https") {
             return Err(Error::rejected("The Fly API address must begin with http:// or https://."));
         }
-        let http = reqwest::Client::builder()
+        let http = tls::client()
             .user_agent(concat!("porter/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(timeouts.connect)
             .timeout(timeouts.request)

@@ -4,9 +4,6 @@
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::encoding::AsDer;
-use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::KeyPair as _;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
@@ -15,6 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
+use ring::signature::RsaKeyPair;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -29,15 +27,17 @@ pub struct TestKey {
 }
 
 pub static KEY: LazyLock<TestKey> = LazyLock::new(|| {
-    let pair = KeyPair::generate(KeySize::Rsa2048).expect("a key");
-    let der = AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&pair).expect("PKCS#8");
-    let der = der.as_ref();
+    let text = include_str!("../../standin/src/app-key.pem");
+    let lines = text.lines().skip_while(|line| !line.starts_with("-----BEGIN")).skip(1);
+    let body: String = lines.take_while(|line| !line.starts_with("-----END")).collect();
+    let der = STANDARD.decode(body).expect("base64");
+    let pair = RsaKeyPair::from_pkcs8(&der).expect("a key");
     // PKCS#8 wraps the PKCS#1 key in an octet string: version, algorithm, `04 82 <length>`, key.
     let start = der.windows(2).position(|pair| pair == [0x04, 0x82]).expect("the octet string") + 4;
     TestKey {
-        pkcs8: pem("PRIVATE KEY", der),
+        pkcs8: pem("PRIVATE KEY", &der),
         pkcs1: pem("RSA PRIVATE KEY", &der[start..]),
-        public_der: pair.public_key().as_ref().to_vec(),
+        public_der: pair.public().as_ref().to_vec(),
     }
 });
 

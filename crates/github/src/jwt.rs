@@ -5,9 +5,11 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use secrecy::{ExposeSecret, SecretString};
+use crypto::rs256::SigningKey;
+use secrecy::SecretString;
 use serde::Serialize;
 
 use super::error::Error;
@@ -22,7 +24,7 @@ const MARGIN: TimeDelta = TimeDelta::minutes(1);
 /// The App's private key and the last token signed with it.
 pub(super) struct AppKey {
     app_id: String,
-    key: EncodingKey,
+    key: SigningKey,
     signed: Mutex<Option<Signed>>,
 }
 
@@ -44,8 +46,7 @@ impl AppKey {
     /// # Errors
     /// [`super::Kind::Misconfigured`] if the text is not an RSA private key that can sign.
     pub(super) fn new(app_id: String, pem: &SecretString, now: DateTime<Utc>) -> Result<Self, Error> {
-        // The library's error message is dropped because it could quote the key.
-        let key = EncodingKey::from_rsa_pem(pem.expose_secret().trim().as_bytes()).map_err(|_| {
+        let key = SigningKey::from_pem(pem).map_err(|_| {
             Error::misconfigured(
                 "the App's private key is not an RSA key in PEM form (-----BEGIN RSA PRIVATE KEY-----)",
             )
@@ -65,11 +66,19 @@ impl AppKey {
         let expires_at = now + LIFETIME;
         let claims =
             Claims { iat: (now - BACKDATED).timestamp(), exp: expires_at.timestamp(), iss: &self.app_id };
-        let token = jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &self.key)
-            .map(SecretString::from)
-            .map_err(|_| Error::misconfigured("the App's private key cannot sign"))?;
+        let token =
+            self.sign(&claims).ok_or_else(|| Error::misconfigured("the App's private key cannot sign"))?;
         *signed = Some(Signed { token: token.clone(), expires_at });
         Ok(token)
+    }
+
+    /// Returns the claims as a signed token (RFC 7515, section 7.1).
+    fn sign(&self, claims: &Claims<'_>) -> Option<SecretString> {
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","typ":"JWT"}"#);
+        let claims = URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims).ok()?);
+        let signed = format!("{header}.{claims}");
+        let signature = URL_SAFE_NO_PAD.encode(self.key.sign(signed.as_bytes()).ok()?);
+        Some(format!("{signed}.{signature}").into())
     }
 
     /// Discards a token that GitHub rejected, so that the next call signs a new one.
@@ -80,20 +89,26 @@ impl AppKey {
 
 #[cfg(test)]
 mod tests {
-    use jsonwebtoken::{DecodingKey, Validation};
-    use serde_json::Value;
+    use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+    use secrecy::ExposeSecret;
+    use serde_json::{Value, json};
 
     use super::super::fake;
     use super::*;
     use crate::Kind;
 
     fn claims(token: &SecretString) -> Value {
-        let mut validation = Validation::new(Algorithm::RS256);
-        // The tests' clock differs from the system clock; the instants are compared below.
-        validation.validate_exp = false;
-        validation.set_issuer(&["12345"]);
-        let key = DecodingKey::from_rsa_der(&fake::KEY.public_der);
-        jsonwebtoken::decode(token.expose_secret(), &key, &validation).expect("a valid signature").claims
+        let parts: Vec<&str> = token.expose_secret().split('.').collect();
+        let [header, claims, signature] = parts[..] else { panic!("expected three parts, seen {parts:?}") };
+        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).expect("base64");
+        let json = |part: &str| serde_json::from_slice::<Value>(&decode(part)).expect("JSON");
+        assert_eq!(json(header), json!({ "alg": "RS256", "typ": "JWT" }));
+        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &fake::KEY.public_der)
+            .verify(format!("{header}.{claims}").as_bytes(), &decode(signature))
+            .expect("a valid signature");
+        let claims = json(claims);
+        assert_eq!(claims["iss"], "12345");
+        claims
     }
 
     fn app_key(pem: &str) -> Result<AppKey, Error> {

@@ -25,7 +25,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// [`super::Kind::Misconfigured`] if TLS cannot be set up (this machine has no CA certificates), or `base` is
 /// not an absolute URL.
 pub(super) fn octocrab(base: &Url) -> Result<Octocrab, Error> {
-    let mut client = reqwest::Client::builder()
+    let mut client = tls::client()
         .user_agent(concat!("porter/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
         // Redirects are followed in `wire`, which keeps method and body and stays on GitHub's origin.

@@ -183,14 +183,11 @@ impl StandIn {
             clock: options.clock,
             started: Instant::now(),
             scratch,
-            key: auth::AppKey::generate()?,
+            key: auth::AppKey::load()?,
             webhook_secret: auth::opaque(30)?.into(),
             client_secret: auth::opaque(30)?.into(),
             // GitHub does not follow redirects of a webhook receiver.
-            http: reqwest::Client::builder()
-                .no_proxy()
-                .redirect(reqwest::redirect::Policy::none())
-                .build()?,
+            http: tls::client().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?,
             echo: options.echo,
             _folder: folder,
         });

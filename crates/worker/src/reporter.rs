@@ -93,7 +93,7 @@ impl Reporter {
     /// # Errors
     /// When the TLS library cannot start.
     pub fn new(assignment: &Assignment, redactor: Redactor) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
+        let client = tls::client()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(10))

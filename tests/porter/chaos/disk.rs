@@ -1,6 +1,7 @@
 //! A full disk: everything answered with 2xx is stored, everything else is answered with 5xx and delivered again.
 
 use super::machines::Conduct;
+use super::porter::get;
 use super::stage::Stage;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,7 +28,7 @@ async fn deliveries_that_a_full_disk_cannot_store_are_rejected_and_redelivered_a
         accepted > 0 && refused > 0,
         "expected a full disk, seen {accepted} accepted and {refused} rejected"
     );
-    assert!(reqwest::get(format!("{}/healthz", stage.porter.url)).await.is_ok(), "Porter is alive");
+    assert!(get(&format!("{}/healthz", stage.porter.url)).await.is_ok(), "Porter is alive");
     porter.kill();
     stage.porter = free;
     let porter = stage.porter.start_ready().await;

@@ -84,8 +84,7 @@ struct State {
 impl Machines {
     /// Runs a worker on every machine that `fly` creates.
     pub fn run(seed: u64, github: &StandIn, fly: &FakeFly) -> Self {
-        let http =
-            reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().expect("a client");
+        let http = tls::client().no_proxy().timeout(Duration::from_secs(10)).build().expect("a client");
         let machines = Self {
             seed,
             github: github.clone(),

@@ -82,13 +82,13 @@ impl Process {
 
     pub async fn ready(&self) {
         let url = format!("{}/readyz", self.url);
-        let answers = async || reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success());
+        let answers = async || get(&url).await.is_ok_and(|answer| answer.status().is_success());
         eventually("Porter is ready", Duration::from_secs(60), answers).await;
     }
 
     /// Returns the number of pending jobs; `None` while Porter does not answer.
     pub async fn pending(&self) -> Option<i64> {
-        let answer = reqwest::get(format!("{}/api/startup/check", self.url)).await.ok()?;
+        let answer = get(&format!("{}/api/startup/check", self.url)).await.ok()?;
         let body: Value = answer.json().await.ok()?;
         body["engine"]["jobs"]["pending"].as_i64()
     }
@@ -107,6 +107,11 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends one request on a new connection.
+pub async fn get(url: &str) -> reqwest::Result<reqwest::Response> {
+    tls::client().build()?.get(url).send().await
 }
 
 /// Waits until a condition of another process holds.

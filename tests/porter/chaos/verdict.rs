@@ -97,7 +97,7 @@ pub async fn complaints(stage: &Stage, asked: &[Request]) -> Vec<String> {
 
 /// Returns the workers' tokens that are still valid.
 async fn live_tokens(stage: &Stage) -> Vec<String> {
-    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let http = tls::client().no_proxy().build().expect("a client");
     let mut live = Vec::new();
     for (repository, token) in stage.machines.tokens() {
         let url = format!("{}/{repository}.git", stage.github.web_url());

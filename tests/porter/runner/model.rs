@@ -44,8 +44,11 @@ async fn the_model_refuses_what_fly_does_not_describe() {
     ] {
         let url = fly.url().join("v1/").and_then(|url| url.join(path)).expect("a URL");
         let method = method.parse().expect("a method");
-        let request =
-            reqwest::Client::new().request(method, url).header("authorization", format!("FlyV1 {TOKEN}"));
+        let request = tls::client()
+            .build()
+            .expect("a client")
+            .request(method, url)
+            .header("authorization", format!("FlyV1 {TOKEN}"));
         let request = if body.is_null() { request } else { request.json(&body) };
         let answer = request.send().await.expect("an answer");
         assert_eq!(answer.status().as_u16(), 400, "{path} {body}");

@@ -221,7 +221,9 @@ async fn a_task_is_told_with_every_field_it_has_and_none_that_it_has_not() {
         let time = time.as_str().unwrap();
         assert!(time.ends_with('Z') && chrono::DateTime::parse_from_rfc3339(time).is_ok(), "{name}: {time}");
     }
-    assert_eq!(kit.get(ADA, "/api/tasks").await.json[0], task, "the list tells the same");
+    let mut listed = task.clone();
+    listed.as_object_mut().unwrap().remove("attempts");
+    assert_eq!(kit.get(ADA, "/api/tasks").await.json[0], listed, "the list tells the same, without attempts");
 
     let status = kit.get(ADA, &format!("{path}/status")).await.expect(200).json;
     let expected: Value = json!({

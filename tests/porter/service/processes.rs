@@ -31,7 +31,7 @@ async fn serve(kit: &Testkit) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(path).unwrap();
     let child = porter(kit, "serve").stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
     let began = Instant::now();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = tls::client().no_proxy().build().unwrap();
     while client.get(format!("{}/readyz", kit.url)).send().await.is_err() {
         assert!(began.elapsed() < TEST_TIMEOUT, "porter serve did not come up: {}", log_of(kit));
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
@@ -29,11 +30,10 @@ fn lines() -> MutexGuard<'static, Vec<u8>> {
 pub fn capture() {
     static BEGUN: Once = Once::new();
     BEGUN.call_once(|| {
-        let logs = tracing_subscriber::fmt()
-            .with_env_filter(EnvFilter::new("porter=trace,info"))
-            .with_ansi(false)
-            .with_writer(|| Buffer);
-        tracing::subscriber::set_global_default(logs.finish()).expect("the only subscriber");
+        let filter: Targets = "porter=trace,info".parse().expect("a filter");
+        let logs = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| Buffer);
+        let filtered = tracing_subscriber::registry().with(filter).with(logs);
+        tracing::subscriber::set_global_default(filtered).expect("the only subscriber");
     });
 }
 

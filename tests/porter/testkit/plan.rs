@@ -132,7 +132,7 @@ impl Plan {
             url,
             environment,
             machines: Machines { worker: Some(self.program), provider: self.provider },
-            http: reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().expect("a client"),
+            http: tls::client().no_proxy().pool_max_idle_per_host(0).build().expect("a client"),
             porter: None,
             seen: Seen::default().into(),
             closed: false,

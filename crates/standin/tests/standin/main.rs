@@ -17,13 +17,16 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
 use domain::clock::Clock;
 use hmac::{Hmac, KeyInit, Mac};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use porter_standin::sample;
 use porter_standin::{AccountKind, Effect, Fault, File, Options, Permission, Signature, StandIn};
 use reqwest::{Method, Response};
+use ring::rand::SystemRandom;
+use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -56,7 +59,7 @@ impl Environment {
         github.add_repository("acme", "other", &[File::text("a", "a\n")], "main").await.unwrap();
         github.grant(REPOSITORY, "alice", Permission::Maintain).unwrap();
         let installation = github.install("acme").await.unwrap();
-        let http = reqwest::Client::builder().user_agent("test").no_proxy().build().unwrap();
+        let http = tls::client().user_agent("test").no_proxy().build().unwrap();
         Self { github, clock, http, installation }
     }
 
@@ -64,8 +67,13 @@ impl Environment {
         let now = self.clock.now().timestamp();
         let claims = json!({ "iss": issuer, "iat": now + issued, "exp": now + expires });
         let pem = self.github.app().private_key_pem;
-        let key = EncodingKey::from_rsa_pem(pem.expose_secret().as_bytes()).unwrap();
-        jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &key).unwrap()
+        let body: String = pem.expose_secret().lines().filter(|line| !line.starts_with("-----")).collect();
+        let key = RsaKeyPair::from_pkcs8(&STANDARD.decode(body).unwrap()).unwrap();
+        let encode = |part: &[u8]| URL_SAFE_NO_PAD.encode(part);
+        let signed = format!("{}.{}", encode(br#"{"alg":"RS256"}"#), encode(claims.to_string().as_bytes()));
+        let mut signature = vec![0; key.public().modulus_len()];
+        key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
+        format!("{signed}.{}", encode(&signature))
     }
 
     async fn request(&self, method: Method, path: &str, credential: &str, body: Option<Value>) -> Response {

@@ -9,8 +9,7 @@ const BACK: &str = "http://127.0.0.1:1/back?kept=1";
 
 /// Opens the consent page without following redirects; returns the query of the redirect.
 async fn consent(environment: &Environment, challenge: &str) -> std::collections::HashMap<String, String> {
-    let browser =
-        reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
+    let browser = tls::client().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
     let app = environment.github.app();
     let mut url =
         url::Url::parse(&format!("{}/login/oauth/authorize", environment.github.web_url())).unwrap();
