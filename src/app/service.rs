@@ -43,6 +43,7 @@ struct Parts {
     machines: Machines,
     slot: ServiceSlot,
     engines: UnboundedSender<Engine>,
+    configuring: tokio::sync::Mutex<()>,
 }
 
 /// What came of a configuration, for whoever goes on with it.
@@ -71,7 +72,20 @@ impl Setup {
     ) -> (Self, UnboundedReceiver<Engine>) {
         let (engines, latest) = mpsc::unbounded_channel();
         let store = Store::new(db.clone(), clock.clone());
-        (Self(Arc::new(Parts { config, db, store, vault, clock, machines, slot, engines })), latest)
+        (
+            Self(Arc::new(Parts {
+                config,
+                db,
+                store,
+                vault,
+                clock,
+                machines,
+                slot,
+                engines,
+                configuring: tokio::sync::Mutex::default(),
+            })),
+            latest,
+        )
     }
 
     /// Serves this App from now on, in the place of the one before. Requests that have begun go on with that one;
@@ -84,7 +98,9 @@ impl Setup {
         app: &config::GithubApp,
         webhook_secret: SecretString,
     ) -> anyhow::Result<Configured> {
-        let Parts { config, db, vault, clock, slot, engines, .. } = self.0.as_ref();
+        let Parts { config, db, vault, clock, slot, engines, configuring, .. } = self.0.as_ref();
+        // One at a time, so that the service that is served and the engine that runs belong to the same App.
+        let _alone = configuring.lock().await;
         let context = self.0.context(app)?;
         let (intake, recorder) = Intake::new(&context);
         let configured = config.session_secret.clone();
@@ -171,12 +187,16 @@ pub(super) async fn run_engines(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut recorders = JoinSet::new();
+    // A recorder runs as soon as its engine arrives: the service that feeds it is served already.
+    let start_recorder = |recorders: &mut JoinSet<()>, Engine { context, recorder }: Engine| {
+        recorders.spawn(recorder);
+        context
+    };
     let mut next = tokio::select! {
         () = stop.cancelled() => None,
-        first = engines.recv() => first,
+        first = engines.recv() => first.map(|first| start_recorder(&mut recorders, first)),
     };
-    while let Some(Engine { context, recorder }) = next {
-        recorders.spawn(recorder);
+    while let Some(context) = next {
         let ending = stop.child_token();
         let mut running = Box::pin(jobs::run(context, ending.clone()));
         next = loop {
@@ -186,6 +206,7 @@ pub(super) async fn run_engines(
                     break None;
                 }
                 Some(next) = engines.recv() => {
+                    let next = start_recorder(&mut recorders, next);
                     ending.cancel();
                     running.await.context("the engine ended")?;
                     break Some(next);
@@ -194,6 +215,11 @@ pub(super) async fn run_engines(
                 Some(ended) = recorders.join_next() => ended.context("the recorder of webhooks panicked")?,
             }
         };
+    }
+    // Configured while Porter was shutting down: requests may wait for its recorder.
+    engines.close();
+    while let Ok(late) = engines.try_recv() {
+        start_recorder(&mut recorders, late);
     }
     while let Some(ended) = recorders.join_next().await {
         ended.context("the recorder of webhooks panicked")?;

@@ -8,6 +8,7 @@ use super::{Context, Error};
 use db::events::{self, NewEvent};
 use domain::event::TaskEvent;
 use domain::job::Job;
+use domain::redact::Redactor;
 use domain::report::{Completion, Progress};
 use domain::task::{Effect, Event, Phase, Status, Task, TaskId};
 
@@ -63,15 +64,40 @@ const MAX_LINE_BYTES: usize = 2048;
 /// The most lines taken from one report.
 const MAX_LINES: usize = 500;
 
+/// The most bytes that are stored of a report's summary or error: both are in every answer about the task.
+const MAX_TEXT_BYTES: usize = 16 * 1024;
+/// The most remarks, and paths of a remark, that are stored.
+const MAX_REMARKS: usize = 50;
+
+/// Redacts everything that a report says in words, then shortens it.
+fn clean(report: &mut Completion, redactor: &Redactor) {
+    let fit = |text: &mut String, limit| *text = clipped(&redactor.clean(text), limit).to_owned();
+    for text in [&mut report.summary, &mut report.error].into_iter().flatten() {
+        fit(text, MAX_TEXT_BYTES);
+    }
+    report.failure_reason = report.failure_reason.take().filter(|word| is_word(word));
+    report.remarks.truncate(MAX_REMARKS);
+    report.remarks.retain(|remark| is_word(&remark.code));
+    for remark in &mut report.remarks {
+        fit(&mut remark.text, MAX_LINE_BYTES);
+        remark.paths.truncate(MAX_REMARKS);
+        remark.paths.iter_mut().for_each(|path| fit(path, MAX_LINE_BYTES));
+    }
+}
+
+/// Whether the text is a `snake_case` word of at most 64 bytes, as reasons and the codes of remarks are.
+fn is_word(text: &str) -> bool {
+    let part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    !text.is_empty() && text.len() <= 64 && text.bytes().all(part)
+}
+
 /// Records how an attempt ended.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Db`].
 async fn complete(context: &Context, id: &TaskId, mut report: Completion) -> Result<Recorded, Error> {
     let redactor = redactor(context, &context.load(id).await?).await?;
-    for text in [&mut report.summary, &mut report.error].into_iter().flatten() {
-        *text = redactor.clean(text);
-    }
+    clean(&mut report, &redactor);
     let mut work = context.store.begin().await?;
     let task = work.find(id).await?;
     if task.attempt.number != report.attempt {

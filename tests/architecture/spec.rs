@@ -240,7 +240,7 @@ fn closing(text: &str) -> usize {
 fn subcommands(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut own_name = None;
-    for line in between(text, "pub enum Command {\n", "\n}").lines() {
+    for line in between(text, "enum Command {\n", "\n}").lines() {
         let Some(item) = line.strip_prefix("    ") else { continue };
         if let Some(attribute) = item.strip_prefix("#[command(name = ") {
             own_name = literals(attribute).into_iter().next();
@@ -401,7 +401,7 @@ fn routes_commands_and_variables_are_read_from_source_text() {
     let text = "r().route(\"/a/{id}\", get(x::y).post(z))\n.route(\n  \"/b\", post(widget))\n\
                 #[cfg(test)]\nmod tests { .route(\"/t\", get(x)) }";
     assert_eq!(routes(text), ["GET /a/:id", "POST /a/:id", "POST /b"].map(str::to_owned).into());
-    let text = "pub enum Command {\n    /// One.\n    Serve,\n    #[command(name = \"import-d1\", x = y())]\n    \
+    let text = "enum Command {\n    /// One.\n    Serve,\n    #[command(name = \"import-d1\", x = y())]\n    \
                 ImportD1 {\n        /// A.\n        file: PathBuf,\n    },\n    MockAgent(X),\n}\n";
     assert_eq!(subcommands(text), ["serve", "import-d1", "mock-agent"].map(str::to_owned).into());
     let text = "pub const VARIABLES: &[Variable] = &[\n    required(\"A\", \"x\", \"y\"),\n    with_default(\n        \

@@ -7,8 +7,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{Connection, Error, json_rows, millis, narrow, parsed};
+use domain::report::Remark;
 use domain::report::{FailureStage, Usage};
-use domain::task::{AttemptRecord, Callback, Remark, Status, Task, TaskId};
+use domain::task::{AttemptRecord, Callback, Status, Task, TaskId};
 
 /// The attempt in a row that has the columns of `attempts`, whatever else it has.
 macro_rules! attempt_of {

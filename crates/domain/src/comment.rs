@@ -14,8 +14,11 @@ mod pull_request;
 mod refusal;
 mod status;
 
-use crate::ids::CommentId;
 use chrono::TimeDelta;
+
+use crate::ids::CommentId;
+use crate::markdown::{line, plain};
+use crate::task::Task;
 
 pub use answer::{Answer, TaskSummary, answer};
 pub use labels::{is_ours, labels};
@@ -62,6 +65,19 @@ fn listed(items: &[String]) -> String {
         [only] => only.clone(),
         [most @ .., last] => format!("{} and {last}", most.join(", ")),
     }
+}
+
+/// The most remarks that a text shows, and the most characters of each.
+const MAX_REMARKS: usize = 20;
+const MAX_REMARK_CHARS: usize = 600;
+
+/// What a reader must know about the published work (what was left out, and why) as a list; `None` if there is
+/// nothing.
+fn remarks(task: &Task) -> Option<String> {
+    let remarks = task.attempt.remarks.iter().take(MAX_REMARKS);
+    let lines: Vec<String> =
+        remarks.map(|remark| format!("- {}", plain(&line(&remark.text, MAX_REMARK_CHARS), true))).collect();
+    (!lines.is_empty()).then(|| format!("**Please note:**\n\n{}", lines.join("\n")))
 }
 
 #[cfg(test)]

@@ -10,4 +10,4 @@ mod writing;
 
 pub(super) use quoting::quote;
 pub(super) use reading::{Piece, walk};
-pub(super) use writing::{block, code, fence, line, mention};
+pub(super) use writing::{block, code, fence, line, mention, plain};

@@ -1,10 +1,7 @@
 //! What a worker says to the server: the bodies of `POST /api/callbacks/complete` and `…/progress`
 //! (main-spec §7), shared by both sides so that they cannot drift apart.
 
-use serde::{Deserialize, Deserializer, Serialize};
-
-/// The most that is taken of a report's summary or error, in bytes; ours is shorter.
-const MAX_TEXT_BYTES: usize = 16 * 1024;
+use serde::{Deserialize, Serialize};
 
 /// Where an attempt failed. Public as `failureStage`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -120,10 +117,10 @@ pub struct Completion {
     /// How it ended.
     pub status: Outcome,
     /// The agent's own closing words, redacted, at most a few thousand characters.
-    #[serde(default, deserialize_with = "brief", skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
     /// What went wrong, for a person; as long at most.
-    #[serde(default, deserialize_with = "brief", skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Where it went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -237,15 +234,6 @@ impl Progress {
 
 fn either<'a>(first: &'a str, second: &'a str) -> &'a str {
     if first.is_empty() { second } else { first }
-}
-
-/// A report's words, which are in every answer and event about the task, so no worker may make them longer.
-fn brief<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<String>, D::Error> {
-    let mut words = Option::<String>::deserialize(reader)?;
-    if let Some(words) = &mut words {
-        words.truncate(words.floor_char_boundary(MAX_TEXT_BYTES));
-    }
-    Ok(words)
 }
 
 fn first_attempt() -> u32 {

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use super::command::Run;
 
 pub use super::priority::Priority;
-pub use attempt::{Attempt, AttemptRecord, Callback, Remark};
+pub use attempt::{Attempt, AttemptRecord, Callback};
 pub use id::TaskId;
 pub use machine::{Effect, Event, InvalidState, decide};
 pub use states::{Phase, Status};

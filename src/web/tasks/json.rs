@@ -4,8 +4,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use domain::ids::IssueNumber;
 use serde::Serialize;
 
+use domain::report::Remark;
 use domain::report::{FailureStage, Usage};
-use domain::task::{AttemptRecord, Remark, Status, Task};
+use domain::task::{AttemptRecord, Status, Task};
 
 /// The JSON form of a task.
 #[derive(Clone, Debug, Serialize)]

@@ -5,8 +5,9 @@ use chrono::TimeDelta;
 use super::{fresh, start};
 use crate::{attempts, tasks};
 use domain::command::Run;
+use domain::report::Remark;
 use domain::report::{Completion, FailureStage, Usage};
-use domain::task::{Attempt, AttemptRecord, Event, Priority, Remark, Status, Task, decide, sample};
+use domain::task::{Attempt, AttemptRecord, Event, Priority, Status, Task, decide, sample};
 
 fn at(seconds: i64) -> chrono::DateTime<chrono::Utc> {
     start() + TimeDelta::seconds(seconds)

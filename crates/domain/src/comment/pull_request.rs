@@ -1,6 +1,6 @@
 //! The title and the body of the pull request.
 
-use super::{MAX_NAME_CHARS, MAX_SUMMARY_CHARS};
+use super::{MAX_NAME_CHARS, MAX_SUMMARY_CHARS, remarks};
 use crate::markdown::{code, line, mention, quote};
 use crate::task::Task;
 
@@ -48,6 +48,7 @@ pub fn pull_body(task: &Task, context: &PullContext<'_>) -> String {
         parts.push(format!("{} says:", context.agent_name));
         parts.push(quote(summary, MAX_SUMMARY_CHARS));
     }
+    parts.extend(remarks(task));
     parts.push(format!("[Task {}]({}), by Porter", code(task.id.as_str(), MAX_NAME_CHARS), context.task_url));
     parts.join("\n\n")
 }

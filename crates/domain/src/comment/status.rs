@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{MAX_ERROR_CHARS, MAX_NAME_CHARS, MAX_SUMMARY_CHARS, duration, marker};
+use super::{MAX_ERROR_CHARS, MAX_NAME_CHARS, MAX_SUMMARY_CHARS, duration, marker, remarks};
 use crate::markdown::{block, code, quote};
 use crate::report::{FailureStage, Usage};
 use crate::task::{Phase, Priority, Status, Task};
@@ -105,6 +105,7 @@ fn success(task: &Task, context: &StatusContext<'_>) -> Vec<String> {
     };
     let mut parts = vec![head];
     parts.extend(summary(task));
+    parts.extend(remarks(task));
     parts.push(facts(task, context));
     parts
 }
@@ -128,6 +129,7 @@ fn unsuccessful(task: &Task, context: &StatusContext<'_>) -> Vec<String> {
     if let Some(summary) = summary(task) {
         parts.push(format!("{name} said:\n\n{summary}"));
     }
+    parts.extend(remarks(task));
     parts.push(format!("**What next?** {}", advice(task)));
     let facts = facts(task, context);
     if !facts.is_empty() {

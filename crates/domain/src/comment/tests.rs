@@ -8,7 +8,7 @@ use super::marker::{has_answer_marker, has_marker};
 use super::*;
 use crate::command::Run;
 use crate::ids::IssueNumber;
-use crate::report::{FailureStage, Usage};
+use crate::report::{FailureStage, Remark, Usage};
 use crate::task::{Attempt, Phase, Priority, Status, Task, TaskId, sample};
 
 mod answers;

@@ -62,7 +62,7 @@ fn longest_run(text: &str, wanted: char) -> usize {
 
 /// `text` on one line, meaning nothing to Markdown or GitHub; `begins_line` when nothing stands before it.
 /// Blanks at its ends are kept, as one space.
-pub(super) fn plain(text: &str, begins_line: bool) -> String {
+pub fn plain(text: &str, begins_line: bool) -> String {
     let mut out = String::new();
     for (index, word) in text.split_whitespace().enumerate() {
         if index > 0 || (text.starts_with(char::is_whitespace) && !begins_line) {

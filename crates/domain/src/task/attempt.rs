@@ -2,10 +2,9 @@
 //! those before it stay as they ended.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 
 use super::Status;
-use crate::report::{FailureStage, Usage};
+use crate::report::{FailureStage, Remark, Usage};
 
 /// A run of a task. Its status is the task's, as long as it is the task's current attempt.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,18 +58,6 @@ pub struct Callback {
     pub max_attempts: Option<u32>,
     /// The HTTP status that answered the try before.
     pub last_http_code: Option<u16>,
-}
-
-/// Something that people should know about an attempt, whether it succeeded or not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Remark {
-    /// A stable snake_case word.
-    pub code: String,
-    /// The same for a person.
-    pub text: String,
-    /// The files it is about.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub paths: Vec<String>,
 }
 
 /// An attempt in a task's history, with the status it has or ended with.

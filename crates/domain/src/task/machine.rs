@@ -164,7 +164,11 @@ fn apply_report(mut task: Task, report: Completion, now: DateTime<Utc>) -> (Task
     let attempt = &mut task.attempt;
     attempt.seen_at = Some(now);
     attempt.summary = report.summary;
-    attempt.usage = report.usage.unwrap_or_default();
+    if let Some(usage) = report.usage {
+        attempt.usage = usage;
+    }
+    attempt.failure_reason = report.failure_reason;
+    attempt.remarks = report.remarks;
     attempt.callback = Callback {
         attempts: report.callback_attempt,
         max_attempts: report.callback_max_attempts,

@@ -104,3 +104,20 @@ fn the_labels_name_status_agent_and_priority() {
         assert!(!is_ours(label), "{label}");
     }
 }
+
+#[test]
+fn what_was_left_out_is_listed_in_the_pull_request_and_the_comment() {
+    let mut task = succeeded();
+    task.attempt.remarks = vec![Remark {
+        code: "too_large".to_owned(),
+        text: "`data.bin` is larger than 100 MiB and was left out, says @octocat.".to_owned(),
+        paths: vec!["data.bin".to_owned()],
+    }];
+    for body in [pull_body(&task, &PULL), shown(&task)] {
+        let expected = r"- \`data.bin\` is larger than 100 MiB and was left out, says `@octocat`.";
+        assert!(
+            body.contains(&format!("**Please note:**\n\n{expected}")),
+            "expected {expected:?} in:\n{body}"
+        );
+    }
+}
