@@ -1,4 +1,4 @@
-//! Attempts: each keeps what is known of it, whatever the task does next.
+//! Tests of attempts: each attempt keeps its data when the task continues.
 
 use chrono::TimeDelta;
 
@@ -12,7 +12,7 @@ fn at(seconds: i64) -> chrono::DateTime<chrono::Utc> {
     start() + TimeDelta::seconds(seconds)
 }
 
-/// A report of this attempt that it failed.
+/// Returns a failure report of this attempt.
 fn failed(attempt: u32) -> Event {
     let report = serde_json::json!({
         "attempt": attempt, "status": "failed", "error": "it broke", "failure_stage": "agent",

@@ -1,4 +1,4 @@
-//! Jobs: claimed once, finished by whoever holds the fence.
+//! Tests of jobs: a job is claimed once and finished by the holder of its fence.
 
 use chrono::TimeDelta;
 

@@ -1,4 +1,5 @@
-//! The line: priority, then age, rising; caps; nobody waits behind a person at their limit.
+//! Tests of the queue: order by priority and age, rising priority, limits, and no blocking by a person at their
+//! limit.
 
 use chrono::TimeDelta;
 
@@ -10,7 +11,7 @@ use domain::task::{Event, Priority, Requester, Task, decide, sample};
 
 const CAPS: Caps = Caps { per_user: 2, overall: 3 };
 
-/// A task of `person` about an issue of its own, asked for `after` the start.
+/// Returns a task of `person` about its own issue, requested at the time `after` the start.
 fn task(person: i64, issue: i64, priority: Priority, after: TimeDelta) -> Task {
     let mut request = sample::request();
     request.issue.number = issue.into();
@@ -18,7 +19,7 @@ fn task(person: i64, issue: i64, priority: Priority, after: TimeDelta) -> Task {
     Task::new(request, "mock", priority, &Run::default(), start() + after)
 }
 
-/// The issues in the order in which they are admitted under `caps`, `after` the start.
+/// Returns the issues in their order of admission under `caps`, at the time `after` the start.
 async fn admitted(connection: &mut Connection, caps: Caps, after: TimeDelta) -> Vec<i64> {
     let now = start() + after;
     let mut order = Vec::new();

@@ -1,4 +1,4 @@
-//! The state machine, edge by edge and at random.
+//! Tests of the state machine: each transition, and random sequences of events.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -38,7 +38,7 @@ fn report(status: Outcome, commit: Option<&str>, timed_out: bool) -> Event {
     }))
 }
 
-/// Every kind of event, each with its name.
+/// Returns one event of every kind, with its name.
 fn events() -> Vec<(&'static str, Event)> {
     let deadline = now() + TimeDelta::hours(1);
     let text = |text: &str| text.to_owned();
@@ -61,13 +61,13 @@ fn events() -> Vec<(&'static str, Event)> {
     ]
 }
 
-/// A task in this state.
+/// Returns a task in this state.
 fn at(status: Status, phase: Option<Phase>) -> Task {
     let completed_at = status.is_terminal().then(now);
     Task { status, phase, attempt: Attempt { completed_at, ..Attempt::queued(1) }, ..queued() }
 }
 
-/// The event's name, with where it leads and what follows, for each event that the state allows.
+/// Returns, for each event that the state allows, its name, the resulting state and the effects.
 fn edges(status: Status, phase: Option<Phase>) -> Vec<String> {
     let task = at(status, phase);
     let edge = |(name, event): (&str, Event)| {
@@ -174,7 +174,7 @@ proptest! {
                 edge,
                 (Queued, Running) | (Running, Running | Success | Failed | TimedOut) | (Failed | TimedOut, Queued)
             );
-            // Stopping a task that waits is both of its edges in one write.
+            // Stopping a queued task takes two transitions in one write.
             let both = edge == (Queued, Failed) && name == "stopped" && next.attempt.started_at.is_some();
             prop_assert!(allowed || both, "{name}: {edge:?}");
             prop_assert_eq!(next.revision, task.revision + 1);
