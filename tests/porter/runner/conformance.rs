@@ -1,4 +1,4 @@
-//! What every runner must do, as tests over a [`Place`].
+//! The tests that every runner must pass, run against a [`Place`].
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use porter::runner::{LaunchSpec, MachineState, Runner};
 
 use super::{eventually, spec, task};
 
-/// Somewhere machines can be started.
+/// An environment in which machines can be started.
 pub trait Place {
-    /// A runner that knows nothing but where to look, as a server has after its start.
+    /// Returns a runner without cached state, as a server has after its start.
     fn runner(&self) -> Arc<dyn Runner>;
-    /// The spec as this place needs it.
+    /// Returns the specification, adapted to this place.
     fn fitted(&self, spec: LaunchSpec) -> LaunchSpec;
-    /// How many workers were ever begun.
+    /// Returns the number of workers that were started in total.
     fn begun(&self) -> usize;
 }
 

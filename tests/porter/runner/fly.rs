@@ -1,4 +1,4 @@
-//! The Fly runner against Fly's model: what is sent, and that trouble never makes a second machine.
+//! Tests of the Fly runner with Fly's model: the requests, and that failures never create a second machine.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::fake_fly::{Call, FakeFly, Fault, Happening};
 pub const APP: &str = "porter-workers";
 pub const TOKEN: &str = "fm2_lJPECAAAAAAAsecret";
 
-/// A Fly with one app.
+/// A Fly model with one app.
 pub struct AtFly {
     pub fly: FakeFly,
 }
@@ -150,7 +150,7 @@ async fn a_token_that_is_no_macaroon_goes_out_as_bearer() {
     assert_eq!(place.fly.requests()[0].authorization.as_deref(), Some("Bearer fo1_token"));
 }
 
-/// The ways a creation can end in doubt, and whether the machine was made.
+/// The failures that leave the result of a creation unknown.
 fn doubts() -> Vec<Fault> {
     let mut doubts = vec![Fault::Cut, Fault::CutAfterEffect];
     for status in [408, 500, 502, 503, 504] {
@@ -224,7 +224,7 @@ async fn one_machine_whatever_the_weather() {
         let name = format!("storm-{seed}");
         for tries in 1.. {
             assert!(tries < 200, "storm {seed} never let a machine through");
-            // Two at a time, as after a restart that was none.
+            // Two launches at a time, as when two servers run at once.
             let results = join_all([place.launch(spec(&name, 1)), place.launch(spec(&name, 1))]).await;
             for error in results.iter().filter_map(|result| result.as_ref().err()) {
                 assert!(error.is_temporary(), "storm {seed}: {error:?}");
@@ -266,7 +266,8 @@ async fn a_rate_limit_is_answered_with_its_time_and_no_second_call() {
 #[tokio::test]
 async fn a_name_that_is_taken_by_the_same_attempt_is_adopted() {
     let place = AtFly::new().await;
-    // The look after the lost answer misses the machine, so the second creation meets its name.
+    // The list after the lost response does not contain the machine yet, so the second creation conflicts with
+    // its name.
     place.fly.lag(1);
     place.fly.next(1, Call::Create, Fault::CutAfterEffect);
     let machine = place.launch(spec("a", 1)).await.expect("the machine");
@@ -423,7 +424,7 @@ async fn trouble_while_ending_is_temporary_and_may_be_repeated() {
         let place = AtFly::new().await;
         let runner = place.runner();
         let id = runner.launch(spec("a", 1)).await.expect("a machine").id;
-        // One more than the runner asks again by itself.
+        // One failure more than the number of the runner's own retries.
         place.fly.next(3, Call::Destroy, fault.clone());
         let error = runner.destroy(&id).await.expect_err("no clear answer");
         assert!(error.is_temporary(), "{fault:?}: {error:?}");

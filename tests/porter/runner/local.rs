@@ -1,5 +1,5 @@
-//! The local runner with real processes: a shell script plays the worker, and a copy of this test binary
-//! the server that is killed.
+//! Tests of the local runner with real processes. A shell script acts as the worker, and a copy of this test
+//! binary acts as the server that is killed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use super::conformance::Place;
 use super::{eventually, spec, task};
 
-/// A state folder of its own.
+/// A test's own state folder.
 pub struct Here {
     folder: TempDir,
 }
@@ -64,7 +64,7 @@ impl Place for Here {
 }
 
 impl Drop for Here {
-    /// A test that fails must not leave its processes behind, either.
+    /// Ends the remaining processes, also when the test fails.
     fn drop(&mut self) {
         let runner = self.runner();
         let destroy_all = async move {
@@ -72,7 +72,7 @@ impl Drop for Here {
                 runner.destroy(&machine.id).await.expect("destroyed");
             }
         };
-        // A runtime of its own: this may run while the test's is going down.
+        // A separate runtime, because the test's runtime may be shutting down.
         let runtime =
             || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let ended = std::thread::spawn(move || runtime().block_on(destroy_all)).join();
@@ -90,12 +90,12 @@ fn fitted(root: &Path, mut spec: LaunchSpec) -> LaunchSpec {
     spec
 }
 
-/// Where the workers note that they were begun.
+/// Returns the file in which workers record their start.
 fn starts(root: &Path) -> PathBuf {
     root.with_file_name("starts")
 }
 
-/// A process that ends with its test, passed or failed, by `kill -9`.
+/// A process that is killed with `kill -9` when its test ends.
 struct Ended(Child);
 
 impl Drop for Ended {
@@ -105,7 +105,7 @@ impl Drop for Ended {
     }
 }
 
-/// Whether the process is there and not merely waiting to be reaped.
+/// Returns whether the process exists and is not a zombie.
 fn lives(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with('Z'))
@@ -235,7 +235,8 @@ async fn an_attempt_that_has_ended_is_not_run_again() {
 async fn a_machine_whose_worker_was_never_begun_is_begun_by_the_next_launch() {
     let here = Here::new();
     let runner = here.runner();
-    // What a crash between the folder and the process leaves, and the scraps of two other crashes.
+    // The state after a crash between the creation of the folder and the start of the process, with the remains
+    // of two other crashes.
     let folder = here.machine("porter-a-1");
     for part in ["files", "home", "workspace"] {
         fs::create_dir_all(folder.join(part)).expect("a folder");
@@ -269,7 +270,7 @@ async fn a_number_that_became_another_process_is_left_alone() {
     assert!(!lives(worker), "the worker is known by its folder, too");
 }
 
-/// The server of the two tests below; on its own it does nothing.
+/// The server of the two tests below; does nothing when it runs on its own.
 #[tokio::test]
 #[ignore = "run by the tests below, in a process that they kill"]
 async fn a_server_that_launches_and_then_waits() {

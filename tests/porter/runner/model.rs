@@ -1,4 +1,4 @@
-//! Fly's model itself, as other tests use it, and the client's verbs that no runner needs.
+//! Tests of the Fly model itself, and of the client's methods that no runner uses.
 
 use std::sync::{Arc, Mutex};
 

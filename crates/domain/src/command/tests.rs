@@ -1,4 +1,4 @@
-//! Comments as people and attackers write them, and what Porter reads.
+//! Tests of parsing comments, including hostile ones.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Status comments, as people read them.
+//! Tests of status comments.
 
 use chrono::{DateTime, Utc};
 use insta::assert_snapshot;
@@ -41,7 +41,7 @@ fn task(status: Status) -> Task {
     }
 }
 
-/// The same task, with another attempt.
+/// Returns the same task with a changed attempt.
 fn with_attempt(task: Task, change: impl FnOnce(Attempt) -> Attempt) -> Task {
     Task { attempt: change(task.attempt), ..task }
 }
@@ -388,7 +388,7 @@ proptest! {
         });
         let body = shown(&task);
         prop_assert!(has_marker(&body, "task_0193", "p00f"), "{}", body);
-        // The marker is still an HTML comment: nothing before it has swallowed it.
+        // The marker is still an HTML comment, so no text before it has absorbed it.
         let mut hidden = Vec::new();
         crate::markdown::walk(&body, |piece, range| {
             if piece == crate::markdown::Piece::Comment {

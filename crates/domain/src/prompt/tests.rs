@@ -1,4 +1,4 @@
-//! Prompts, as agents read them.
+//! Tests of prompts.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! What the redaction finds, and what it leaves.
+//! Tests of what the redaction removes and what it keeps.
 
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 

@@ -1,4 +1,4 @@
-//! What an operator's document does to the registry, and what it is told when something is wrong with it.
+//! Tests of operators' documents: their changes to the registry, and the reported faults.
 
 use crate::agent::{Keys, Registry};
 

@@ -1,4 +1,4 @@
-//! Refusals and answers, as people read them.
+//! Tests of refusals and answers.
 
 use super::*;
 
@@ -220,7 +220,7 @@ fn refusals_and_answers_survive_being_stored() {
 #[test]
 fn the_reason_of_a_refusal_is_the_same_on_github_and_in_the_api() {
     for reason in refusals() {
-        // What is a link on GitHub is an action of its own in the API.
+        // A link on GitHub corresponds to a separate action in the API.
         let comment = refusal(&reason, &ANSWERING)
             .replace("[it is running](https://porter.example/tasks/task_0193)", "it is running");
         assert!(comment.starts_with(&format!("⚠️ {}", reason.why())), "{comment}\n{}", reason.why());

@@ -1,4 +1,4 @@
-//! Pull requests and labels, as people read them.
+//! Tests of pull requests and labels.
 
 use super::*;
 
@@ -90,7 +90,7 @@ fn the_labels_name_status_agent_and_priority() {
     for label in ["porter:success", "porter:priority:low", "Porter:Timed_Out"] {
         assert!(is_ours(label), "{label}");
     }
-    // The last two may be another task's.
+    // The last two labels may belong to another task.
     for label in [
         "bug",
         "porter",

@@ -1,4 +1,4 @@
-//! No secret of an attempt is in what people read, however the agent writes it.
+//! Tests that no published text contains a secret of an attempt, whatever the agent's output.
 
 use proptest::prelude::*;
 use pulldown_cmark::{Event, Parser};
@@ -10,7 +10,7 @@ use crate::text::visible;
 
 const SECRET: &str = "ghs_12345_eyJhbGciOi+JIUzI1NiJ9/x.y==";
 
-/// What a browser shows of this Markdown, without what nobody sees.
+/// Returns the text that a browser displays for this Markdown, without hidden parts.
 fn rendered(markdown: &str) -> String {
     let mut shown = String::new();
     for event in Parser::new(markdown) {
@@ -26,8 +26,8 @@ fn rendered(markdown: &str) -> String {
 }
 
 proptest! {
-    /// The path of an agent's text: the worker cleans and cuts, the server cleans again, writes its Markdown,
-    /// and redacts the whole once more.
+    /// Follows an agent's text: the worker cleans and shortens it; the server cleans it again, writes the
+    /// Markdown, and redacts the result.
     #[test]
     fn whatever_is_reported_what_is_emitted_holds_no_secret(
         pieces in proptest::collection::vec(
