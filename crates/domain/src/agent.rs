@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_answers_to_its_id_and_aliases_in_any_case() {
+    fn an_agent_is_found_by_id_and_aliases_regardless_of_case() {
         let registry = shipped();
         for name in ["claude-code", "claude", "Claude", "CLAUDE-CODE"] {
             assert_eq!(registry.find(name).map(|agent| agent.id.as_str()), Some("claude-code"), "{name}");
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn no_model_name_can_ask_for_one_of_porters_own_secrets() {
+    fn no_model_name_selects_one_of_porters_own_secrets() {
         for model in ["GITHUB_TOKEN/x", "callback_token/x", "/x", "CALLBACK_TOKEN=/x"] {
             for key in specification("opencode", Some(model)).env_keys() {
                 assert!(key.ends_with("_API_KEY"), "{model} gives {key}");
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_name_that_looks_like_an_option_is_none() {
+    fn a_model_name_that_looks_like_an_option_is_rejected() {
         for model in ["--help", "-m", "", "a b", "a\nb", "/x", "x;y"] {
             assert!(!is_model_name(model), "{model:?}");
         }
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_specification_survives_the_way_to_the_worker() {
+    fn a_specification_is_unchanged_after_serialization() {
         for (agent, model) in [("claude", None), ("amp", None), ("opencode", Some("google/gemini-3-pro"))] {
             let sent = specification(agent, model);
             let text = serde_json::to_string(&sent).unwrap();

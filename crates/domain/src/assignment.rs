@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_without_its_agents_specification_is_told_what_is_missing() {
+    fn a_missing_agent_specification_is_reported() {
         let mut env = environment();
         env.remove("AGENT_SPEC");
         env.remove("BRANCH");

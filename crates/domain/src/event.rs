@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn every_event_is_written_as_the_contract_has_it_and_read_back() {
+    fn every_event_is_serialized_as_documented_and_parsed_back() {
         for (event, kind, data) in events() {
             assert_eq!((event.kind(), Value::from(event.data())), (kind, data.clone()));
             assert_eq!(TaskEvent::parse(kind, &data.to_string()), Some(event));
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_or_data_that_no_event_has_is_none() {
+    fn unknown_event_kinds_and_invalid_data_are_rejected() {
         for (kind, data) in
             [("log", "{}"), ("output", "{}"), ("output", "no JSON"), ("status", r#"{"status":"x"}"#)]
         {

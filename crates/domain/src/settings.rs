@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn one_part_that_cannot_be_read_takes_no_other_along() {
+    fn an_invalid_part_does_not_affect_the_others() {
         let settings = read(
             r#"{"flyAppName": 7, "settings": {"taskTimeout": "ten"},
                 "agents": {"amp": {"enabled": false, "priority": 3, "customPrompt": "Be brief."}},
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_is_off_when_nobody_can_tell() {
+    fn an_agent_with_invalid_settings_is_disabled() {
         for json in [
             r#"{"agents": {"amp": {"enabled": "yes"}}}"#,
             r#"{"agents": {"amp": {"enabled": null}}}"#,
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_choice_of_repositories_that_cannot_be_read_is_still_one() {
+    fn an_invalid_selection_of_repositories_still_restricts() {
         for json in [
             r#"{"onboarding": {"selectedRepos": "acme/web"}}"#,
             r#"{"onboarding": {"selectedRepos": ["acme/web"]}}"#,

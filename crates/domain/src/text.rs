@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn terminal_escape_sequences_leave_no_trace() {
+    fn terminal_escape_sequences_are_removed() {
         for (text, shown) in [
             ("\u{1b}[1;31mred\u{1b}[0m text", "red text"),
             ("\u{1b}]8;;https://example.com\u{7}link\u{1b}]8;;\u{1b}\\ end", "link end"),
@@ -129,7 +129,7 @@ mod tests {
         /// A step that deletes nothing when it is repeated cannot rejoin what the redaction between the two runs
         /// has separated.
         #[test]
-        fn what_is_visible_stays_as_it_is(text in r"(\PC|\p{Cf}|\p{Cc}|\r|\n){0,40}") {
+        fn visible_text_is_unchanged(text in r"(\PC|\p{Cf}|\p{Cc}|\r|\n){0,40}") {
             let once = visible(&text);
             prop_assert_eq!(visible(&once), once);
         }

@@ -35,20 +35,20 @@ macro_rules! every_runner {
 }
 
 every_runner![
-    a_machine_is_found_every_way,
+    a_machine_is_found_by_attempt_by_id_and_in_the_list,
     launching_again_adopts_the_machine,
     concurrent_launches_make_one_machine,
     a_restarted_server_adopts_the_machine,
     each_attempt_has_its_own_machine,
-    what_never_was_is_not_found,
+    an_unknown_machine_is_not_found,
     stopping_ends_the_worker_and_may_be_repeated,
-    destroying_leaves_nothing_and_may_be_repeated,
-    ending_what_never_was_is_fine,
+    destroying_removes_the_machine_and_may_be_repeated,
+    ending_an_unknown_machine_succeeds,
     concurrent_destroys_all_succeed,
     destroying_one_leaves_the_others,
 ];
 
-async fn a_machine_is_found_every_way(place: &impl Place) {
+async fn a_machine_is_found_by_attempt_by_id_and_in_the_list(place: &impl Place) {
     let runner = place.runner();
     let machine = runner.launch(place.fitted(spec("a", 3))).await.expect("a machine");
     assert_eq!((&machine.task, machine.attempt), (&task("a"), 3));
@@ -100,7 +100,7 @@ async fn each_attempt_has_its_own_machine(place: &impl Place) {
     eventually("three workers are begun", || async { place.begun() == 3 }).await;
 }
 
-async fn what_never_was_is_not_found(place: &impl Place) {
+async fn an_unknown_machine_is_not_found(place: &impl Place) {
     let runner = place.runner();
     runner.launch(place.fitted(spec("a", 1))).await.expect("a machine");
     assert_eq!(runner.find(&task("a"), 2).await.expect("an answer"), None);
@@ -124,7 +124,7 @@ async fn stopping_ends_the_worker_and_may_be_repeated(place: &impl Place) {
     runner.stop(&id).await.expect("an ended machine is fine");
 }
 
-async fn destroying_leaves_nothing_and_may_be_repeated(place: &impl Place) {
+async fn destroying_removes_the_machine_and_may_be_repeated(place: &impl Place) {
     let runner = place.runner();
     let id = runner.launch(place.fitted(spec("a", 1))).await.expect("a machine").id;
     for _ in 0..2 {
@@ -136,7 +136,7 @@ async fn destroying_leaves_nothing_and_may_be_repeated(place: &impl Place) {
     runner.stop(&id).await.expect("a destroyed machine is fine");
 }
 
-async fn ending_what_never_was_is_fine(place: &impl Place) {
+async fn ending_an_unknown_machine_succeeds(place: &impl Place) {
     let runner = place.runner();
     for id in ["porter-b-1", "", "..", "../.."] {
         runner.stop(id).await.unwrap_or_else(|error| panic!("stopping {id:?}: {error}"));

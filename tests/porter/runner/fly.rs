@@ -93,7 +93,7 @@ fn assignment(prompt: String) -> Assignment {
 }
 
 #[tokio::test]
-async fn the_machine_is_asked_for_as_the_contract_says() {
+async fn the_machine_is_requested_as_specified() {
     let place = AtFly::new().await;
     let assignment = assignment("Fix it.".to_owned());
     let spec = LaunchSpec::new(task("a"), &assignment, "registry.fly.io/w:1", 4, 4096);
@@ -131,7 +131,7 @@ async fn without_a_region_fly_chooses_one() {
 }
 
 #[tokio::test]
-async fn a_long_prompt_goes_as_a_file() {
+async fn a_long_prompt_is_passed_as_a_file() {
     let place = AtFly::new().await;
     let prompt = "é".repeat(MAX_PROMPT_ENV_BYTES);
     let spec = LaunchSpec::new(task("a"), &assignment(prompt.clone()), "image", 1, 256);
@@ -143,7 +143,7 @@ async fn a_long_prompt_goes_as_a_file() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_no_macaroon_goes_out_as_bearer() {
+async fn a_token_that_is_not_a_macaroon_is_sent_as_bearer() {
     let place = AtFly::new().await;
     place.fly.add_app("other", "personal", "fo1_token");
     place.runner_with("fo1_token", "other").launch(spec("a", 1)).await.expect("a machine");
@@ -160,7 +160,7 @@ fn doubts() -> Vec<Fault> {
 }
 
 #[tokio::test]
-async fn a_creation_in_doubt_makes_one_machine() {
+async fn a_creation_with_unknown_result_makes_one_machine() {
     for fault in doubts() {
         let place = AtFly::new().await;
         place.fly.next(1, Call::Create, fault.clone());
@@ -172,7 +172,7 @@ async fn a_creation_in_doubt_makes_one_machine() {
 }
 
 #[tokio::test]
-async fn a_machine_made_in_doubt_is_adopted_without_asking_for_another() {
+async fn a_machine_from_a_creation_with_unknown_result_is_adopted() {
     let place = AtFly::new().await;
     place.fly.next(1, Call::Create, Fault::StatusAfterEffect(408));
     place.launch(spec("a", 1)).await.expect("a machine");
@@ -180,7 +180,7 @@ async fn a_machine_made_in_doubt_is_adopted_without_asking_for_another() {
 }
 
 #[tokio::test]
-async fn doubt_makes_one_machine_even_where_names_need_not_be_unique() {
+async fn unknown_results_make_one_machine_even_if_names_are_not_unique() {
     for fault in doubts() {
         let place = AtFly::new().await;
         place.fly.allow_equal_names();
@@ -192,7 +192,7 @@ async fn doubt_makes_one_machine_even_where_names_need_not_be_unique() {
 }
 
 #[tokio::test]
-async fn lasting_trouble_is_left_to_the_next_launch() {
+async fn a_persistent_failure_is_left_to_the_next_launch() {
     for fault in doubts() {
         let place = AtFly::new().await;
         place.fly.next(2, Call::Create, fault.clone());
@@ -204,7 +204,7 @@ async fn lasting_trouble_is_left_to_the_next_launch() {
 }
 
 #[tokio::test]
-async fn a_machine_that_the_list_shows_late_is_adopted_late() {
+async fn a_machine_is_adopted_when_it_appears_in_the_list_late() {
     let place = AtFly::new().await;
     place.fly.lag(3);
     place.fly.next(1, Call::Create, Fault::StatusAfterEffect(408));
@@ -215,7 +215,7 @@ async fn a_machine_that_the_list_shows_late_is_adopted_late() {
 }
 
 #[tokio::test]
-async fn one_machine_whatever_the_weather() {
+async fn random_failures_never_create_a_second_machine() {
     let mut faults = doubts();
     faults.extend([Fault::RateLimited(1), Fault::NoCapacity(503), Fault::NoCapacity(422)]);
     let place = AtFly::new().await;
@@ -242,7 +242,7 @@ async fn one_machine_whatever_the_weather() {
 }
 
 #[tokio::test]
-async fn a_rate_limit_is_answered_with_its_time_and_no_second_call() {
+async fn a_rate_limit_returns_its_delay_without_another_request() {
     let place = AtFly::new().await;
     place.fly.next(1, Call::Create, Fault::RateLimited(7));
     let answer = place.launch(spec("a", 1)).await;
@@ -277,7 +277,7 @@ async fn a_name_that_is_taken_by_the_same_attempt_is_adopted() {
 }
 
 #[tokio::test]
-async fn a_name_that_someone_else_took_is_said_plainly() {
+async fn a_name_conflict_with_a_foreign_machine_is_reported() {
     let place = AtFly::new().await;
     place.fly.make_machine(APP, "porter-a-1");
     let error = place.launch(spec("a", 1)).await.expect_err("a refusal");
@@ -286,7 +286,7 @@ async fn a_name_that_someone_else_took_is_said_plainly() {
 }
 
 #[tokio::test]
-async fn refusals_are_told_apart() {
+async fn refusals_are_distinguished() {
     let refused = |answer: &Result<Machine, Error>, words: &str| matches!(answer, Err(Error::Refused { message }) if message.contains(words));
     let place = AtFly::new().await;
     place.fly.add_token("personal", "fm2_readonly");
@@ -321,7 +321,7 @@ async fn an_unreachable_fly_is_temporary() {
 }
 
 #[tokio::test]
-async fn a_creation_that_is_never_answered_is_looked_for() {
+async fn a_machine_is_searched_for_after_a_creation_without_response() {
     let place = AtFly::new().await;
     let instant = Duration::from_millis(100);
     let timeouts = Timeouts { connect: instant, request: Duration::from_secs(10), create: instant };
@@ -357,7 +357,7 @@ async fn no_error_shows_a_secret() {
 }
 
 #[tokio::test]
-async fn stopping_sends_sigterm_and_leaves_the_worker_time() {
+async fn stopping_sends_sigterm_and_waits_for_the_worker() {
     let place = AtFly::new().await;
     let happened = Arc::new(Mutex::new(Vec::new()));
     let notes = happened.clone();
@@ -396,7 +396,7 @@ async fn a_destroyed_machine_that_fly_still_shows_is_gone() {
 }
 
 #[tokio::test]
-async fn every_state_of_fly_is_understood() {
+async fn every_state_of_fly_is_mapped() {
     let place = AtFly::new().await;
     place.fly.remember_destroyed();
     let runner = place.runner();
@@ -419,7 +419,7 @@ async fn every_state_of_fly_is_understood() {
 }
 
 #[tokio::test]
-async fn trouble_while_ending_is_temporary_and_may_be_repeated() {
+async fn failures_while_ending_are_temporary_and_can_be_retried() {
     for fault in doubts() {
         let place = AtFly::new().await;
         let runner = place.runner();
@@ -445,7 +445,7 @@ async fn only_porters_machines_are_listed() {
 }
 
 #[tokio::test]
-async fn the_provider_gives_each_person_the_machines_of_their_app() {
+async fn the_provider_returns_the_machines_of_each_persons_app() {
     let place = AtFly::new().await;
     place.fly.add_app("anothers", "elsewhere", "fm2_another");
     let provider = FlyMachines::new(Api::new(place.fly.url()).expect("an API"), None, None);

@@ -117,7 +117,7 @@ fn with_env(mut spec: LaunchSpec, name: &str, value: &str) -> LaunchSpec {
 }
 
 #[tokio::test]
-async fn the_worker_gets_the_assignment_and_nothing_else_of_the_server() {
+async fn the_worker_receives_only_the_assignment() {
     let here = Here::new();
     let id = here.runner().launch(here.fitted(spec("a", 1))).await.expect("a machine").id;
     here.ready(&id).await;
@@ -133,7 +133,7 @@ async fn the_worker_gets_the_assignment_and_nothing_else_of_the_server() {
 }
 
 #[tokio::test]
-async fn the_prompt_file_is_where_the_worker_is_told() {
+async fn the_prompt_file_is_at_the_path_given_to_the_worker() {
     let here = Here::new();
     let mut spec = with_env(here.fitted(spec("a", 1)), "PROMPT_FILE", PROMPT_FILE);
     spec.files.push((PROMPT_FILE.to_owned(), "Fix it, é.".to_owned()));
@@ -144,7 +144,7 @@ async fn the_prompt_file_is_where_the_worker_is_told() {
 }
 
 #[tokio::test]
-async fn no_secret_is_written_and_no_one_else_may_look() {
+async fn no_secret_is_written_and_other_users_have_no_access() {
     use std::os::unix::fs::PermissionsExt;
     let here = Here::new();
     let spec = with_env(here.fitted(spec("a", 1)), "GITHUB_TOKEN", "ghs_very-secret");
@@ -166,7 +166,7 @@ async fn no_secret_is_written_and_no_one_else_may_look() {
 }
 
 #[tokio::test]
-async fn stopping_lets_the_worker_end_its_agent() {
+async fn stopping_gives_the_worker_time_to_end_its_agent() {
     let here = Here::new();
     let runner = here.runner();
     let id = runner.launch(here.fitted(spec("a", 1))).await.expect("a machine").id;
@@ -183,7 +183,7 @@ async fn stopping_lets_the_worker_end_its_agent() {
 }
 
 #[tokio::test]
-async fn destroying_ends_a_worker_that_does_not_listen_and_its_agent() {
+async fn destroying_ends_a_worker_that_ignores_signals_and_its_agent() {
     let here = Here::new();
     let runner = here.runner();
     let spec = with_env(here.fitted(spec("a", 1)), "AGENT", "deaf");
@@ -232,7 +232,7 @@ async fn an_attempt_that_has_ended_is_not_run_again() {
 }
 
 #[tokio::test]
-async fn a_machine_whose_worker_was_never_begun_is_begun_by_the_next_launch() {
+async fn the_next_launch_starts_a_worker_that_was_not_started() {
     let here = Here::new();
     let runner = here.runner();
     // The state after a crash between the creation of the folder and the start of the process, with the remains
@@ -256,7 +256,7 @@ async fn a_machine_whose_worker_was_never_begun_is_begun_by_the_next_launch() {
 }
 
 #[tokio::test]
-async fn a_number_that_became_another_process_is_left_alone() {
+async fn a_process_that_reuses_a_pid_is_not_ended() {
     let here = Here::new();
     let runner = here.runner();
     let id = runner.launch(here.fitted(spec("a", 1))).await.expect("a machine").id;
@@ -316,7 +316,7 @@ async fn a_worker_outlives_kill_9_of_its_server() {
 }
 
 #[tokio::test]
-async fn whenever_the_server_is_killed_one_worker_is_begun() {
+async fn one_worker_is_started_whenever_the_server_is_killed() {
     for millis in (0..60).step_by(3) {
         let here = Here::new();
         let server = server(&here.root());

@@ -11,7 +11,7 @@ use super::{eventually, spec};
 use crate::fake_fly::{FakeFly, Happening};
 
 #[tokio::test]
-async fn the_model_refuses_what_fly_does_not_describe() {
+async fn the_model_rejects_requests_that_fly_does_not_describe() {
     let fly = FakeFly::start().await;
     fly.add_app(APP, "personal", TOKEN);
     let good = json!({"config": {"image": "busybox"}});
@@ -76,7 +76,7 @@ async fn a_test_may_run_a_worker_with_the_machines_environment() {
 }
 
 #[tokio::test]
-async fn an_app_and_a_token_can_be_asked_about() {
+async fn an_app_and_a_token_can_be_queried() {
     let place = AtFly::new().await;
     place.fly.add_app("foreign", "elsewhere", "fm2_foreign");
     let api = Api::new(place.fly.url()).expect("an API");

@@ -23,7 +23,7 @@ fn failed(attempt: u32) -> Event {
 }
 
 #[tokio::test]
-async fn a_retry_keeps_everything_of_the_attempt_before_it() {
+async fn a_retry_keeps_all_data_of_the_previous_attempt() {
     let (_folder, db) = fresh().await;
     let mut writer = db.writer().await.unwrap();
     let run = Run { model: Some("opus".to_owned()), ..Run::default() };

@@ -36,7 +36,7 @@ async fn admitted(connection: &mut Connection, caps: Caps, after: TimeDelta) -> 
 const ROOM: Caps = Caps { per_user: 100, overall: 100 };
 
 #[tokio::test]
-async fn high_goes_before_normal_before_low_and_older_before_newer() {
+async fn tasks_are_ordered_by_priority_and_then_by_age() {
     let (_folder, db) = fresh().await;
     let mut writer = db.writer().await.unwrap();
     let seconds = TimeDelta::seconds;
@@ -49,7 +49,7 @@ async fn high_goes_before_normal_before_low_and_older_before_newer() {
 }
 
 #[tokio::test]
-async fn a_low_task_that_waited_long_enough_goes_before_a_high_one_that_did_not() {
+async fn a_low_priority_task_that_waited_long_enough_precedes_a_new_high_priority_task() {
     let (_folder, db) = fresh().await;
     let mut writer = db.writer().await.unwrap();
     let minutes = TimeDelta::minutes;
@@ -60,7 +60,7 @@ async fn a_low_task_that_waited_long_enough_goes_before_a_high_one_that_did_not(
 }
 
 #[tokio::test]
-async fn caps_hold_and_nobody_waits_behind_a_person_at_their_limit() {
+async fn limits_hold_and_a_person_at_their_limit_blocks_nobody() {
     let (_folder, db) = fresh().await;
     let mut writer = db.writer().await.unwrap();
     for issue in 1..=4 {
@@ -75,7 +75,7 @@ async fn caps_hold_and_nobody_waits_behind_a_person_at_their_limit() {
 }
 
 #[tokio::test]
-async fn a_position_counts_those_who_go_before() {
+async fn a_position_counts_the_tasks_that_precede_it() {
     let (_folder, db) = fresh().await;
     let mut writer = db.writer().await.unwrap();
     let waiting = [

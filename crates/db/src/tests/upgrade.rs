@@ -60,7 +60,7 @@ async fn every_row_of_every_table_is_still_there() {
 }
 
 #[tokio::test]
-async fn a_task_keeps_its_attempt_and_what_is_known_of_those_before_it() {
+async fn a_task_is_stored_with_its_current_and_earlier_attempts() {
     let (_folder, db) = upgraded("").await;
     let mut reader = db.read().await.unwrap();
     let retried = task(&mut reader, RETRIED).await;

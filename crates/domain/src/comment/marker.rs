@@ -52,7 +52,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_in_it_ends_the_comment_early(text in r"(-->|--!>|<!--|>|\PC|\n){0,20}") {
+        fn marker_data_cannot_close_the_html_comment(text in r"(-->|--!>|<!--|>|\PC|\n){0,20}") {
             let line = line(&json!({"taskId": text, "proof": "abc"}));
             prop_assert_eq!(line.matches('>').count(), 1);
             prop_assert_eq!(line.lines().count(), 1);

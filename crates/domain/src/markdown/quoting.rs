@@ -280,18 +280,18 @@ mod tests {
     }
 
     #[test]
-    fn what_github_would_act_on_becomes_code() {
+    fn words_that_github_would_interpret_become_code() {
         let text = "Closes #5, closes o/r#6 and &#71;H-7; cc @octocat (see https://evil.example/x) or [www.evil](/a)";
         assert_snapshot!(quote(text, 1_000), @"> Closes `#5`, closes `o/r#6` and `GH-7`; cc `@octocat` (see `https://evil.example/x`) or `www.evil` (/a)");
     }
 
     #[test]
-    fn a_word_in_pieces_is_one_word() {
+    fn a_word_in_several_parts_is_escaped_as_one_word() {
         assert_snapshot!(quote("&#64;ada &#35;5 \\#6 [#](x)7 ![@](y)bob h\\ttps://a.b", 1_000), @r#"> `@ada` `#5` `#6` # (x)7 `@bob` `h\ttps://a.b`"#);
     }
 
     #[test]
-    fn what_markdown_would_act_on_gets_a_backslash() {
+    fn characters_that_markdown_would_interpret_are_escaped() {
         let text = "a < b <b>c</b> ![i](j) $x$ ~~y~~ |z|\n\n<details open>\n<img src=x>\n\n1\\. x\n\\- y\n\\===\n[^1]: z";
         assert_snapshot!(quote(text, 1_000), @r#"
         > a \< b \<b\>c\</b\> i \$x\$ \~\~y\~\~ \|z\|
@@ -323,7 +323,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_quote_is_one_quote_that_does_nothing(
+        fn quoted_text_stays_in_one_quote_and_has_no_effect(
             text in r"([ \n]|[@#<>!\[\]()`*_~|&;$=+:./0-9-]|www\.|https://|<!--|-->|&#64;|&#35;|```|\n- |\n> |\n1\. |\[a\]\(b\)|a|é|\t|\r|    ){0,60}",
             max in 1usize..400,
         ) {

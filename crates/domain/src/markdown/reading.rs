@@ -150,25 +150,25 @@ mod tests {
     }
 
     #[test]
-    fn a_comment_that_spans_markdown_blocks_is_one_comment() {
+    fn an_html_comment_can_span_markdown_blocks() {
         let source = "a\n\n<div><!--\n\nhidden\n\n<p>--></p></div>\n\nb";
         assert_eq!(pieces(source, Piece::Comment), ["<!--\n\nhidden\n\n<p>-->"]);
         assert_eq!(pieces(source, Piece::Text), ["a", "\n", "b"]);
     }
 
     #[test]
-    fn what_looks_like_its_end_in_a_paragraph_does_not_end_a_comment() {
+    fn a_comment_end_in_a_paragraph_does_not_close_an_html_comment() {
         // GitHub renders this `-->` as `--&gt;`, so the comment continues.
         assert_eq!(pieces("<div><!--\n\n--> a", Piece::Comment), ["<!--\n\n--> a"]);
     }
 
     #[test]
-    fn a_comment_that_never_ends_hides_the_rest() {
+    fn an_unclosed_html_comment_hides_the_rest() {
         assert_eq!(pieces("a\n\n<!-- b\n\nc", Piece::Comment), ["<!-- b\n\nc"]);
     }
 
     #[test]
-    fn a_comment_in_code_is_code() {
+    fn html_comments_in_code_are_code() {
         assert_eq!(pieces("`<!-- a -->`\n\n```\n<!-- b -->\n```", Piece::Comment), Vec::<&str>::new());
     }
 

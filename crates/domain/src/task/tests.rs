@@ -87,7 +87,7 @@ fn a_queued_task_is_admitted_or_stopped() {
 }
 
 #[test]
-fn a_launching_task_gets_its_machine_or_ends() {
+fn a_launching_task_starts_its_machine_or_ends() {
     assert_eq!(
         edges(Status::Running, Some(Phase::Launching)),
         [
@@ -105,7 +105,7 @@ fn a_launching_task_gets_its_machine_or_ends() {
 }
 
 #[test]
-fn a_publishing_task_hears_no_more_reports() {
+fn a_publishing_task_ignores_further_reports() {
     assert_eq!(
         edges(Status::Running, Some(Phase::Publishing)),
         [
@@ -125,7 +125,7 @@ fn only_a_task_that_did_not_succeed_can_be_retried() {
 }
 
 #[test]
-fn a_retry_begins_from_nothing_with_one_attempt_more() {
+fn a_retry_starts_a_new_attempt_with_empty_results() {
     let ended = Task {
         pr_url: Some("https://github.example/2".to_owned()),
         attempt: Attempt {
@@ -152,7 +152,7 @@ fn a_report_cannot_name_another_branch() {
 }
 
 #[test]
-fn ids_sort_by_age_and_survive_being_written_down() {
+fn ids_sort_by_age_and_are_unchanged_after_parsing() {
     let (older, newer) = (TaskId::new(now()), TaskId::new(now() + TimeDelta::milliseconds(2)));
     assert!(older < newer, "{older} {newer}");
     assert_eq!(TaskId::parse(older.as_str()), Some(older));
@@ -163,7 +163,7 @@ fn ids_sort_by_age_and_survive_being_written_down() {
 
 proptest! {
     #[test]
-    fn no_other_edge_exists(picks in prop::collection::vec(0_usize..12, 1..60)) {
+    fn no_other_transition_exists(picks in prop::collection::vec(0_usize..12, 1..60)) {
         use Status::{Failed, Queued, Running, Success, TimedOut};
         let mut task = queued();
         for pick in picks {
@@ -191,7 +191,7 @@ proptest! {
 }
 
 #[test]
-fn a_retry_keeps_the_base_branch_that_was_named_and_forgets_the_one_that_was_settled() {
+fn a_retry_keeps_a_requested_base_branch_and_clears_a_chosen_one() {
     let deadline = now() + TimeDelta::hours(1);
     for named in [None, Some("next".to_owned())] {
         let mut task = Task { base_branch: named.clone(), ..queued() };

@@ -50,7 +50,7 @@ fn a_second_document_adds_agents_after_the_others() {
 }
 
 #[test]
-fn an_entry_replaces_the_one_with_its_id_whole_and_in_its_place() {
+fn an_entry_replaces_the_whole_entry_with_the_same_id_in_its_position() {
     let document = r#"
         [[agent]]
         id = "claude-code"
@@ -66,7 +66,7 @@ fn an_entry_replaces_the_one_with_its_id_whole_and_in_its_place() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_said_at_once() {
+fn all_faults_are_reported_at_once() {
     let document = r#"
         colour = "red"
         [[agent]]
@@ -113,7 +113,7 @@ fn everything_that_is_wrong_is_said_at_once() {
 }
 
 #[test]
-fn entries_must_fit_each_other() {
+fn conflicting_entries_are_reported() {
     let document = r#"
         [[agent]]
         id = "other"
@@ -153,7 +153,7 @@ fn entries_must_fit_each_other() {
 }
 
 #[test]
-fn a_document_that_is_no_toml_is_named() {
+fn invalid_toml_is_reported_with_the_name_of_the_document() {
     let seen = faults("[[agent]\n");
     assert!(seen.len() == 1 && seen[0].starts_with("my.toml is not TOML: "), "{seen:?}");
     assert_eq!(faults("agent = 7"), ["my.toml: agent must be written as [[agent]]"]);

@@ -29,7 +29,7 @@ proptest! {
     /// Follows an agent's text: the worker cleans and shortens it; the server cleans it again, writes the
     /// Markdown, and redacts the result.
     #[test]
-    fn whatever_is_reported_what_is_emitted_holds_no_secret(
+    fn no_published_text_contains_a_secret(
         pieces in proptest::collection::vec(
             r"(\x{200b}|\x{7}|\x{1b}\[0m|\x{1b}|\\|\*\*|`|_|<!--|-->|&#8203;|&shy;|\n|> | |\[|\]\(x\)|\p{Cf}|\p{Cc}|\PC)?",
             SECRET.len(),
