@@ -326,7 +326,7 @@ mod tests {
     fn no_model_name_selects_one_of_porters_own_secrets() {
         for model in ["GITHUB_TOKEN/x", "callback_token/x", "/x", "CALLBACK_TOKEN=/x"] {
             for key in specification("opencode", Some(model)).env_keys() {
-                assert!(key.ends_with("_API_KEY"), "{model} gives {key}");
+                assert!(key.ends_with("_API_KEY"), "{model} results in {key}");
             }
         }
     }

@@ -27,7 +27,7 @@ mod tests {
     #[test]
     fn branch_names_follow_gits_rules() {
         for name in ["main", "porter/task_0193", "release/1.2", "a-b", "käse"] {
-            assert!(is_branch_name(name), "{name} was refused");
+            assert!(is_branch_name(name), "{name} was rejected");
         }
         for name in [
             "",
@@ -56,7 +56,7 @@ mod tests {
             "+a:b",
             &"x".repeat(256),
         ] {
-            assert!(!is_branch_name(name), "{name:?} was taken");
+            assert!(!is_branch_name(name), "{name:?} was accepted");
         }
     }
 }

@@ -30,7 +30,7 @@ mod tests {
     }
 
     fn layers(texts: &[&'static str]) -> Layer {
-        let (text, rest) = texts.split_first().expect("an error has a text");
+        let (text, rest) = texts.split_first().expect("the error has a message");
         Layer { text, source: (!rest.is_empty()).then(|| Box::new(layers(rest))) }
     }
 

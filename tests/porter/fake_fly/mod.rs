@@ -178,13 +178,13 @@ impl FakeFly {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().expect("no test panicked with the lock")
+        self.shared.lock().expect("the lock is not poisoned")
     }
 }
 
 async fn answer(State(shared): State<Arc<Mutex<Shared>>>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let bytes = to_bytes(body, 16 * 1024 * 1024).await.expect("a whole body");
+    let bytes = to_bytes(body, 16 * 1024 * 1024).await.expect("a complete body");
     let mut recorded = Recorded {
         query: url::form_urlencoded::parse(parts.uri.query().unwrap_or("").as_bytes()).into_owned().collect(),
         authorization: text(&parts.headers, header::AUTHORIZATION),
@@ -206,7 +206,7 @@ async fn answer(State(shared): State<Arc<Mutex<Shared>>>, request: Request) -> R
     problems.extend(schema::problems(&recorded));
 
     let (answer, happenings, fault, hook) = {
-        let mut shared = shared.lock().expect("no test panicked with the lock");
+        let mut shared = shared.lock().expect("the lock is not poisoned");
         let fault = shared.faults.draw(&recorded);
         shared.requests.push(recorded.clone());
         let place = format!("{} {}", recorded.method, recorded.path);

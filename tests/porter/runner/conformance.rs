@@ -66,7 +66,7 @@ async fn launching_again_adopts_the_machine(place: &impl Place) {
     let first = runner.launch(place.fitted(spec("a", 1))).await.expect("a machine");
     let second = runner.launch(place.fitted(spec("a", 1))).await.expect("a machine");
     assert_eq!(first.id, second.id);
-    eventually("one worker is begun", || async { place.begun() == 1 }).await;
+    eventually("one worker was started", || async { place.begun() == 1 }).await;
     assert_eq!(runner.list().await.expect("a list").len(), 1);
 }
 
@@ -75,7 +75,7 @@ async fn concurrent_launches_make_one_machine(place: &impl Place) {
     let launches = (0..8).map(|n| runners[n % 2].launch(place.fitted(spec("a", 1))));
     let machines = try_join_all(launches).await.expect("a machine for each");
     assert!(machines.iter().all(|machine| machine.id == machines[0].id), "{machines:?}");
-    eventually("a worker is begun", || async { place.begun() > 0 }).await;
+    eventually("a worker was started", || async { place.begun() > 0 }).await;
     assert_eq!((place.begun(), runners[0].list().await.expect("a list").len()), (1, 1));
 }
 
@@ -86,7 +86,7 @@ async fn a_restarted_server_adopts_the_machine(place: &impl Place) {
     assert_eq!(found.map(|machine| machine.id), Some(first.id.clone()));
     let second = runner.launch(place.fitted(spec("a", 1))).await.expect("a machine");
     assert_eq!(second.id, first.id);
-    eventually("one worker is begun", || async { place.begun() == 1 }).await;
+    eventually("one worker was started", || async { place.begun() == 1 }).await;
 }
 
 async fn each_attempt_has_its_own_machine(place: &impl Place) {
@@ -97,7 +97,7 @@ async fn each_attempt_has_its_own_machine(place: &impl Place) {
     assert!(first.id != second.id && first.id != other.id && second.id != other.id);
     let found = runner.find(&task("a"), 2).await.expect("an answer");
     assert_eq!(found.map(|machine| machine.id), Some(second.id));
-    eventually("three workers are begun", || async { place.begun() == 3 }).await;
+    eventually("three workers were started", || async { place.begun() == 3 }).await;
 }
 
 async fn an_unknown_machine_is_not_found(place: &impl Place) {
@@ -116,12 +116,12 @@ async fn stopping_ends_the_worker_and_may_be_repeated(place: &impl Place) {
     for _ in 0..3 {
         runner.stop(&id).await.expect("stopped");
     }
-    eventually("the machine is gone", || async {
+    eventually("the machine does not exist", || async {
         let machine = runner.find_by_id(&id).await.expect("an answer");
         machine.is_none_or(|machine| machine.state == MachineState::Gone)
     })
     .await;
-    runner.stop(&id).await.expect("an ended machine is fine");
+    runner.stop(&id).await.expect("stopping an ended machine succeeds");
 }
 
 async fn destroying_removes_the_machine_and_may_be_repeated(place: &impl Place) {
@@ -133,7 +133,7 @@ async fn destroying_removes_the_machine_and_may_be_repeated(place: &impl Place) 
         assert_eq!(runner.find(&task("a"), 1).await.expect("an answer"), None);
         assert_eq!(runner.list().await.expect("a list"), []);
     }
-    runner.stop(&id).await.expect("a destroyed machine is fine");
+    runner.stop(&id).await.expect("stopping a destroyed machine succeeds");
 }
 
 async fn ending_an_unknown_machine_succeeds(place: &impl Place) {

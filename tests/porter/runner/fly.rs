@@ -59,7 +59,7 @@ impl Place for AtFly {
 impl Drop for AtFly {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            assert_eq!(self.fly.violations(), [""; 0], "asked against Fly's description");
+            assert_eq!(self.fly.violations(), [""; 0], "requests that violate Fly's description");
         }
     }
 }
@@ -197,7 +197,7 @@ async fn a_persistent_failure_is_left_to_the_next_launch() {
         let place = AtFly::new().await;
         place.fly.next(2, Call::Create, fault.clone());
         let first = place.launch(spec("a", 1)).await;
-        assert!(matches!(first, Ok(_) | Err(Error::Unavailable { .. })), "{fault:?} gave {first:?}");
+        assert!(matches!(first, Ok(_) | Err(Error::Unavailable { .. })), "{fault:?} returned {first:?}");
         place.launch(spec("a", 1)).await.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
         assert_eq!(place.fly.machines().len(), 1, "{fault:?}");
     }
@@ -223,11 +223,11 @@ async fn random_failures_never_create_a_second_machine() {
         place.fly.chaos_run(seed, 60, &faults);
         let name = format!("storm-{seed}");
         for tries in 1.. {
-            assert!(tries < 200, "storm {seed} never let a machine through");
+            assert!(tries < 200, "no machine was created with seed {seed}");
             // Two launches at a time, as when two servers run at once.
             let results = join_all([place.launch(spec(&name, 1)), place.launch(spec(&name, 1))]).await;
             for error in results.iter().filter_map(|result| result.as_ref().err()) {
-                assert!(error.is_temporary(), "storm {seed}: {error:?}");
+                assert!(error.is_temporary(), "seed {seed}: {error:?}");
             }
             if results.iter().any(Result::is_ok) {
                 break;
@@ -237,7 +237,7 @@ async fn random_failures_never_create_a_second_machine() {
         let made = machines
             .iter()
             .filter(|machine| machine.config["metadata"]["porter_task"] == task(&name).as_str());
-        assert_eq!(made.count(), 1, "storm {seed}");
+        assert_eq!(made.count(), 1, "seed {seed}");
     }
 }
 
@@ -303,7 +303,7 @@ async fn refusals_are_distinguished() {
     }
     let image = place.launch(LaunchSpec { image: "no such image".to_owned(), ..spec("a", 1) }).await;
     assert!(refused(&image, "image"), "{image:?}");
-    assert_eq!(place.fly.count(Call::Create), 6, "none of these is asked twice");
+    assert_eq!(place.fly.count(Call::Create), 6, "none of these requests is repeated");
     assert_eq!(place.fly.machines().len(), 0);
 }
 
@@ -315,7 +315,7 @@ async fn an_unreachable_fly_is_temporary() {
     drop(free);
     let client = Api::new(&url.parse().expect("a URL")).expect("an API");
     let runner = FlyRunner::new(client.client(&SecretString::from(TOKEN)).expect("a client"), APP);
-    let error = runner.launch(spec("a", 1)).await.expect_err("nobody answers");
+    let error = runner.launch(spec("a", 1)).await.expect_err("the server does not respond");
     assert!(error.is_temporary(), "{error:?}");
     assert_eq!(place.fly.machines().len(), 0);
 }
@@ -376,9 +376,9 @@ async fn stopping_sends_sigterm_and_waits_for_the_worker() {
         .collect();
     assert_eq!(signals, ["SIGTERM"]);
     let stopping = runner.find_by_id(&id).await.expect("an answer").expect("the machine");
-    assert_eq!(stopping.state, MachineState::Running, "it still saves its work");
+    assert_eq!(stopping.state, MachineState::Running, "the worker still saves its work");
     place.fly.exited(&id);
-    assert_eq!(runner.find_by_id(&id).await.expect("an answer"), None, "it destroyed itself");
+    assert_eq!(runner.find_by_id(&id).await.expect("an answer"), None, "the machine destroyed itself");
 }
 
 #[tokio::test]
@@ -389,7 +389,7 @@ async fn a_destroyed_machine_that_fly_still_shows_is_gone() {
     let id = runner.launch(spec("a", 1)).await.expect("a machine").id;
     for _ in 0..2 {
         runner.destroy(&id).await.expect("destroyed");
-        runner.stop(&id).await.expect("nothing to stop");
+        runner.stop(&id).await.expect("stopping a destroyed machine succeeds");
         let machine = runner.find_by_id(&id).await.expect("an answer").expect("shown");
         assert_eq!(machine.state, MachineState::Gone);
     }
@@ -426,7 +426,7 @@ async fn failures_while_ending_are_temporary_and_can_be_retried() {
         let id = runner.launch(spec("a", 1)).await.expect("a machine").id;
         // One failure more than the number of the runner's own retries.
         place.fly.next(3, Call::Destroy, fault.clone());
-        let error = runner.destroy(&id).await.expect_err("no clear answer");
+        let error = runner.destroy(&id).await.expect_err("the result is unknown");
         assert!(error.is_temporary(), "{fault:?}: {error:?}");
         runner.destroy(&id).await.expect("destroyed");
         assert_eq!(place.fly.living().len(), 0, "{fault:?}");
@@ -441,7 +441,7 @@ async fn only_porters_machines_are_listed() {
     let listed = place.runner().list().await.expect("a list");
     assert_eq!(listed.iter().map(|machine| &machine.id).collect::<Vec<_>>(), [&ours.id]);
     let shown = place.runner().find_by_id(&foreign).await.expect("an answer");
-    assert_eq!(shown, None, "a machine without Porter's metadata is none of ours");
+    assert_eq!(shown, None, "a machine without Porter's metadata is ignored");
 }
 
 #[tokio::test]

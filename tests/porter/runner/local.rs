@@ -76,7 +76,7 @@ impl Drop for Here {
         let runtime =
             || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let ended = std::thread::spawn(move || runtime().block_on(destroy_all)).join();
-        assert!(ended.is_ok() || std::thread::panicking(), "machines are left in {}", self.root().display());
+        assert!(ended.is_ok() || std::thread::panicking(), "machines remain in {}", self.root().display());
     }
 }
 
@@ -121,14 +121,15 @@ async fn the_worker_receives_only_the_assignment() {
     let here = Here::new();
     let id = here.runner().launch(here.fitted(spec("a", 1))).await.expect("a machine").id;
     here.ready(&id).await;
-    let environ = fs::read(format!("/proc/{}/environ", here.number(&id, "pid"))).expect("its environment");
-    let environ = String::from_utf8(environ).expect("text");
+    let environ = fs::read(format!("/proc/{}/environ", here.number(&id, "pid")))
+        .expect("the process has an environment");
+    let environ = String::from_utf8(environ).expect("the file contains UTF-8");
     let names: BTreeSet<&str> =
         environ.split('\0').filter_map(|pair| Some(pair.split_once('=')?.0)).collect();
     let expected =
         ["HOME", "LANG", "PATH", "PORTER_ALLOW_SAME_USER", "PORTER_WORKSPACE", "STARTS", "TASK_ID"];
     assert_eq!(names, BTreeSet::from(expected));
-    let started = fs::read_to_string(starts(&here.root())).expect("a note");
+    let started = fs::read_to_string(starts(&here.root())).expect("the worker recorded its start");
     assert_eq!(started.trim(), format!("{} worker", here.number(&id, "pid")));
 }
 
@@ -153,12 +154,12 @@ async fn no_secret_is_written_and_other_users_have_no_access() {
     let mut folders = vec![here.root()];
     while let Some(folder) = folders.pop() {
         let mode = fs::metadata(&folder).expect("a folder").permissions().mode();
-        assert_eq!(mode & 0o077, 0, "{} is open to others", folder.display());
+        assert_eq!(mode & 0o077, 0, "other users have access to {}", folder.display());
         for entry in fs::read_dir(&folder).expect("a folder").flatten() {
             if entry.path().is_dir() {
                 folders.push(entry.path());
             } else {
-                let text = fs::read_to_string(entry.path()).expect("text");
+                let text = fs::read_to_string(entry.path()).expect("the file contains UTF-8");
                 assert!(!text.contains("very-secret"), "{}", entry.path().display());
             }
         }
@@ -174,11 +175,11 @@ async fn stopping_gives_the_worker_time_to_end_its_agent() {
     let agent = here.number(&id, "agent-pid");
     assert!(lives(agent));
     runner.stop(&id).await.expect("stopped");
-    eventually("the worker is gone", || async {
+    eventually("the worker has ended", || async {
         runner.find_by_id(&id).await.expect("an answer").expect("the folder").state == MachineState::Gone
     })
     .await;
-    assert!(here.machine(&id).join("stopped").exists(), "the worker did what it does on SIGTERM");
+    assert!(here.machine(&id).join("stopped").exists(), "the worker handled SIGTERM");
     eventually("the agent has ended", || async { !lives(agent) }).await;
 }
 
@@ -190,8 +191,8 @@ async fn destroying_ends_a_worker_that_ignores_signals_and_its_agent() {
     let id = runner.launch(spec).await.expect("a machine").id;
     here.ready(&id).await;
     let (worker, agent) = (here.number(&id, "pid"), here.number(&id, "agent-pid"));
-    runner.stop(&id).await.expect("asked");
-    assert!(lives(worker) && lives(agent), "it does not listen");
+    runner.stop(&id).await.expect("the stop request succeeds");
+    assert!(lives(worker) && lives(agent), "the worker and the agent ignore the signal");
     runner.destroy(&id).await.expect("destroyed");
     assert!(!lives(worker) && !lives(agent), "worker {}, agent {}", lives(worker), lives(agent));
     assert!(!here.machine(&id).exists());
@@ -205,11 +206,11 @@ async fn destroying_ends_an_agent_whose_worker_is_dead() {
     here.ready(&id).await;
     let (worker, agent) = (here.number(&id, "pid"), here.number(&id, "agent-pid"));
     kill(Pid::from_raw(worker), Signal::SIGKILL).expect("killed");
-    eventually("the machine is gone", || async {
+    eventually("the machine does not exist", || async {
         runner.find_by_id(&id).await.expect("an answer").expect("the folder").state == MachineState::Gone
     })
     .await;
-    assert!(lives(agent), "the agent is what destroying is for");
+    assert!(lives(agent), "the agent still runs before the machine is destroyed");
     runner.destroy(&id).await.expect("destroyed");
     assert!(!lives(agent));
 }
@@ -252,7 +253,10 @@ async fn the_next_launch_starts_a_worker_that_was_not_started() {
     assert_eq!((machine.id.as_str(), machine.state), ("porter-a-1", MachineState::Running));
     here.ready("porter-a-1").await;
     assert_eq!(here.begun(), 1);
-    runner.launch(here.fitted(spec("b", 1))).await.expect("the scraps are in nobody's way");
+    runner
+        .launch(here.fitted(spec("b", 1)))
+        .await
+        .expect("the remains of other crashes do not prevent a launch");
 }
 
 #[tokio::test]
@@ -264,10 +268,10 @@ async fn a_process_that_reuses_a_pid_is_not_ended() {
     let worker = here.number(&id, "pid");
     let mut bystander = Ended(Command::new("sleep").arg("600").spawn().expect("a process"));
     fs::write(here.machine(&id).join("pid"), bystander.0.id().to_string()).expect("a file");
-    runner.stop(&id).await.expect("nobody to ask");
+    runner.stop(&id).await.expect("stopping without a worker succeeds");
     runner.destroy(&id).await.expect("destroyed");
     assert!(bystander.0.try_wait().expect("an answer").is_none(), "the bystander was ended");
-    assert!(!lives(worker), "the worker is known by its folder, too");
+    assert!(!lives(worker), "the worker is also found by its folder");
 }
 
 /// The server of the two tests below; does nothing when it runs on its own.
@@ -281,7 +285,7 @@ async fn a_server_that_launches_and_then_waits() {
 }
 
 fn server(root: &Path) -> Ended {
-    let server = Command::new(std::env::current_exe().expect("this binary"))
+    let server = Command::new(std::env::current_exe().expect("the test binary has a path"))
         .args(["--exact", "runner::local::a_server_that_launches_and_then_waits", "--ignored", "--nocapture"])
         .env("PORTER_TEST_ROOT", root)
         .stdout(Stdio::piped())
@@ -295,10 +299,10 @@ async fn a_worker_outlives_kill_9_of_its_server() {
     let here = Here::new();
     let mut server = server(&here.root());
     let mut said = String::new();
-    let mut out = server.0.stdout.take().expect("its output");
+    let mut out = server.0.stdout.take().expect("the server's output is readable");
     while !said.contains("launched") {
         let mut bytes = [0; 256];
-        let count = out.read(&mut bytes).expect("its output");
+        let count = out.read(&mut bytes).expect("the server's output is readable");
         assert!(count > 0, "the server ended early: {said}");
         said.push_str(&String::from_utf8_lossy(&bytes[..count]));
     }

@@ -43,7 +43,7 @@ impl Memory {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no test panicked with the lock")
+        self.0.lock().expect("the lock is not poisoned")
     }
 
     fn rack(&self, name: &str) -> Rack {

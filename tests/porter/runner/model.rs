@@ -53,7 +53,7 @@ async fn the_model_rejects_requests_that_fly_does_not_describe() {
         let answer = request.send().await.expect("an answer");
         assert_eq!(answer.status().as_u16(), 400, "{path} {body}");
         let seen = fly.violations().pop().unwrap_or_default();
-        assert!(seen.contains(problem), "{path} {body}: {seen:?} does not say {problem:?}");
+        assert!(seen.contains(problem), "{path} {body}: {seen:?} does not contain {problem:?}");
     }
     assert_eq!(fly.machines().len(), 0);
 }
@@ -88,12 +88,12 @@ async fn an_app_and_a_token_can_be_queried() {
     let foreign = client.app("foreign").await;
     assert!(matches!(foreign, Err(fly::Error::Forbidden)), "{foreign:?}");
 
-    let tokens = client.tokens().await.expect("what the token may do");
+    let tokens = client.tokens().await.expect("the token's permissions");
     assert_eq!(tokens[0].org_slug, "personal");
     assert_eq!(tokens[0].apps.as_deref(), Some(&[APP.to_owned()][..]));
 
-    client.create_app("fresh", "personal", "fresh").await.expect("made");
-    client.app("fresh").await.expect("there");
+    client.create_app("fresh", "personal", "fresh").await.expect("the app is created");
+    client.app("fresh").await.expect("the app exists");
     let taken = client.create_app("foreign", "personal", "foreign").await;
     assert!(matches!(taken, Err(fly::Error::Conflict { .. })), "{taken:?}");
 }

@@ -40,7 +40,7 @@ async fn a_retry_keeps_all_data_of_the_previous_attempt() {
         let (next, _) = decide(&task, event, at(seconds)).unwrap();
         assert!(tasks::store(&mut writer, &task, &next).await.unwrap());
         let stored = tasks::find(&mut writer, &task.id).await.unwrap();
-        assert_eq!(stored.as_ref(), Some(&next), "a task is read as it was stored");
+        assert_eq!(stored.as_ref(), Some(&next), "the task is equal to the stored one");
         task = next;
     }
     let first = Attempt {

@@ -69,7 +69,7 @@ async fn a_job_whose_lease_expired_can_be_claimed_again_and_not_finished_by_the_
     let second = claimed(&mut writer, LEASE, &[]).await.remove(0);
     assert_eq!(second.tries, 2);
     finish(&mut writer, &slow, start()).await.unwrap();
-    assert!(is_pending(&mut writer, "a").await.unwrap(), "the slow one holds an old fence");
+    assert!(is_pending(&mut writer, "a").await.unwrap(), "the slow worker has an outdated fence");
     finish(&mut writer, &second, start()).await.unwrap();
     assert!(!is_pending(&mut writer, "a").await.unwrap());
 }
@@ -83,7 +83,7 @@ async fn a_running_job_that_is_requested_again_runs_once_more() {
     enqueue(&mut writer, &[job("a", "a", 0)], start()).await.unwrap();
     finish(&mut writer, &running, start()).await.unwrap();
     let again = claimed(&mut writer, TimeDelta::zero(), &[]).await.remove(0);
-    assert_eq!(again.tries, 1, "it begins anew");
+    assert_eq!(again.tries, 1, "the number of tries starts again");
     finish(&mut writer, &again, start()).await.unwrap();
     assert!(!is_pending(&mut writer, "a").await.unwrap());
 }
@@ -143,7 +143,10 @@ async fn a_failed_job_is_kept_and_runs_when_it_is_requested_again_or_released() 
     for again in ["asked for", "freed"] {
         let held = claimed(&mut writer, TimeDelta::zero(), &[]).await.remove(0);
         fail(&mut writer, &held, "why", start()).await.unwrap();
-        assert!(claimed(&mut writer, LEASE * 2, &[]).await.is_empty(), "it is not tried by itself");
+        assert!(
+            claimed(&mut writer, LEASE * 2, &[]).await.is_empty(),
+            "a failed job does not run without a request"
+        );
         assert!(!is_pending(&mut writer, "a").await.unwrap());
         let seen = backlog(&mut writer, start()).await.unwrap();
         assert_eq!(seen, Backlog { pending: 0, late: 0, retrying: 0, failed: 1 });
@@ -155,5 +158,9 @@ async fn a_failed_job_is_kept_and_runs_when_it_is_requested_again_or_released() 
     let held = claimed(&mut writer, TimeDelta::zero(), &[]).await.remove(0);
     enqueue(&mut writer, &[job("a", "a", 0)], start()).await.unwrap();
     fail(&mut writer, &held, "why", start()).await.unwrap();
-    assert_eq!(claimed(&mut writer, TimeDelta::zero(), &[]).await.len(), 1, "it was asked for meanwhile");
+    assert_eq!(
+        claimed(&mut writer, TimeDelta::zero(), &[]).await.len(),
+        1,
+        "the job was requested again while it ran"
+    );
 }

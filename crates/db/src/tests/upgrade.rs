@@ -33,7 +33,7 @@ async fn upgraded(more: &str) -> (TempDir, Db) {
 }
 
 async fn task(connection: &mut Connection, id: &str) -> Task {
-    tasks::find(connection, &TaskId::parse(id).unwrap()).await.unwrap().expect("the task is there")
+    tasks::find(connection, &TaskId::parse(id).unwrap()).await.unwrap().expect("the task exists")
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn pending_jobs_are_those_that_this_version_writes() {
     let rows = rows.fetch_all(&mut *writer).await.unwrap();
     let mut kinds = Vec::new();
     for row in rows {
-        let job: Job = serde_json::from_str(row.get("payload")).expect("a job of today");
+        let job: Job = serde_json::from_str(row.get("payload")).expect("a job of the current version");
         let stored: (String, String, String) = (row.get("kind"), row.get("key"), row.get("lane"));
         assert_eq!(stored, (job.kind().to_owned(), job.key(), job.lane()));
         kinds.push((

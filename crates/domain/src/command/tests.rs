@@ -21,7 +21,7 @@ fn read(comment: &str) -> Option<Result<Command, Invalid>> {
 fn run(comment: &str) -> Run {
     match read(comment) {
         Some(Ok(Command::Run(run))) => run,
-        other => panic!("{comment:?} should start a task, was read as {other:?}"),
+        other => panic!("{comment:?} should start a task, but was parsed as {other:?}"),
     }
 }
 
@@ -29,13 +29,13 @@ fn run(comment: &str) -> Run {
 fn invalid(comment: &str) -> String {
     match read(comment) {
         Some(Err(invalid)) => invalid.message,
-        other => panic!("{comment:?} should be refused, was read as {other:?}"),
+        other => panic!("{comment:?} should be refused, but was parsed as {other:?}"),
     }
 }
 
 #[track_caller]
 fn ignored(comment: &str) {
-    assert_eq!(read(comment), None, "{comment:?} is not for Porter");
+    assert_eq!(read(comment), None, "{comment:?} does not address Porter");
 }
 
 fn instructions(text: &str) -> Run {

@@ -20,7 +20,7 @@ fn a_secret_is_removed_in_each_of_its_encodings() {
         percent_encoded(SECRET),
     ] {
         let seen = redactor.clean(&format!("before {text} after"));
-        assert!(seen.contains(MARK), "{text} stayed: {seen}");
+        assert!(seen.contains(MARK), "{text} was not removed: {seen}");
         assert!(seen.starts_with("before ") && seen.ends_with(" after"), "{seen}");
     }
 }

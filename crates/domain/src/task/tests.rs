@@ -141,7 +141,7 @@ fn a_retry_starts_a_new_attempt_with_empty_results() {
     assert_eq!(next.attempt, Attempt::queued(2));
     let Attempt { number, machine_id, commit_sha, error_message, .. } = next.attempt;
     assert_eq!((number, machine_id, commit_sha, error_message), (2, None, None, None));
-    assert_eq!(next.status_comment_id, Some(CommentId::new(8)), "the one status comment stays");
+    assert_eq!(next.status_comment_id, Some(CommentId::new(8)), "the status comment is kept");
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn a_second_document_adds_agents_after_the_others() {
     let codex = registry.find("OpenAI-Codex").unwrap();
     assert_eq!(codex.keys, Keys::Any(vec!["CODEX_API_KEY".to_owned(), "OPENAI_API_KEY".to_owned()]));
     assert_eq!(registry.provider_of("CODEX_API_KEY").map(|provider| provider.id.as_str()), Some("openai"));
-    assert_eq!(registry.providers.len(), 10, "the provider replaces the one with its id");
+    assert_eq!(registry.providers.len(), 10, "the provider replaces the one with the same id");
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn an_entry_replaces_the_whole_entry_with_the_same_id_in_its_position() {
     assert_eq!(ids(&registry), ["opencode", "claude-code", "amp", "mock"]);
     let claude = registry.find("claude-code").unwrap();
     assert_eq!((claude.name.as_str(), &claude.keys), ("Our Claude", &Keys::None));
-    assert_eq!(registry.find("claude"), None, "the alias was part of the entry that is gone");
+    assert_eq!(registry.find("claude"), None, "the alias was part of the replaced entry");
 }
 
 #[test]

@@ -54,7 +54,7 @@ proptest! {
         for body in [shown(&task), pull_body(&task, &PULL)] {
             let emitted = redactor.redact(&body);
             for seen in [emitted.clone(), visible(&emitted), rendered(&emitted)] {
-                prop_assert!(!seen.contains(SECRET), "the secret stands in {:?}", emitted);
+                prop_assert!(!seen.contains(SECRET), "the secret is contained in {:?}", emitted);
             }
         }
     }
