@@ -118,8 +118,8 @@ pub async fn was_invited(
 }
 
 /// Deletes deliveries that GitHub can no longer repeat (3 days on github.com, 7 on Enterprise Server), oldest
-/// first and limited in number, and returns the number of deleted rows. The record of an answered comment is
-/// kept as long as its task.
+/// first and at most `most`, and returns the number of deleted rows. A delivery that refers to a task is kept as
+/// long as the task.
 ///
 /// # Errors
 /// [`Error::Unavailable`].

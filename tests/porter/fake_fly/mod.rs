@@ -5,8 +5,8 @@
 //! in [`FakeFly::violations`]. Tokens, app names and machine names are checked as Fly checks them.
 //!
 //! Tests inspect the model ([`FakeFly::machines`], [`FakeFly::requests`]), change its state ([`FakeFly::exited`]) and
-//! cause failures ([`FakeFly::next`], [`FakeFly::chaos_run`]). [`FakeFly::on`] reports the events of machines to a test,
-//! so that it can run a real worker with the environment of a machine.
+//! cause failures ([`FakeFly::next`], [`FakeFly::chaos_run`]). [`FakeFly::on`] reports the events of machines,
+//! so that a test can run a real worker with the environment of a machine.
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 

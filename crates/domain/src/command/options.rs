@@ -202,7 +202,7 @@ impl<'c> Reader<'c> {
     }
 }
 
-/// Stores a value. Returns whether a different value was stored before.
+/// Returns whether a different value is already stored; otherwise stores the value.
 fn contradicts<T: PartialEq>(place: &mut Option<T>, value: T) -> bool {
     if place.as_ref().is_some_and(|old| *old != value) {
         return true;
