@@ -1,7 +1,7 @@
-//! `attempts`: one row for each run of a task. [`tasks`](super::tasks) reads and stores the current attempt
-//! with its task; here are the others, and what is written to an attempt beside its task.
+//! `attempts`: one row for each run of a task. [`tasks`](super::tasks) reads and stores the current attempt with
+//! its task. This module reads the other attempts and contains the writes that do not change the task.
 //!
-//! `attempts.status` and `attempts.completed_at` of a current attempt are always those of its task.
+//! Invariant: `attempts.status` and `attempts.completed_at` of a current attempt equal those of its task.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -11,7 +11,7 @@ use domain::report::Remark;
 use domain::report::{FailureStage, Usage};
 use domain::task::{AttemptRecord, Callback, Status, Task, TaskId};
 
-/// The attempt in a row that has the columns of `attempts`, whatever else it has.
+/// Builds the attempt from a row that has the columns of `attempts`, and possibly others.
 macro_rules! attempt_of {
     ($row:ident) => {{
         use $crate::attempts::{count, remarks};
@@ -54,17 +54,17 @@ macro_rules! attempt_of {
 }
 pub(super) use attempt_of;
 
-/// A stored number that may be unknown.
+/// Converts a stored number that may be unknown.
 pub(super) fn count<T: TryFrom<i64>>(what: &str, number: Option<i64>) -> Result<Option<T>, Error> {
     number.map(|number| narrow(what, number)).transpose()
 }
 
-/// Stored remarks.
+/// Parses stored remarks.
 pub(super) fn remarks(stored: &str) -> Result<Vec<Remark>, Error> {
     parsed("remarks", stored, |stored| serde_json::from_str(stored).ok())
 }
 
-/// Every attempt of a task, oldest first; the last is the current one.
+/// Returns every attempt of a task, oldest first; the last one is the current attempt.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::Corrupt`].
@@ -88,7 +88,7 @@ pub async fn list(connection: &mut Connection, task: &TaskId) -> Result<Vec<Atte
         .collect()
 }
 
-/// A new attempt as the database is told of it; the columns that are not here begin empty.
+/// A new attempt in the form that is inserted. Columns that are missing here start empty.
 #[derive(Serialize)]
 struct NewRow<'a> {
     task_id: &'a str,
@@ -102,7 +102,7 @@ impl<'a> From<&'a Task> for NewRow<'a> {
     }
 }
 
-/// Stores the current attempts of these tasks, which have just begun to wait, all in one statement.
+/// Stores the current attempts of these newly queued tasks in one statement.
 pub(super) async fn insert(connection: &mut Connection, tasks: &[Task]) -> Result<(), Error> {
     let rows: Vec<NewRow<'_>> = tasks.iter().map(NewRow::from).collect();
     let rows = json_rows("an attempt", &rows)?;
@@ -164,7 +164,7 @@ pub(super) async fn update(connection: &mut Connection, task: &Task) -> Result<(
     Ok(())
 }
 
-/// Records that the worker of a task's running attempt reported, and what it is doing.
+/// Records a progress report of a task's running attempt: its time, and the reported progress.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -204,7 +204,7 @@ pub async fn record_progress(
     Ok(())
 }
 
-/// Records where an attempt's machine is, in the runner's own terms.
+/// Stores the location of an attempt's machine, in a format that only the runner reads.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -221,7 +221,7 @@ pub async fn set_place(
     Ok(())
 }
 
-/// Token counts as they are stored.
+/// Token counts in their stored form.
 #[derive(Default)]
 struct Tokens {
     input: Option<i64>,

@@ -1,4 +1,4 @@
-//! `deliveries`: which webhooks were answered, and with what; so that a repeat has no second effect.
+//! `deliveries`: processed webhooks and their results, so that a repeated delivery has no second effect.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::ids::{RepositoryId, UserId};
@@ -6,41 +6,41 @@ use serde::Serialize;
 
 use super::{Connection, Error, json_rows, millis};
 
-/// A delivery as it is remembered.
+/// A delivery in its stored form.
 #[derive(Clone, Debug, Serialize)]
 pub struct Delivery {
-    /// `X-GitHub-Delivery`: shared by every attempt to deliver the same event.
+    /// The `X-GitHub-Delivery` header, which is the same for every attempt to deliver an event.
     pub guid: String,
-    /// `X-GitHub-Event`.
+    /// The `X-GitHub-Event` header.
     pub event: String,
     /// The payload's action.
     pub action: Option<String>,
     /// `accepted`, `duplicate`, `ignored` or `rejected`.
     pub outcome: &'static str,
-    /// Why, unless accepted.
+    /// The reason, unless the outcome is `accepted`.
     pub reason: Option<&'static str>,
     /// `<comment id>:<repository id>`, for the first delivery about a mention.
     pub comment_key: Option<String>,
-    /// The task it made or was about.
+    /// The task that the delivery created or referred to.
     pub task_id: Option<String>,
-    /// Who sent the event.
+    /// The id of the user who sent the event.
     pub sender_id: Option<UserId>,
-    /// Where.
+    /// The id of the repository.
     pub repo_id: Option<RepositoryId>,
 }
 
-/// A delivery that was answered before.
+/// A delivery that was already processed.
 #[derive(Clone, Debug)]
 pub struct Known {
-    /// Its guid.
+    /// The delivery's GUID.
     pub guid: String,
-    /// The comment it was the first about.
+    /// The comment, if this was the first delivery about it.
     pub comment_key: Option<String>,
-    /// The task it made or was about.
+    /// The task that the delivery created or referred to.
     pub task_id: Option<String>,
 }
 
-/// The deliveries with these guids, and the first ones about these comments.
+/// Returns the deliveries with these GUIDs, and the first deliveries about these comments.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -65,7 +65,7 @@ pub async fn list_known(
     .await?)
 }
 
-/// Remembers deliveries, all in one statement.
+/// Stores deliveries in one statement.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -93,7 +93,7 @@ pub async fn insert(
     Ok(())
 }
 
-/// Whether this person was invited to sign in for this repository within a day before `now`.
+/// Returns whether this person was invited to sign in for this repository within a day before `now`.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -117,8 +117,9 @@ pub async fn was_invited(
     Ok(found)
 }
 
-/// Forgets what GitHub can no longer deliver again (3 days on github.com, 7 on Enterprise Server; a comment
-/// once answered is remembered as long as its task is), the oldest first and at most so many; gives how many.
+/// Deletes deliveries that GitHub can no longer repeat (3 days on github.com, 7 on Enterprise Server), oldest
+/// first and at most `most`, and returns the number of deleted rows. A delivery that refers to a task is kept as
+/// long as the task.
 ///
 /// # Errors
 /// [`Error::Unavailable`].

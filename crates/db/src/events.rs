@@ -1,4 +1,4 @@
-//! `task_events`: what happened to a task, in order; what `GET /api/tasks/:id/events` streams.
+//! `task_events`: the history of a task, in order. `GET /api/tasks/:id/events` streams it.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -7,23 +7,24 @@ use super::{Connection, Error, instant, json_rows, millis, narrow, parsed};
 use domain::event::TaskEvent;
 use domain::task::{Task, TaskId};
 
-/// One stored event.
+/// A stored event.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Its place in the task's history, from 1; the `id` of the stream.
+    /// The position in the task's history, from 1. It is the `id` in the event stream.
     pub seq: i64,
-    /// Which attempt it was about.
+    /// The number of the attempt.
     pub attempt: u32,
-    /// When it was recorded.
+    /// The time at which the event was recorded.
     pub at: DateTime<Utc>,
-    /// What happened.
+    /// The event's content.
     pub event: TaskEvent,
 }
 
-/// How many events are kept of one task, besides its status changes: a chatty agent must not fill the disk.
+/// The maximum number of stored events per task, not counting status changes, so that an agent with much output
+/// cannot fill the disk.
 const MAX_EVENTS: i64 = 4000;
 
-/// An event to be written.
+/// A new event.
 #[derive(Clone, Debug, Serialize)]
 pub struct NewEvent {
     task_id: String,
@@ -33,14 +34,14 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
-    /// This happened to the task's attempt.
+    /// Returns a new event of the task's current attempt.
     pub fn new(task: &Task, event: &TaskEvent) -> Self {
         let data = serde_json::Value::from(event.data()).to_string();
         Self { task_id: task.id.to_string(), attempt: task.attempt.number, kind: event.kind(), data }
     }
 }
 
-/// Appends to the histories of tasks, in order, all in one statement.
+/// Appends events to the histories of tasks, in order and in one statement.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -68,7 +69,7 @@ pub async fn append(
     Ok(())
 }
 
-/// Deletes the oldest events of a task, except its status changes, where there are more than are kept.
+/// Deletes a task's oldest events above the limit, but no status changes.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -85,7 +86,7 @@ pub async fn trim(connection: &mut Connection, task: &TaskId) -> Result<(), Erro
     Ok(())
 }
 
-/// Tasks that ended before then and still have events besides their status changes, at most `most`.
+/// Returns at most `most` tasks that ended before this time and still have events other than status changes.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::Corrupt`].
@@ -106,7 +107,7 @@ pub async fn list_over(
     ids.iter().map(|id| parsed("task id", id, TaskId::parse)).collect()
 }
 
-/// Deletes the events of a task, except its status changes.
+/// Deletes the events of a task, but no status changes.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -118,7 +119,7 @@ pub async fn forget_output(connection: &mut Connection, task: &TaskId) -> Result
     Ok(())
 }
 
-/// The events after the one numbered `after`, oldest first, at most `limit`.
+/// Returns the events after the one numbered `after`, oldest first, at most `limit`.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::Corrupt`].
@@ -142,7 +143,7 @@ pub async fn list_after(
     events(rows)
 }
 
-/// The last events, oldest first, at most `limit`.
+/// Returns the last events, oldest first, at most `limit`.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::Corrupt`].
@@ -161,7 +162,7 @@ pub async fn list_last(connection: &mut Connection, task: &TaskId, limit: i64) -
     events(rows)
 }
 
-/// A row as sqlx reads it.
+/// A row, as sqlx reads it.
 struct Row {
     seq: i64,
     attempt: i64,

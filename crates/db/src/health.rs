@@ -1,4 +1,4 @@
-//! Whether the database is what this build expects: for `/readyz`, `/api/startup/check` and `doctor`.
+//! Checks the schema of the database for this build, for `/readyz`, `/api/startup/check` and `doctor`.
 
 use std::collections::BTreeMap;
 
@@ -7,30 +7,30 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::{Connection, Db, Error, MIGRATIONS};
 
-/// A table that must be there.
+/// The state of a table that must exist.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Table {
-    /// Its name.
+    /// The table's name.
     pub name: String,
-    /// It is there.
+    /// Whether the table exists.
     pub present: bool,
-    /// It has every column that the migrations give it.
+    /// Whether the table has every column that the migrations create.
     pub columns_ok: bool,
-    /// Those it lacks.
+    /// The missing columns.
     pub missing_columns: Vec<String>,
 }
 
-/// Which migrations the database has had.
+/// The state of the migrations.
 #[derive(Clone, Debug, Serialize)]
 pub struct Migrations {
-    /// How many.
+    /// The number of applied migrations.
     pub applied: usize,
-    /// How many this build has besides.
+    /// The number of migrations in this build that are not applied.
     pub pending: usize,
 }
 
-/// Compares the database's tables with those a new database would have.
+/// Compares the database's tables with those of a new database.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -68,7 +68,7 @@ pub async fn check(db: &Db) -> Result<(Vec<Table>, Migrations), Error> {
     Ok((tables, Migrations { applied, pending }))
 }
 
-/// Proves that the database answers.
+/// Checks that the database responds.
 ///
 /// # Errors
 /// [`Error::Unavailable`].

@@ -1,23 +1,23 @@
-//! `idempotency_keys`: which task a repeated `POST /api/tasks` means, for 24 hours.
+//! `idempotency_keys`: maps a repeated `POST /api/tasks` to its task, for 24 hours.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::ids::UserId;
 
 use super::{Connection, Error, millis};
 
-/// How long a key is remembered (main-spec §6).
+/// The lifetime of a key (main-spec §6).
 pub const KEY_LIFETIME: TimeDelta = TimeDelta::hours(24);
 
-/// What a key stands for.
+/// The stored data of a key.
 #[derive(Clone, Debug)]
 pub struct Remembered {
-    /// Digest of the request it came with first.
+    /// The digest of the first request with this key.
     pub request_digest: String,
-    /// The task that request made.
+    /// The task that the request created.
     pub task_id: String,
 }
 
-/// What this person's key stands for, if it still does.
+/// Returns the data of this person's key, unless it has expired.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -41,10 +41,10 @@ pub async fn find(
     .await?)
 }
 
-/// Remembers a key, and forgets those that are over.
+/// Stores a key, and deletes expired ones.
 ///
 /// # Errors
-/// [`Error::Unavailable`], [`Error::Conflict`] when the key is there.
+/// [`Error::Unavailable`], [`Error::Conflict`] when the key already exists.
 pub async fn insert(
     connection: &mut Connection,
     requester_id: UserId,

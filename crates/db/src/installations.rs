@@ -1,26 +1,26 @@
-//! `installations` and `installation_repositories`: what is installed where, as GitHub's webhooks told it.
+//! `installations` and `installation_repositories`: the App's installations, as GitHub's webhooks describe them.
 
 use chrono::{DateTime, Utc};
 
 use super::{Connection, Error, json_rows, millis};
 use domain::ids::{InstallationId, RepositoryId};
 
-/// An installation, as a webhook described it.
+/// An installation, as a webhook describes it.
 #[derive(Clone, Debug)]
 pub struct Installation {
-    /// GitHub's number for it.
+    /// The installation's id on GitHub.
     pub id: InstallationId,
-    /// The account it is on.
+    /// The login of the account that the App is installed on.
     pub account_login: String,
     /// `User` or `Organization`.
     pub account_type: String,
     /// `all` or `selected`.
     pub repository_selection: String,
-    /// It is suspended: nothing can be done through it.
+    /// Whether the installation is suspended. A suspended installation cannot be used.
     pub suspended: bool,
 }
 
-/// Writes what is known about an installation.
+/// Inserts or updates an installation.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -49,7 +49,7 @@ pub async fn upsert(
     Ok(())
 }
 
-/// Forgets an installation and its repositories.
+/// Deletes an installation and its repositories.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -59,7 +59,7 @@ pub async fn delete(connection: &mut Connection, id: InstallationId) -> Result<(
     Ok(())
 }
 
-/// Adds repositories to an installation that is known.
+/// Adds repositories to a known installation.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -84,7 +84,7 @@ pub async fn add_repositories(
     Ok(())
 }
 
-/// Takes repositories out of an installation.
+/// Removes repositories from an installation.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -107,7 +107,7 @@ pub async fn remove_repositories(
     Ok(())
 }
 
-/// Which of these installations are known to be suspended: nothing can be done through them.
+/// Returns those of these installations that are known to be suspended and therefore cannot be used.
 ///
 /// # Errors
 /// [`Error::Unavailable`].

@@ -1,53 +1,53 @@
-//! `jobs`: pending effects. A job is claimed with a lease and a fence, so that of two workers that
-//! believe they hold it only one can finish it, and it is gone once it is done.
+//! `jobs`: pending effects. A job is claimed with a lease and a fence, so that only one of two workers that both
+//! consider themselves its owner can finish it. A finished job is deleted.
 //!
-//! Jobs of one *lane* run one at a time: a lane is an installation (GitHub asks for serial writes) or a
-//! single task. A job asked for again while it runs is run once more, at the time it was asked for (`asked`
-//! tells).
+//! Jobs of one *lane* run one at a time. A lane is an installation (GitHub asks for serial writes) or a single
+//! task. A job that is requested again while it runs is run once more, at the requested time; `asked` records
+//! the request.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::{Connection, Error, json_rows, millis, narrow};
 
-/// A job to be written.
+/// A new job.
 #[derive(Clone, Debug, Serialize)]
 pub struct NewJob {
-    /// What is to be done.
+    /// The job's kind.
     pub kind: &'static str,
-    /// Names the effect: two jobs of one key are one.
+    /// The key that identifies the effect. At most one job of a key exists.
     pub key: String,
-    /// Jobs of one lane run one at a time.
+    /// The lane. Jobs of one lane run one at a time.
     pub lane: String,
-    /// What the lane is of; at most so many jobs of one kind of lane run at once.
+    /// The kind of the lane. The number of jobs that run at once is limited for each kind of lane.
     pub lane_kind: &'static str,
-    /// Within its lane, lower goes first.
+    /// The rank within the lane; lower runs first.
     pub rank: i64,
-    /// JSON, as its kind needs it.
+    /// The payload of this kind, as JSON.
     pub payload: String,
 }
 
-/// A job in this process's hands.
+/// A job that this process has claimed.
 #[derive(Clone, Debug)]
 pub struct Claimed {
-    /// The row.
+    /// The row's id.
     pub id: i64,
-    /// What is to be done.
+    /// The job's kind.
     pub kind: String,
-    /// Its lane.
+    /// The job's lane.
     pub lane: String,
-    /// JSON.
+    /// The payload, as JSON.
     pub payload: String,
-    /// How often it was begun, this time included.
+    /// The number of times the job was started, including this one.
     pub tries: u32,
-    /// When it was first asked for.
+    /// The time of the first request, in milliseconds since the Unix epoch.
     pub created_at: i64,
     asked: i64,
     fence: i64,
 }
 
-/// Writes jobs, all in one statement; one whose key is pending already is asked for once more, with the new
-/// payload, whether or not it had failed.
+/// Writes jobs in one statement. A job whose key already exists is requested once more with the new payload,
+/// whether or not it had failed.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -74,9 +74,10 @@ pub async fn enqueue(
     Ok(())
 }
 
-/// The jobs to claim now, the longest due first: one of each lane that is neither busy nor in `paused`, and of
-/// each kind of lane only so many that `room` of it are claimed in all. Where
-/// one remote side is slow, the jobs of the others do not wait. The cost grows with the lanes, not with the jobs.
+/// Returns the jobs to claim, ordered by due time: at most one per lane that is neither busy nor in `paused`,
+/// and for each kind of lane only as many as keep the claimed jobs of that kind within `room`. A slow remote service
+/// therefore does not delay the jobs of the others. The cost grows with the number of lanes, not with the number
+/// of jobs.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -119,8 +120,9 @@ pub async fn list_due(
     .await?)
 }
 
-/// Claims for `lease` those of `due` that are still free. Who listed them must be the only one who claims.
-/// Until a job is asked for again, its next time is the lease's end.
+/// Claims those jobs of `due` that are still free, for the duration of `lease`. The caller that listed them must
+/// be the only one that claims jobs. The next run of a claimed job is at the end of the lease, unless the job is
+/// requested again.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -159,7 +161,7 @@ pub async fn claim(
         .collect()
 }
 
-/// Ends a claimed job; one that was asked for again meanwhile becomes due at the time it was asked for.
+/// Ends a claimed job. A job that was requested again in the meantime becomes due at the requested time.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -188,7 +190,7 @@ pub async fn finish(connection: &mut Connection, job: &Claimed, now: DateTime<Ut
     Ok(())
 }
 
-/// Removes a job that ends in the very write that carries it out; [`finish`] then finds nothing to do.
+/// Deletes a job whose effect is part of the same transaction; [`finish`] then has no effect.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -197,8 +199,8 @@ pub async fn remove(connection: &mut Connection, key: &str) -> Result<(), Error>
     Ok(())
 }
 
-/// Puts a claimed job back until `run_at`, with what went wrong. `counts` is false when the wait is not the
-/// job's fault (a rate limit, a shutdown).
+/// Reschedules a claimed job for `run_at` and records the error. `counts` is false when the job did not cause
+/// the delay (a rate limit, a shutdown).
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -226,8 +228,8 @@ pub async fn put_back(
     Ok(())
 }
 
-/// Marks a claimed job that cannot be carried out. It is kept, and runs no more until it is asked for again or
-/// [`retry_failed`] frees it; one that was asked for again meanwhile is due now.
+/// Marks a claimed job as failed. The job is kept, but does not run until it is requested again or
+/// [`retry_failed`] releases it. A job that was requested again in the meantime is due immediately.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -253,8 +255,8 @@ pub async fn fail(
     Ok(())
 }
 
-/// Frees every job that was marked as failed, each due now; returns how many. Another version of Porter may be able
-/// to carry them out.
+/// Releases every failed job, makes it due immediately, and returns the number of jobs. Another version of
+/// Porter may be able to execute them.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -266,8 +268,8 @@ pub async fn retry_failed(connection: &mut Connection, now: DateTime<Utc>) -> Re
     Ok(freed.rows_affected())
 }
 
-/// Frees every job that a process which is no more had claimed; each is due now. Only for the start of the one
-/// engine, and its end.
+/// Releases every job that an ended process had claimed, and makes it due immediately. Only the engine may call
+/// this function, when it starts and when it stops.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -280,16 +282,16 @@ pub async fn release_all(connection: &mut Connection, now: DateTime<Utc>) -> Res
     Ok(freed.rows_affected())
 }
 
-/// How many jobs there are, by how they are doing.
+/// The number of jobs in each state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Backlog {
-    /// Not yet done.
+    /// Jobs that are not yet done.
     pub pending: i64,
-    /// Of the pending ones, due for more than a minute.
+    /// Pending jobs that have been due for more than a minute.
     pub late: i64,
-    /// Of the pending ones, begun before without success.
+    /// Pending jobs that were started before without success.
     pub retrying: i64,
-    /// Marked as failed: kept, and not pending.
+    /// Failed jobs, which are kept and do not count as pending.
     pub failed: i64,
 }
 
@@ -312,7 +314,7 @@ pub async fn backlog(connection: &mut Connection, now: DateTime<Utc>) -> Result<
     .await?)
 }
 
-/// When, after `now`, the next waiting job is due.
+/// Returns the first time after `now` at which a waiting job is due.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::Corrupt`].
@@ -331,7 +333,7 @@ pub async fn next_due(
     at.map(super::instant).transpose()
 }
 
-/// Whether any job of this lane is pending.
+/// Returns whether any job of this lane is pending.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -344,7 +346,7 @@ pub async fn is_lane_pending(connection: &mut Connection, lane: &str) -> Result<
     .await?)
 }
 
-/// Whether a job with this key is pending.
+/// Returns whether a job with this key is pending.
 ///
 /// # Errors
 /// [`Error::Unavailable`].

@@ -1,9 +1,9 @@
-//! The database: the only module that names sqlx. One file per table or closely knit group of tables;
-//! rows stay private and leave as domain values. Decisions are made elsewhere.
+//! The database. This is the only crate that uses sqlx. Each file contains the queries of one table or of a few
+//! related tables; row types are private, and queries return domain types. Decisions are made elsewhere.
 //!
-//! One connection writes, several read: SQLite has one writer anyway, and a queue in front of it is better
-//! than a lock that is polled. `synchronous = FULL` makes a commit survive a power cut, which promise 1
-//! (main-spec §1) rests on.
+//! One connection writes, and several read. SQLite permits one writer at a time, and waiting in a queue for the
+//! connection is better than polling a lock. `synchronous = FULL` makes a commit survive a power failure, which
+//! promise 1 (main-spec §1) requires.
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
@@ -31,20 +31,20 @@ pub mod task_lists;
 pub mod tasks;
 pub mod users;
 
-/// A connection, whether inside a transaction or not.
+/// A connection, inside or outside a transaction.
 pub type Connection = sqlx::SqliteConnection;
 
 /// A connection that only reads.
 pub type Reader = PoolConnection<Sqlite>;
 
-/// A write in the making; dropped without [`Transaction::commit`], nothing of it was written.
+/// A write transaction. Dropping it without [`Transaction::commit`] rolls it back.
 pub struct Transaction(sqlx::Transaction<'static, Sqlite>);
 
 impl Transaction {
-    /// Makes the write durable.
+    /// Commits the transaction durably.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]; then nothing of it was written.
+    /// [`Error::Unavailable`]; then nothing was written.
     pub async fn commit(self) -> Result<(), Error> {
         Ok(self.0.commit().await?)
     }
@@ -64,19 +64,20 @@ impl DerefMut for Transaction {
     }
 }
 
-/// What went wrong with the database, by how the caller reacts.
+/// A database error, by the way in which the caller reacts.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A row that must be unique is already there.
+    /// A row that must be unique already exists.
     #[error("the row is already there")]
     Conflict,
-    /// The database did not answer, or refused: busy, full, gone. Try again later.
+    /// The database did not respond or refused the statement: it is busy, full or missing. The caller can try
+    /// again later.
     #[error("the database did not take the statement")]
     Unavailable(#[source] sqlx::Error),
-    /// A stored value is not one that Porter writes.
+    /// A stored value does not have a form that Porter writes.
     #[error("the database holds a value that Porter never writes: {what}")]
     Corrupt {
-        /// Which value.
+        /// The name of the value.
         what: String,
     },
     /// The migrations could not be applied.
@@ -93,21 +94,21 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-/// The database of one Porter. Cheap to clone.
+/// The database of one Porter instance. Cheap to clone.
 #[derive(Clone)]
 pub struct Db {
     writer: SqlitePool,
     readers: SqlitePool,
 }
 
-/// Every migration of this build, in order.
+/// All migrations of this build, in order.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
 
 impl Db {
-    /// Opens the file, making it when it is not there. Applies no migration.
+    /// Opens the database file, and creates it if it does not exist. Applies no migrations.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when it cannot be opened.
+    /// [`Error::Unavailable`] when the file cannot be opened.
     pub async fn open(path: &Path) -> Result<Self, Error> {
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -135,7 +136,7 @@ impl Db {
         Ok(Self { writer, readers })
     }
 
-    /// Applies what migrations are missing.
+    /// Applies the missing migrations.
     ///
     /// # Errors
     /// [`Error::Migration`].
@@ -143,7 +144,7 @@ impl Db {
         Ok(MIGRATIONS.run(&self.writer).await?)
     }
 
-    /// Begins a write. Waits for the one before it to end.
+    /// Starts a write transaction. Waits until the previous one ends.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -151,7 +152,7 @@ impl Db {
         Ok(Transaction(self.writer.begin_with("BEGIN IMMEDIATE").await?))
     }
 
-    /// The one connection that writes, for what begins its own transaction.
+    /// Returns the only connection that writes, for code that starts its own transaction.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -159,7 +160,7 @@ impl Db {
         Ok(self.writer.acquire().await?)
     }
 
-    /// A connection that only reads.
+    /// Returns a connection that only reads.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -167,46 +168,49 @@ impl Db {
         Ok(self.readers.acquire().await?)
     }
 
-    /// Closes every connection; what was committed is in the file.
+    /// Closes every connection. Committed data is in the file.
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
     }
 }
 
-/// What the writer needs beside what every connection has, found with `benches/intake`.
+/// Adds the writer's own options to the common ones. The values were measured with `benches/intake`.
 fn writer_options(options: SqliteConnectOptions) -> SqliteConnectOptions {
     options
-        // The undo log of a statement that writes many rows, which otherwise is a file made for every batch.
+        // The undo log of a statement that writes many rows; by default it is a file that is created for every
+        // batch.
         .pragma("temp_store", "MEMORY")
-        // KiB; holds the pages of the indexes that a burst comes back to.
+        // In KiB; holds the index pages that a burst of writes uses repeatedly.
         .pragma("cache_size", "-16384")
-        // Pages, 32 MB: pages that a burst comes back to reach the database file once, not once a megabyte.
+        // In pages (32 MB): a page that a burst of writes changes repeatedly reaches the database file once, not
+        // once per megabyte of the log.
         .pragma("wal_autocheckpoint", "8000")
 }
 
-/// An instant as it is stored.
+/// Returns a time in its stored form, in milliseconds since the Unix epoch.
 fn millis(at: DateTime<Utc>) -> i64 {
     at.timestamp_millis()
 }
 
-/// A stored instant.
+/// Returns the time that is stored as `millis`.
 fn instant(millis: i64) -> Result<DateTime<Utc>, Error> {
     DateTime::from_timestamp_millis(millis)
         .ok_or_else(|| Error::Corrupt { what: format!("the instant {millis}") })
 }
 
-/// A stored value read back by `parse`; `what` names the column.
+/// Parses a stored value with `parse`; `what` is the name of the column in errors.
 fn parsed<T>(what: &str, text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Error> {
     parse(text).ok_or_else(|| Error::Corrupt { what: format!("{what} {text:?}") })
 }
 
-/// Many rows for one statement, which reads them with `json_each`; `what` names one of them.
+/// Serializes the rows for one statement that reads them with `json_each`; `what` is the name of a row in
+/// errors.
 fn json_rows<T: Serialize>(what: &str, rows: &[T]) -> Result<String, Error> {
     serde_json::to_string(rows).map_err(|error| Error::Corrupt { what: format!("{what}: {error}") })
 }
 
-/// A stored number that must fit the type it had.
+/// Converts a stored number to its original type.
 fn narrow<T: TryFrom<i64>>(what: &str, number: i64) -> Result<T, Error> {
     T::try_from(number).map_err(|_| Error::Corrupt { what: format!("{what} {number}") })
 }

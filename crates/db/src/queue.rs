@@ -1,5 +1,5 @@
-//! Whose turn it is. The order is priority, then age, with a waiting task rising one class every ten
-//! minutes (main-spec §6); a person at their limit is passed over, so that nobody waits behind them.
+//! The order of admission: priority, then age. A queued task rises by one priority class every ten minutes
+//! (main-spec §6). Tasks of a person at their limit are skipped, so that they do not block the tasks of others.
 
 use domain::ids::UserId;
 use std::collections::HashMap;
@@ -9,22 +9,23 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Connection, Error, millis, parsed};
 use domain::task::{Task, TaskId};
 
-/// A queued task rises by one class of priority each time it has waited this long.
+/// The waiting time after which a queued task rises by one priority class.
 const RISE_AFTER: TimeDelta = TimeDelta::minutes(10);
 
-/// How many tasks may run at once.
+/// The maximum number of tasks that run at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Caps {
-    /// Of one person.
+    /// The limit per person.
     pub per_user: u32,
-    /// Of everyone.
+    /// The limit for all people together.
     pub overall: u32,
 }
 
-/// The task to admit next, unless everyone who waits, or Porter itself, is at the limit.
+/// Returns the next task to admit; returns `None` when Porter, or everyone who has a queued task, is at the
+/// limit.
 ///
-/// The first step walks the index from person to person, so the cost grows with the people who wait, not
-/// with their tasks.
+/// The first step walks the index from person to person, so the cost grows with the number of people who have
+/// queued tasks, not with the number of tasks.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -63,7 +64,7 @@ pub async fn find_next(
     id.map(|id| parsed("task id", &id, TaskId::parse)).transpose()
 }
 
-/// Where a queued task stands in the line, from 1.
+/// Returns the position of a queued task, from 1.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -87,7 +88,7 @@ pub async fn position(connection: &mut Connection, task: &Task, now: DateTime<Ut
     Ok(u32::try_from(ahead).unwrap_or(u32::MAX).saturating_add(1))
 }
 
-/// Where these queued tasks stand in the line, from 1, by their ids.
+/// Returns the positions of these queued tasks, from 1, by task id.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -113,7 +114,7 @@ pub async fn positions(
     Ok(rows.into_iter().map(|row| (row.id, u32::try_from(row.place).unwrap_or(u32::MAX))).collect())
 }
 
-/// How many tasks of a person wait.
+/// Returns the number of queued tasks of a person.
 ///
 /// # Errors
 /// [`Error::Unavailable`].

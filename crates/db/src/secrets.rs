@@ -1,5 +1,5 @@
-//! Sealed values: `user_secrets`, `user_oauth_tokens`, `attempt_tokens`, `instance_secrets`. What is stored
-//! here was sealed by `crypto::vault`; nothing here can open it.
+//! Encrypted values: `user_secrets`, `user_oauth_tokens`, `attempt_tokens`, `instance_secrets`. `crypto::vault`
+//! seals them; this module cannot decrypt them.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use domain::ids::UserId;
@@ -10,15 +10,15 @@ use domain::task::TaskId;
 
 /// A stored key of a person.
 pub struct UserSecret {
-    /// Whose key it is, by provider: `anthropic`, `fly`, …
+    /// The provider of the key: `anthropic`, `fly`, ….
     pub provider_id: String,
-    /// Its name: `ANTHROPIC_API_KEY`, `FLY_API_TOKEN`, …
+    /// The key's name: `ANTHROPIC_API_KEY`, `FLY_API_TOKEN`, ….
     pub env_key: String,
-    /// Its value, sealed.
+    /// The sealed value.
     pub sealed: Sealed,
 }
 
-/// Every key a person has stored.
+/// Returns every key that a person has stored.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -46,7 +46,7 @@ pub async fn list_of_user(connection: &mut Connection, user_key: &str) -> Result
         .collect())
 }
 
-/// Stores a person's key in place of the one before.
+/// Stores a person's key and replaces an earlier one.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -79,8 +79,8 @@ pub async fn store_of_user(
     Ok(())
 }
 
-/// Stores a person's OAuth token: from now on they have signed in. A login that moved to another account
-/// takes its row along.
+/// Stores a person's OAuth token, which marks them as signed in. When a login has moved to another account, the
+/// row moves with it.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -122,17 +122,17 @@ pub async fn store_oauth_token(
     Ok(())
 }
 
-/// The token of an attempt, and where its machine is.
+/// The token of an attempt, and the location of its machine.
 pub struct AttemptToken {
-    /// The token, sealed.
+    /// The sealed token.
     pub sealed: Sealed,
-    /// Where the attempt's machine is, in words that only its runner reads.
+    /// The location of the attempt's machine, in a format that only the runner reads.
     pub place: Option<String>,
-    /// When the token was minted.
+    /// The time at which the token was created.
     pub made_at: DateTime<Utc>,
 }
 
-/// Stores the token of an attempt, which replaces an earlier one, and with the attempt where its machine is.
+/// Stores the token of an attempt, replacing an earlier one, and the location of the attempt's machine.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -162,7 +162,7 @@ pub async fn store_attempt_token(
     attempts::set_place(connection, task, attempt, token.place.as_deref()).await
 }
 
-/// The token of an attempt, unless it was taken back.
+/// Returns the token of an attempt, unless it was revoked.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::Corrupt`].
@@ -194,7 +194,7 @@ pub async fn find_attempt_token(
     .transpose()
 }
 
-/// Forgets the token of an attempt.
+/// Deletes the token of an attempt.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -210,7 +210,7 @@ pub async fn forget_attempt_token(
     Ok(())
 }
 
-/// A secret that Porter made for itself.
+/// Returns a secret that Porter generated for itself.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -230,7 +230,7 @@ pub async fn find_of_instance(connection: &mut Connection, name: &str) -> Result
     }))
 }
 
-/// Stores a secret that Porter made for itself; the first one stays.
+/// Stores a secret that Porter generated for itself. A secret that is already stored is kept.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -256,31 +256,31 @@ pub async fn store_of_instance(
     Ok(())
 }
 
-/// The row in which a sealed value stands.
+/// The row that contains a sealed value.
 #[derive(Debug)]
 pub enum Place {
-    /// In `user_secrets`: a person's key.
+    /// A person's key in `user_secrets`.
     OfUser {
-        /// Whose.
+        /// The key of the person's rows.
         user_key: String,
-        /// For which provider.
+        /// The provider.
         provider_id: String,
-        /// Its name.
+        /// The key's name.
         env_key: String,
     },
-    /// In `user_oauth_tokens`.
+    /// A token in `user_oauth_tokens`.
     OauthToken {
-        /// Whose.
+        /// The person's id on GitHub.
         github_user_id: UserId,
     },
-    /// In `instance_secrets`.
+    /// A secret in `instance_secrets`.
     OfInstance {
-        /// Its name.
+        /// The secret's name.
         name: String,
     },
 }
 
-/// Every sealed value that is there to stay: all but the tokens of attempts.
+/// Returns every long-lived sealed value: all except the tokens of attempts.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -316,7 +316,8 @@ pub async fn list_all(connection: &mut Connection) -> Result<Vec<(Place, Sealed)
     Ok(all)
 }
 
-/// Stores the same secret sealed anew: when it was last changed stays as it was.
+/// Replaces a sealed value with a new encryption of the same secret. The time of the secret's last change stays
+/// the same.
 ///
 /// # Errors
 /// [`Error::Unavailable`].

@@ -1,11 +1,12 @@
-//! `sessions`: who is signed in. Rows hold a keyed digest of the cookie's value, never the value.
+//! `sessions`: the sessions of signed-in people. Rows contain a keyed digest of the cookie's value, never the
+//! value itself.
 
 use chrono::{DateTime, Utc};
 
 use super::users::User;
 use super::{Connection, Error, millis};
 
-/// Begins a session.
+/// Stores a new session.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -29,7 +30,7 @@ pub async fn insert(
     Ok(())
 }
 
-/// Whose session this is, and when it ends; nothing when it has ended.
+/// Returns the person and the end of a session; returns `None` when the session has expired.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::Corrupt`].
@@ -56,7 +57,7 @@ pub async fn find(
     .transpose()
 }
 
-/// Moves a session's end.
+/// Changes the end of a session.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -72,7 +73,7 @@ pub async fn extend(
     Ok(())
 }
 
-/// Ends a session.
+/// Deletes a session.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -81,7 +82,7 @@ pub async fn delete(connection: &mut Connection, id_digest: &str) -> Result<(), 
     Ok(())
 }
 
-/// Removes the sessions that have ended.
+/// Deletes the expired sessions.
 ///
 /// # Errors
 /// [`Error::Unavailable`].

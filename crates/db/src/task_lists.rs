@@ -1,4 +1,4 @@
-//! Pages of a person's tasks, for the API and the pages.
+//! Pages of a person's tasks, for the API and the web pages.
 
 use domain::ids::UserId;
 use sqlx::Connection as _;
@@ -7,42 +7,42 @@ use super::tasks::{select_tasks, tasks};
 use super::{Connection, Error};
 use domain::task::{Status, Task, TaskId};
 
-/// Which tasks are wanted; what is nothing is not asked for.
+/// A filter for tasks. A field without a value does not restrict the result.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Of this status.
+    /// Only tasks with this status.
     pub status: Option<Status>,
-    /// Of this agent.
+    /// Only tasks of this agent.
     pub agent: Option<String>,
-    /// Of this repository, `owner/name`.
+    /// Only tasks of this repository, `owner/name`.
     pub repository: Option<String>,
-    /// With this text in the title or the repository's name, in any case.
+    /// Only tasks with this text in the title or the repository's name, regardless of case.
     pub text: Option<String>,
-    /// Only those that have ended.
+    /// Only tasks that have ended.
     pub ended: bool,
 }
 
-/// Where a page begins: after this task. Active tasks come before ended ones, newer before older.
+/// The task after which a page starts. Active tasks precede ended ones, and newer tasks precede older ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// The last task was queued or running.
+    /// Whether the last task of the previous page was queued or running.
     pub active: bool,
-    /// The last task.
+    /// The last task of the previous page.
     pub id: TaskId,
 }
 
 impl Cursor {
-    /// The cursor that begins after `task`.
+    /// Returns the cursor of the page that starts after `task`.
     pub fn after(task: &Task) -> Self {
         Self { active: !task.status.is_terminal(), id: task.id.clone() }
     }
 
-    /// As it stands in a URL.
+    /// Returns the cursor in the form that URLs contain.
     pub fn to_text(&self) -> String {
         format!("{}{}", if self.active { 'a' } else { 'e' }, self.id)
     }
 
-    /// Read back; nothing when it is not one.
+    /// Parses a cursor; returns `None` when the text is not a cursor.
     pub fn parse(text: &str) -> Option<Self> {
         let active = match text.get(..1)? {
             "a" => true,
@@ -53,7 +53,7 @@ impl Cursor {
     }
 }
 
-/// The first of a person's tasks of one kind that pass the filter, newest first.
+/// `SELECT` of a person's newest active or ended tasks that pass the filter, newest first.
 macro_rules! newest {
     ($connection:expr, $kind:tt, $requester_id:expr, $filter:expr, $before:expr, $limit:expr) => {{
         let status = $filter.status.map(Status::as_str);
@@ -81,7 +81,8 @@ macro_rules! newest {
     }};
 }
 
-/// The person's tasks that pass the filter, active ones first, newest first, at most `limit` after `cursor`.
+/// Returns at most `limit` of the person's tasks that pass the filter after `cursor`: active ones first, then
+/// newest first.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::Corrupt`].
@@ -93,7 +94,7 @@ pub async fn page(
     limit: u32,
 ) -> Result<Vec<Task>, Error> {
     let requester_id = requester_id.get();
-    // One look at both kinds: a task that ends meanwhile is neither twice on the page nor missing.
+    // Both kinds are read in one transaction, so that a task that ends in the meantime is listed exactly once.
     let mut look = connection.begin().await?;
     let mut page = Vec::new();
     let of_status = |ended: bool| filter.status.is_none_or(|status| status.is_terminal() == ended);
@@ -118,7 +119,7 @@ pub async fn page(
     Ok(page)
 }
 
-/// The id that those wanted come before: without a cursor one that is greater than any.
+/// Returns the id that the listed tasks must precede; without a cursor, an id that is greater than any other.
 fn before(cursor: Option<&Cursor>) -> &str {
     cursor.map_or("~", |cursor| cursor.id.as_str())
 }

@@ -1,6 +1,6 @@
-//! `tasks`: one row per request, read and stored with its current attempt. Every decision goes through [`store`],
-//! which is guarded by what the decider saw. [`attempts::record_progress`] and [`remember_status_comment`] write
-//! beside it, and only what no decision depends on.
+//! `tasks`: one row per request, read and stored with its current attempt. Every decision is stored by
+//! [`store`], which is guarded by the state on which the decision was based. [`attempts::record_progress`] and
+//! [`remember_status_comment`] also write, but only values on which no decision depends.
 
 use domain::ids::{CommentId, InstallationId, IssueNumber, RepositoryId, RepositoryName, UserId};
 use serde::Serialize;
@@ -109,8 +109,8 @@ impl TryFrom<Row> for Task {
     }
 }
 
-/// `SELECT` of whole tasks, each with its current attempt. The first argument is what follows the join, where
-/// columns that both tables have must be qualified. `CROSS JOIN` keeps SQLite from reading `attempts` first.
+/// `SELECT` of whole tasks, each with its current attempt. The first argument is the text after the join, which
+/// must qualify columns that exist in both tables. `CROSS JOIN` prevents SQLite from reading `attempts` first.
 macro_rules! select_tasks {
     ($tail:tt $(+ $more:tt)* $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
@@ -133,12 +133,12 @@ macro_rules! select_tasks {
 }
 pub(super) use select_tasks;
 
-/// Rows as tasks.
+/// Converts rows to tasks.
 pub(super) fn tasks(rows: Vec<Row>) -> Result<Vec<Task>, Error> {
     rows.into_iter().map(Task::try_from).collect()
 }
 
-/// A new task as the database is told of it; the columns that are not here begin empty.
+/// A new task in the form that is inserted. Columns that are missing here start empty.
 #[derive(Serialize)]
 struct NewRow<'a> {
     id: &'a str,
@@ -198,10 +198,10 @@ impl<'a> From<&'a Task> for NewRow<'a> {
     }
 }
 
-/// Stores new tasks, which wait, with their first attempts.
+/// Stores new, queued tasks with their first attempts.
 ///
 /// # Errors
-/// [`Error::Conflict`] when an issue already has an active task of that agent; then none is stored.
+/// [`Error::Conflict`] when an issue already has an active task of that agent; then no task is stored.
 pub async fn insert(connection: &mut Connection, tasks: &[Task]) -> Result<(), Error> {
     let rows: Vec<NewRow<'_>> = tasks.iter().map(NewRow::from).collect();
     let rows = json_rows("a task", &rows)?;
@@ -225,11 +225,11 @@ pub async fn insert(connection: &mut Connection, tasks: &[Task]) -> Result<(), E
     attempts::insert(connection, tasks).await
 }
 
-/// Stores `after` where the row still is what `before` says; `false` when it has changed since. A new attempt
-/// gets a row of its own, and the one before it stays as it ended.
+/// Stores `after` if the row still matches `before`; returns `false` if it has changed. A new attempt is stored
+/// in its own row, and the row of the previous attempt stays unchanged.
 ///
 /// # Errors
-/// [`Error::Conflict`] when a retry would make a second active task of its issue and agent.
+/// [`Error::Conflict`] when a retry would create a second active task of the same issue and agent.
 pub async fn store(connection: &mut Connection, before: &Task, after: &Task) -> Result<bool, Error> {
     let id = before.id.as_str();
     let (was, status) = (before.status.as_str(), after.status.as_str());
@@ -270,7 +270,7 @@ pub async fn store(connection: &mut Connection, before: &Task, after: &Task) -> 
     Ok(true)
 }
 
-/// Remembers the one status comment; the first that is remembered stays.
+/// Stores the id of the status comment. An id that is already stored is kept.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -291,7 +291,7 @@ pub async fn remember_status_comment(
     Ok(())
 }
 
-/// The task with this id.
+/// Returns the task with this id.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::Corrupt`].
@@ -300,7 +300,7 @@ pub async fn find(connection: &mut Connection, id: &TaskId) -> Result<Option<Tas
     select_tasks!("WHERE id = ?", id).fetch_optional(connection).await?.map(Task::try_from).transpose()
 }
 
-/// The queued and running tasks of an issue, oldest first.
+/// Returns the queued and running tasks of an issue, oldest first.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::Corrupt`].
@@ -321,16 +321,16 @@ pub async fn list_active_on_issue(
     )
 }
 
-/// An active task, as far as it stands in the way of another.
+/// The fields of an active task that are needed to detect a conflict with another task.
 #[derive(Clone, Debug)]
 pub struct Active {
-    /// Its name.
+    /// The task's identifier.
     pub id: TaskId,
-    /// The repository's number.
+    /// The repository's id on GitHub.
     pub repo_id: RepositoryId,
     /// The issue's number.
     pub issue_number: IssueNumber,
-    /// Which agent.
+    /// The agent's id.
     pub agent: String,
     /// Queued or running.
     pub status: Status,
@@ -348,7 +348,7 @@ impl From<&Task> for Active {
     }
 }
 
-/// The queued and running tasks of these issues, each a repository's number and an issue's.
+/// Returns the queued and running tasks of these issues, each given as a repository id and an issue number.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::Corrupt`].
@@ -378,7 +378,7 @@ pub async fn list_active_on_issues(
         .collect()
 }
 
-/// The newest task of an issue that a person's `retry` or `status` means.
+/// Returns the issue's latest task, to which a person's `retry` or `status` refers.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::Corrupt`].
@@ -403,7 +403,7 @@ pub async fn find_latest_on_issue(
     .transpose()
 }
 
-/// Every running task, in no order: asked for one, SQLite would walk all tasks there ever were.
+/// Returns every running task in no particular order, because an `ORDER BY` would make SQLite scan all tasks.
 ///
 /// # Errors
 /// [`Error::Unavailable`], [`Error::Corrupt`].
@@ -411,7 +411,7 @@ pub async fn list_running(connection: &mut Connection) -> Result<Vec<Task>, Erro
     tasks(select_tasks!("WHERE tasks.status = 'running'").fetch_all(connection).await?)
 }
 
-/// The people whose tasks changed since then.
+/// Returns the people whose tasks have changed since this time.
 ///
 /// # Errors
 /// [`Error::Unavailable`].

@@ -1,5 +1,5 @@
-//! `users`, `user_settings` and the rows of `user_oauth_tokens` that tell who has signed in: what the
-//! decisions need to know about a person.
+//! `users`, `user_settings` and those rows of `user_oauth_tokens` that record who has signed in: the data about
+//! a person on which decisions depend.
 
 use domain::ids::UserId;
 use std::collections::HashMap;
@@ -8,20 +8,20 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{Connection, Error, json_rows};
 
-/// A person, as the database knows them.
+/// The stored data of a person.
 #[derive(Clone, Debug, Default)]
 pub struct Person {
-    /// The key of their rows; nothing when they have none.
+    /// The key of the person's rows; `None` when they have none.
     pub user_key: Option<String>,
-    /// They have signed in at least once.
+    /// Whether the person has signed in at least once.
     pub signed_in: bool,
-    /// Their settings, JSON.
+    /// The person's settings, as JSON.
     pub settings: Option<String>,
-    /// The names of the keys they have stored, as `provider/ENV_KEY`.
+    /// The names of the person's stored keys, as `provider/ENV_KEY`.
     pub secrets: Vec<String>,
 }
 
-/// What is known about the person with this GitHub id (ids are never given to somebody else; logins are).
+/// Returns the data of the person with this GitHub id. Unlike logins, GitHub ids are never reused.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -29,7 +29,7 @@ pub async fn load_person(connection: &mut Connection, github_user_id: UserId) ->
     Ok(load_people(connection, &[github_user_id]).await?.remove(&github_user_id).unwrap_or_default())
 }
 
-/// What is known about the people with these GitHub ids.
+/// Returns the data of the people with these GitHub ids.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -69,16 +69,16 @@ pub async fn load_people(
 /// A signed-in person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// The key of their rows.
+    /// The key of the person's rows.
     pub user_key: String,
-    /// GitHub's number for them.
+    /// The person's id on GitHub.
     pub github_id: UserId,
-    /// Their login.
+    /// The person's login.
     pub login: String,
 }
 
-/// Writes the person's row, or brings its login up to date. An existing row keeps its key, whatever
-/// `user_key` says: keys made under an older root secret stay.
+/// Inserts the person's row, or updates its login. An existing row keeps its key, whatever the value of
+/// `user_key`, because keys may derive from an older root secret.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -112,7 +112,7 @@ pub async fn upsert(
     Ok(User { user_key, github_id: github_id.into(), login: login.to_owned() })
 }
 
-/// Stores a person's settings, JSON without any secret.
+/// Stores a person's settings, as JSON without secrets.
 ///
 /// # Errors
 /// [`Error::Unavailable`].

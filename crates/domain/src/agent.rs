@@ -1,10 +1,9 @@
-//! What a coding agent is, as data: what it is called, how it is started, which keys it needs and how its output
-//! reads. [`Registry`] holds all of them; [`Specification`] is one of them as one attempt runs it. No code knows
-//! an agent by name.
+//! Coding agents as data: their names, command lines, keys and output formats. [`Registry`] contains all agents;
+//! [`Specification`] describes one agent for one attempt. No code depends on a particular agent's name.
 //!
-//! The agents themselves are in `agents.toml`. A new one is an entry there, and a reader in `worker::output` when
-//! it prints a format of its own. `tasks` carries the registry in its policy; the worker has none: it is told the
-//! specification (`AGENT_SPEC`).
+//! The agents are defined in `agents.toml`. A new agent is an entry there, and a reader in `worker::output` if
+//! its output has its own format. `tasks` holds the registry in its policy. The worker has no registry; it
+//! receives the specification in `AGENT_SPEC`.
 
 mod document;
 mod registry;
@@ -17,57 +16,57 @@ use serde::{Deserialize, Serialize};
 pub use document::Faults;
 pub use registry::Registry;
 
-/// The first word of a command that is Porter's own program.
+/// A command whose first word is this placeholder starts Porter's own program.
 const PORTER: &str = "{porter}";
 
-/// A coding agent, as the registry has it.
+/// A coding agent in the registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agent {
-    /// Its name in commands, settings and tasks.
+    /// The agent's id in commands, settings and tasks.
     pub id: String,
-    /// Other names a person may write.
+    /// Other names that people may write.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
-    /// Its name for people; the author of the commits Porter makes for it.
+    /// The display name, which is also the author of the commits that Porter makes for the agent.
     pub name: String,
-    /// The package that brings its program, unless that is part of Porter or simply on the `PATH`.
+    /// The package that contains the program; `None` if the program is part of Porter or already on the `PATH`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package: Option<Package>,
     /// The program and the fixed part of its command line; never empty.
     pub command: Vec<String>,
-    /// The option that chooses the model, when there is one.
+    /// The command-line option that selects the model, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_option: Option<String>,
-    /// The model when the person named none; only where the tool cannot choose by itself.
+    /// The model to use when the person names none; set only if the tool has no default of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_model: Option<String>,
-    /// The keys it cannot run without.
+    /// The keys that the agent requires.
     #[serde(default, skip_serializing_if = "Keys::is_none")]
     pub keys: Keys,
-    /// Variables it may be given besides, when the person has set them.
+    /// Optional variables that the agent receives when the person has set them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub optional_keys: Vec<String>,
-    /// What keeps it from updating itself, sending telemetry or asking questions.
+    /// Variables that disable self-updates, telemetry and interactive questions.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
-    /// What it needs on top to run as root (development only: in a machine it never does).
+    /// Additional variables for running as root, which happens only in development and never in a machine.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub root_environment: BTreeMap<String, String>,
-    /// How its standard output reads.
+    /// The format of the agent's standard output.
     pub output: Output,
 }
 
-/// Where an agent's program comes from.
+/// The package that contains an agent's program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Package {
-    /// Its name at npm.
+    /// The package's name in the npm registry.
     pub npm: String,
-    /// The version that the worker image has.
+    /// The version in the worker image.
     pub version: String,
 }
 
-/// What is started as an agent.
+/// The program that is started as an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program<'a> {
     /// A program found on the `PATH`.
@@ -76,22 +75,22 @@ pub enum Program<'a> {
     Porter,
 }
 
-/// Which keys an agent needs.
+/// The keys that an agent requires.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "KeysForm", try_from = "KeysForm")]
 pub enum Keys {
-    /// None.
+    /// No keys.
     #[default]
     None,
-    /// Every one of these.
+    /// All of these keys.
     All(Vec<String>),
-    /// At least one of these.
+    /// At least one of these keys.
     Any(Vec<String>),
-    /// The key of the provider that the model's name begins with (`openai/gpt-5` → `OPENAI_API_KEY`).
+    /// The key of the provider with which the model's name starts (`openai/gpt-5` → `OPENAI_API_KEY`).
     OfModelProvider,
 }
 
-/// [`Keys`] as they are written: `{ all = […] }`, `{ any = […] }` or `{ of_model_provider = true }`.
+/// The serialized form of [`Keys`]: `{ all = […] }`, `{ any = […] }` or `{ of_model_provider = true }`.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct KeysForm {
@@ -115,25 +114,25 @@ pub enum Output {
     Amp,
 }
 
-/// A company or service whose keys agents use.
+/// A company or service that issues keys which agents use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provider {
-    /// Its name in models and in stored secrets (`user_secrets.provider_id`).
+    /// The provider's id in model names and in stored secrets (`user_secrets.provider_id`).
     pub id: String,
-    /// Its name for people.
+    /// The display name.
     pub name: String,
-    /// Its key, or its keys: any one of them will do.
+    /// The names of the provider's keys; any one of them is sufficient.
     pub keys: Vec<String>,
-    /// Keys of its own that only its own tool accepts.
+    /// Keys that only the provider's own tool accepts.
     pub own_tool_keys: Vec<String>,
-    /// Variables that go with the keys and are not secret by themselves.
+    /// Variables that belong to the keys but are not secret.
     pub settings: Vec<String>,
 }
 
-/// Keys that must be there and are not: any one of the names would do.
+/// A missing key; any one of the alternatives would be sufficient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingKey {
-    /// The alternatives, best first; never empty.
+    /// The alternatives in order of preference; never empty.
     pub any_of: Vec<String>,
 }
 
@@ -144,21 +143,21 @@ impl std::fmt::Display for MissingKey {
     }
 }
 
-/// Whether `model` can be the name of a model: letters, digits and `. _ : / @ -`, beginning with a letter
-/// or digit (so that no command line takes it for an option), at most 200 of them.
+/// Returns whether `model` is a valid name of a model: at most 200 letters, digits and `. _ : / @ -`, starting
+/// with a letter or digit, so that no command line interprets it as an option.
 pub fn is_model_name(model: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._:/@-".contains(c);
     model.len() <= 200 && model.starts_with(|c: char| c.is_ascii_alphanumeric()) && model.chars().all(plain)
 }
 
 impl Agent {
-    /// Whether it goes by this id or alias, in any case.
+    /// Returns whether `name` is the agent's id or an alias, regardless of case.
     pub fn is_called(&self, name: &str) -> bool {
         let names = self.aliases.iter().chain([&self.id]);
         names.into_iter().any(|own| own.eq_ignore_ascii_case(name))
     }
 
-    /// What is started.
+    /// Returns the program to start.
     pub fn program(&self) -> Program<'_> {
         match self.command.first().map(String::as_str) {
             Some(PORTER) => Program::Porter,
@@ -166,7 +165,8 @@ impl Agent {
         }
     }
 
-    /// The words after the program's name. `model` is what the person chose ([`is_model_name`] holds).
+    /// Returns the arguments after the program's name. `model` is the person's choice, for which
+    /// [`is_model_name`] holds.
     pub fn command_line(&self, model: Option<&str>) -> Vec<String> {
         let mut words: Vec<String> = self.command.iter().skip(1).cloned().collect();
         if let (Some(option), Some(model)) = (&self.model_option, model.or(self.default_model.as_deref())) {
@@ -175,15 +175,16 @@ impl Agent {
         words
     }
 
-    /// The provider that `model`, or else the agent's own, begins with; nothing when it names none.
+    /// Returns the provider prefix of `model`, or of the agent's default model; `None` when neither has a
+    /// prefix.
     fn provider_prefix<'a>(&'a self, model: Option<&'a str>) -> Option<&'a str> {
         let provider = |model: &'a str| model.split_once('/').map(|(provider, _)| provider);
         model.and_then(provider).or_else(|| self.default_model.as_deref().and_then(provider))
     }
 }
 
-/// An agent as one attempt runs it: of its keys it is settled which they are. The worker is told it as JSON in
-/// `AGENT_SPEC`, in the words of the registry's document.
+/// An agent for one attempt, with its required keys resolved. The worker receives it as JSON in `AGENT_SPEC`,
+/// with the field names of the registry's documents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Specification(#[serde(deserialize_with = "with_settled_keys")] Agent);
@@ -197,7 +198,8 @@ impl Deref for Specification {
 }
 
 impl Specification {
-    /// The keys it still needs; `has` tells which are there. Empty: it can run.
+    /// Returns the required keys that are missing; `has` returns whether a key is available. The agent can run
+    /// when the result is empty.
     pub fn missing_keys(&self, has: impl Fn(&str) -> bool) -> Vec<MissingKey> {
         let any_of = |names: &[String]| MissingKey { any_of: names.to_vec() };
         let needed = match &self.keys {
@@ -208,12 +210,12 @@ impl Specification {
         needed.into_iter().filter(|key| !key.any_of.iter().any(|name| has(name))).collect()
     }
 
-    /// What the worker is told.
+    /// Returns the JSON for the worker.
     pub fn to_json(&self) -> String {
         serde_json::to_value(self).unwrap_or_default().to_string()
     }
 
-    /// Every variable it may be given, required or not.
+    /// Returns every variable that the agent may receive, required or optional.
     pub fn env_keys(&self) -> impl Iterator<Item = &str> {
         self.keys.names().iter().chain(&self.optional_keys).map(String::as_str)
     }
@@ -232,7 +234,7 @@ impl Keys {
         *self == Self::None
     }
 
-    /// Those that it names.
+    /// Returns the names of the keys.
     fn names(&self) -> &[String] {
         match self {
             Self::None | Self::OfModelProvider => &[],
@@ -285,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_answers_to_its_id_and_aliases_in_any_case() {
+    fn an_agent_is_found_by_id_and_aliases_regardless_of_case() {
         let registry = shipped();
         for name in ["claude-code", "claude", "Claude", "CLAUDE-CODE"] {
             assert_eq!(registry.find(name).map(|agent| agent.id.as_str()), Some("claude-code"), "{name}");
@@ -321,10 +323,10 @@ mod tests {
     }
 
     #[test]
-    fn no_model_name_can_ask_for_one_of_porters_own_secrets() {
+    fn no_model_name_selects_one_of_porters_own_secrets() {
         for model in ["GITHUB_TOKEN/x", "callback_token/x", "/x", "CALLBACK_TOKEN=/x"] {
             for key in specification("opencode", Some(model)).env_keys() {
-                assert!(key.ends_with("_API_KEY"), "{model} gives {key}");
+                assert!(key.ends_with("_API_KEY"), "{model} results in {key}");
             }
         }
     }
@@ -352,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_name_that_looks_like_an_option_is_none() {
+    fn a_model_name_that_looks_like_an_option_is_rejected() {
         for model in ["--help", "-m", "", "a b", "a\nb", "/x", "x;y"] {
             assert!(!is_model_name(model), "{model:?}");
         }
@@ -360,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_specification_survives_the_way_to_the_worker() {
+    fn a_specification_is_unchanged_after_serialization() {
         for (agent, model) in [("claude", None), ("amp", None), ("opencode", Some("google/gemini-3-pro"))] {
             let sent = specification(agent, model);
             let text = serde_json::to_string(&sent).unwrap();

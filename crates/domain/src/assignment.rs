@@ -1,19 +1,19 @@
-//! What a worker is told: the environment of the machine (main-spec §7). The server writes it with
-//! [`Assignment::to_env`], `porter worker` reads it back with [`Assignment::from_env`]; one type, so that
-//! the names cannot drift apart.
+//! The environment of a worker's machine (main-spec §7). The server writes it with [`Assignment::to_env`], and
+//! `porter worker` reads it with [`Assignment::from_env`]. Both use one type so that the names of the variables
+//! stay equal.
 
 use std::collections::BTreeMap;
 
 use super::agent::Specification;
 
-/// A prompt longer than this goes as a file: the kernel refuses one environment string over 128 KiB
-/// (`MAX_ARG_STRLEN`), and main-spec §7 draws the line at 96 KiB.
+/// The maximum length of a prompt in the environment, in bytes; a longer prompt is passed as a file. The kernel
+/// rejects an environment string over 128 KiB (`MAX_ARG_STRLEN`), and main-spec §7 sets the limit to 96 KiB.
 pub const MAX_PROMPT_ENV_BYTES: usize = 96 * 1024;
 
-/// Where the prompt file lies inside the machine.
+/// The path of the prompt file in the machine.
 pub const PROMPT_FILE: &str = "/run/porter/prompt.md";
 
-/// The variables of a machine that are Porter's own, beside those that begin with `PORTER_`.
+/// The machine's variables that are reserved for Porter, in addition to those with the prefix `PORTER_`.
 const OWN_VARIABLES: [&str; 23] = [
     "TASK_ID",
     "REPO_FULL_NAME",
@@ -40,60 +40,60 @@ const OWN_VARIABLES: [&str; 23] = [
     "LANG",
 ];
 
-/// Whether a machine's variable of this name is Porter's own, so that no agent may be given it as a key.
+/// Returns whether a variable of this name is reserved for Porter and therefore cannot be an agent's key.
 pub fn is_own_variable(name: &str) -> bool {
     name.starts_with("PORTER_") || OWN_VARIABLES.contains(&name)
 }
 
-/// One attempt, as the worker needs to know it. Holds secrets: it has no `Debug`.
+/// One attempt, as the worker needs it. It contains secrets and therefore does not implement `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Assignment {
-    /// `TASK_ID`.
+    /// `TASK_ID`: the task's id.
     pub task_id: String,
-    /// `PORTER_ATTEMPT`: which run of the task this is, from 1.
+    /// `PORTER_ATTEMPT`: the attempt's number, from 1.
     pub attempt: u32,
     /// `REPO_FULL_NAME`: `owner/name`.
     pub repo_full_name: String,
-    /// `REPO_URL`: where to clone from; carries no credential.
+    /// `REPO_URL`: the URL to clone from, without credentials.
     pub repo_url: String,
-    /// `ISSUE_NUMBER`.
+    /// `ISSUE_NUMBER`: the issue's number.
     pub issue_number: u64,
-    /// `AGENT`: an id of the registry.
+    /// `AGENT`: the agent's id in the registry.
     pub agent: String,
-    /// `AGENT_SPEC`: how that agent is run, as JSON.
+    /// `AGENT_SPEC`: the agent's specification, as JSON.
     pub agent_spec: Specification,
-    /// `MODEL`, when the person chose one.
+    /// `MODEL`: the model, if the person chose one.
     pub model: Option<String>,
-    /// `PROMPT`, or the content of the file that `PROMPT_FILE` names.
+    /// `PROMPT`, or the contents of the file that `PROMPT_FILE` names.
     pub prompt: String,
-    /// `BRANCH`: the only branch the worker may push.
+    /// `BRANCH`: the only branch that the worker may push.
     pub branch: String,
-    /// `BASE_BRANCH`: what it starts from.
+    /// `BASE_BRANCH`: the branch that the work starts from.
     pub base_branch: String,
-    /// `GITHUB_TOKEN`: an installation token for this repository alone, `contents:write`.
+    /// `GITHUB_TOKEN`: an installation token with `contents:write` for this repository only.
     pub github_token: String,
-    /// `CALLBACK_URL`.
+    /// `CALLBACK_URL`: the URL for the completion report.
     pub callback_url: String,
-    /// `PROGRESS_URL`.
+    /// `PROGRESS_URL`: the URL for progress reports.
     pub progress_url: String,
-    /// `CALLBACK_TOKEN`: proves that a report is about this attempt.
+    /// `CALLBACK_TOKEN`: authenticates reports about this attempt.
     pub callback_token: String,
-    /// `TIMEOUT_SECONDS`: how long the agent may run.
+    /// `TIMEOUT_SECONDS`: the agent's time limit, in seconds.
     pub timeout_seconds: u64,
-    /// `REQUESTER`: `Name <email>` of the person who asked, for the commit's trailer.
+    /// `REQUESTER`: `Name <email>` of the requester, for the commit's trailer.
     pub requester: Option<String>,
-    /// `COMMITTER`: `Name <email>` of the App's bot account, the author and committer of what Porter commits.
+    /// `COMMITTER`: `Name <email>` of the App's bot account, the author and committer of Porter's commits.
     pub committer: Option<String>,
-    /// `TOKEN_URL`: where a fresh installation token can be had for this attempt.
+    /// `TOKEN_URL`: the URL that issues a new installation token for this attempt.
     pub token_url: Option<String>,
-    /// `BUNDLE_URL`: where the work goes as a git bundle when it cannot be pushed.
+    /// `BUNDLE_URL`: the URL that receives the work as a git bundle when it cannot be pushed.
     pub bundle_url: Option<String>,
-    /// The agent's provider keys, by their own names.
+    /// The agent's provider keys, by variable name.
     pub provider_keys: BTreeMap<String, String>,
 }
 
 impl Assignment {
-    /// The environment of the machine, and the prompt when it is too long to be in it.
+    /// Returns the machine's environment, and the prompt if it is too long for the environment.
     pub fn to_env(&self) -> (BTreeMap<String, String>, Option<String>) {
         let mut env = self.provider_keys.clone();
         let mut put = |name: &str, value: &str| {
@@ -137,10 +137,10 @@ impl Assignment {
         }
     }
 
-    /// Reads an assignment back. `lookup` tells a variable's value; `read` a file's content.
+    /// Parses an assignment. `lookup` returns the value of a variable, `read` the contents of a file.
     ///
     /// # Errors
-    /// Every variable that is missing or malformed, by name, all at once.
+    /// All missing or malformed variables, by name.
     pub fn from_env(
         lookup: impl Fn(&str) -> Option<String>,
         read: impl Fn(&str) -> std::io::Result<String>,
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_without_its_agents_specification_is_told_what_is_missing() {
+    fn a_missing_agent_specification_is_reported() {
         let mut env = environment();
         env.remove("AGENT_SPEC");
         env.remove("BRANCH");

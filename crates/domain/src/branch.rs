@@ -1,10 +1,10 @@
-//! What a branch may be called: for the commands people write, the API, and the worker.
+//! The validity of branch names in commands, the API and the worker.
 
-/// The longest name, in bytes: GitHub takes no longer one.
+/// The maximum length of a name on GitHub, in bytes.
 const MAX_BRANCH_BYTES: usize = 255;
 
-/// Whether `name` can be a branch: git's rules for names (`git check-ref-format`), and no name that a
-/// command line could take for an option.
+/// Returns whether `name` is a valid branch name by git's rules (`git check-ref-format`) that no command line
+/// can interpret as an option.
 pub fn is_branch_name(name: &str) -> bool {
     let bad_char = |c: char| c.is_ascii_control() || " ~^:?*[\\".contains(c);
     let bad_part = |part: &str| part.is_empty() || part.starts_with('.') || part.ends_with(".lock");
@@ -27,7 +27,7 @@ mod tests {
     #[test]
     fn branch_names_follow_gits_rules() {
         for name in ["main", "porter/task_0193", "release/1.2", "a-b", "käse"] {
-            assert!(is_branch_name(name), "{name} was refused");
+            assert!(is_branch_name(name), "{name} was rejected");
         }
         for name in [
             "",
@@ -56,7 +56,7 @@ mod tests {
             "+a:b",
             &"x".repeat(256),
         ] {
-            assert!(!is_branch_name(name), "{name:?} was taken");
+            assert!(!is_branch_name(name), "{name:?} was accepted");
         }
     }
 }

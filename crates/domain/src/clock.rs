@@ -1,43 +1,43 @@
-//! The time, as a value that tests can move. Nothing else in Porter asks the operating system for it.
+//! The clock. Tests can set it; no other code in Porter reads the time from the operating system.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Tells the current time. Cheap to clone.
+/// A source of the current time. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Time);
 
 #[derive(Clone, Debug, Default)]
 enum Time {
-    /// The operating system's.
+    /// The operating system's clock.
     #[default]
     System,
-    /// For tests: milliseconds since the Unix epoch, moved by hand only.
+    /// For tests: milliseconds since the Unix epoch; changes only by [`Clock::advance`].
     Fixed(Arc<AtomicI64>),
-    /// For tests: runs like the operating system's, so many milliseconds ahead of it.
+    /// For tests: the operating system's clock plus this number of milliseconds.
     Ahead(Arc<AtomicI64>),
 }
 
 impl Clock {
-    /// The operating system's clock.
+    /// Returns the operating system's clock.
     pub fn system() -> Self {
         Self::default()
     }
 
-    /// A clock that stands at `start` until [`Clock::advance`] moves it.
+    /// Returns a clock that stays at `start` until [`Clock::advance`] changes it.
     pub fn fixed(start: DateTime<Utc>) -> Self {
         Self(Time::Fixed(Arc::new(AtomicI64::new(start.timestamp_millis()))))
     }
 
-    /// A clock that runs like the operating system's, and jumps when [`Clock::advance`] moves it: for tests
-    /// with real processes in them.
+    /// Returns a clock that runs with the operating system's and that [`Clock::advance`] moves forward, for
+    /// tests with real processes.
     pub fn running() -> Self {
         Self(Time::Ahead(Arc::default()))
     }
 
-    /// The current instant, in UTC, to the millisecond (what the database keeps).
+    /// Returns the current time in UTC with millisecond precision, which is the precision of the database.
     pub fn now(&self) -> DateTime<Utc> {
         let millis = match &self.0 {
             Time::System => system_millis(),
@@ -47,7 +47,7 @@ impl Clock {
         DateTime::from_timestamp_millis(millis).unwrap_or_default()
     }
 
-    /// Moves a clock of tests forward; the operating system's is left alone.
+    /// Moves a test clock forward; has no effect on the operating system's clock.
     pub fn advance(&self, by: TimeDelta) {
         if let Time::Fixed(millis) | Time::Ahead(millis) = &self.0 {
             millis.fetch_add(by.num_milliseconds(), Ordering::SeqCst);

@@ -1,11 +1,11 @@
-//! Everything people read on GitHub: the status comment, answers, refusals, pull requests, labels. Pure
-//! functions from plain values to Markdown; `tasks` posts what they give.
+//! All text that people read on GitHub: status comments, answers, refusals, pull requests and labels. The
+//! functions are pure and return Markdown from plain values; `tasks` posts it.
 //!
-//! Foreign text (titles, an agent's words, error messages) only ever enters through
-//! `domain::markdown`'s writing half. Every comment ends with a [`marker`], by which Porter finds its own
-//! comment again after a crash.
+//! Text from outside (titles, an agent's output, error messages) is inserted only through the writing functions
+//! of `domain::markdown`. Every comment ends with a [`marker`], by which Porter finds its own comment after a
+//! crash.
 //!
-//! Invariant: no comment is longer than [`MAX_COMMENT_CHARS`] characters, whatever the foreign text.
+//! Invariant: no comment is longer than [`MAX_COMMENT_CHARS`] characters, whatever text is inserted.
 
 mod answer;
 mod labels;
@@ -27,26 +27,27 @@ pub use pull_request::{PullContext, pull_body, pull_title};
 pub use refusal::{Refusal, refusal};
 pub use status::{StatusContext, status};
 
-/// The most characters a comment may have. GitHub's limit is 65,536; the rest is margin.
+/// The maximum length of a comment, in characters. GitHub's limit is 65,536; the difference is a margin.
 pub const MAX_COMMENT_CHARS: usize = 60_000;
 
-/// The longest summary that is shown, in characters of the original; what is written takes six times that at most.
+/// The maximum length of a displayed summary, in characters before escaping; escaping expands it at most
+/// sixfold.
 const MAX_SUMMARY_CHARS: usize = 7_000;
-/// The longest error message that is shown, in characters.
+/// The maximum length of a displayed error message, in characters.
 const MAX_ERROR_CHARS: usize = 4_000;
-/// The longest name (of an agent, a branch, a model) that is shown, in characters.
+/// The maximum length of a displayed name (of an agent, a branch or a model), in characters.
 const MAX_NAME_CHARS: usize = 200;
 
-/// What an answer to a comment needs to know beside its content.
+/// The context that an answer to a comment needs besides its content.
 #[derive(Clone, Copy, Debug)]
 pub struct AnswerContext<'a> {
-    /// The comment that is answered.
+    /// The comment that is being answered.
     pub comment_id: CommentId,
-    /// Proves that Porter wrote the answer.
+    /// The proof, for the marker, that Porter wrote the answer.
     pub proof: &'a str,
 }
 
-/// A length of time, as people say it: `58 s`, `4 min 12 s`, `1 h 3 min`.
+/// Formats a duration for people: `58 s`, `4 min 12 s`, `1 h 3 min`.
 fn duration(time: TimeDelta) -> String {
     let seconds = time.num_seconds().max(0);
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
@@ -58,7 +59,7 @@ fn duration(time: TimeDelta) -> String {
     }
 }
 
-/// A list in a sentence: `a, b and c`.
+/// Joins the items as a list in a sentence: `a, b and c`.
 fn listed(items: &[String]) -> String {
     match items {
         [] => String::new(),

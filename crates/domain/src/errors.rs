@@ -1,9 +1,9 @@
-//! How errors are printed: the one place that follows `source()`.
+//! Formats errors with their sources. No other code follows `source()`.
 
 use std::error::Error;
 
-/// The error and its causes in one line, for logs: `Display` alone does not name the cause. A cause whose text the
-/// line contains already is left out.
+/// Returns the error and its sources in one line for logs, because `Display` does not include the sources. A
+/// source whose text is already part of the line is omitted.
 pub fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -30,7 +30,7 @@ mod tests {
     }
 
     fn layers(texts: &[&'static str]) -> Layer {
-        let (text, rest) = texts.split_first().expect("an error has a text");
+        let (text, rest) = texts.split_first().expect("the error has a message");
         Layer { text, source: (!rest.is_empty()).then(|| Box::new(layers(rest))) }
     }
 

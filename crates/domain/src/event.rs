@@ -1,5 +1,5 @@
-//! What happened to a task: the one definition of the events that `db` stores and
-//! `GET /api/tasks/:id/events` streams (main-spec §6). Nothing else writes or reads their JSON.
+//! The events of a task. This is the only definition of the events that `db` stores and `GET
+//! /api/tasks/:id/events` streams (main-spec §6). No other code writes or reads their JSON.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -7,136 +7,136 @@ use serde_json::{Map, Value, json};
 use crate::report::Usage;
 use crate::task::{Status, Task};
 
-/// One thing that happened. Its kind is the name of the event in the stream, its fields are the event's data.
+/// An event. Its kind is the event name in the stream, and its fields are the event's data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "data", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum TaskEvent {
     /// The task's status changed.
     Status {
-        /// What it is now.
+        /// The new status.
         status: Status,
-        /// Why it did not succeed, for a person.
+        /// The reason why the task did not succeed, as text for people.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error_message: Option<String>,
-        /// The pull request's page.
+        /// The URL of the pull request.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pr_url: Option<String>,
     },
-    /// How far the attempt is.
+    /// The attempt's progress.
     Progress {
-        /// Percent, 0 to 100.
+        /// Progress in percent, 0 to 100.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         progress: Option<u8>,
-        /// What is happening, in one line.
+        /// The current activity, in one line.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
     },
-    /// The agent wrote to the person.
+    /// A message from the agent to the person.
     Message {
-        /// Its text.
+        /// The message's text.
         text: String,
     },
     /// The agent called one of its tools.
     Tool {
-        /// The agent's id of the call; the result has the same.
+        /// The agent's id of the call; the result has the same id.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<String>,
         /// The tool's name.
         name: String,
-        /// The call in one line.
+        /// The call, in one line.
         summary: String,
-        /// The command line, where the tool runs one.
+        /// The command line, if the tool runs one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         command: Option<String>,
     },
-    /// A tool returned.
+    /// The result of a tool call.
     ToolResult {
-        /// The id of its call.
+        /// The id of the call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<String>,
-        /// It succeeded.
+        /// Whether the call succeeded.
         ok: bool,
-        /// What it printed.
+        /// The tool's output.
         output: String,
-        /// The exit code of its command.
+        /// The exit code of the command.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         exit_code: Option<i32>,
-        /// How long it ran, in milliseconds.
+        /// The duration, in milliseconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         duration_ms: Option<u64>,
     },
     /// The agent changed a file.
     File {
-        /// Its path in the repository.
+        /// The file's path in the repository.
         path: String,
-        /// How.
+        /// The kind of change.
         change: FileChange,
-        /// Lines added.
+        /// The number of added lines.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         added: Option<u64>,
-        /// Lines removed.
+        /// The number of removed lines.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         removed: Option<u64>,
     },
-    /// The agent's plan, whole, each time it changes.
+    /// The agent's complete plan, sent whenever it changes.
     Plan {
-        /// Its steps, in order.
+        /// The steps, in order.
         items: Vec<PlanItem>,
     },
-    /// What the attempt has used so far.
+    /// The resources that the attempt has used so far.
     Usage(Usage),
-    /// Something went wrong.
+    /// An error.
     Error {
-        /// What, for a person.
+        /// The error, as text for people.
         message: String,
     },
-    /// A remark of the worker.
+    /// A note from the worker.
     Note {
-        /// Its text.
+        /// The note's text.
         text: String,
     },
-    /// A line of output that has no other meaning.
+    /// A line of output that does not represent another event.
     Output {
         /// The line.
         text: String,
     },
 }
 
-/// What was done to a file.
+/// The kind of a change to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileChange {
-    /// It is new.
+    /// The file is new.
     Added,
-    /// Its content changed.
+    /// The file's contents changed.
     Modified,
-    /// It is gone.
+    /// The file was deleted.
     Deleted,
 }
 
-/// One step of an agent's plan.
+/// A step of an agent's plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanItem {
-    /// What is to be done.
+    /// The step's text.
     pub text: String,
-    /// How far it is.
+    /// The step's state.
     pub state: PlanState,
 }
 
-/// How far a step of a plan is.
+/// The state of a step of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PlanState {
-    /// Not begun.
+    /// Not started.
     Pending,
-    /// Under way.
+    /// In progress.
     InProgress,
     /// Done.
     Completed,
 }
 
 impl TaskEvent {
-    /// The event that tells the status of `task`.
+    /// Returns the event for the current status of `task`.
     pub fn status_of(task: &Task) -> Self {
         Self::Status {
             status: task.status,
@@ -145,7 +145,7 @@ impl TaskEvent {
         }
     }
 
-    /// The kind, as it is stored and streamed.
+    /// Returns the kind in its stored and streamed form.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Status { .. } => "status",
@@ -162,16 +162,17 @@ impl TaskEvent {
         }
     }
 
-    /// The data, as it is stored and streamed: always an object.
+    /// Returns the data in its stored and streamed form, which is always an object.
     pub fn data(&self) -> Map<String, Value> {
-        // Plain data with text keys: it always serializes, and each variant to an object under `data`.
+        // Plain data with text keys always serializes, and each variant becomes an object under `data`.
         match serde_json::to_value(self).map(|mut event| event["data"].take()) {
             Ok(Value::Object(data)) => data,
             _ => Map::new(),
         }
     }
 
-    /// The event of this kind with this data; `None` when there is no such event. Unknown fields are ignored.
+    /// Returns the event of this kind with this data; `None` when no such event exists. Unknown fields are
+    /// ignored.
     pub fn parse(kind: &str, data: &str) -> Option<Self> {
         let data: Value = serde_json::from_str(data).ok()?;
         serde_json::from_value(json!({ "kind": kind, "data": data })).ok()
@@ -182,7 +183,7 @@ impl TaskEvent {
 mod tests {
     use super::*;
 
-    /// Every kind of event, with its name and its data as main-spec §6 has them.
+    /// Returns every kind of event, with its name and its data as in main-spec §6.
     fn events() -> Vec<(TaskEvent, &'static str, Value)> {
         let text = |text: &str| text.to_owned();
         let usage = Usage { input_tokens: Some(7), cache_read_tokens: Some(5), ..Usage::default() };
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn every_event_is_written_as_the_contract_has_it_and_read_back() {
+    fn every_event_is_serialized_as_documented_and_parsed_back() {
         for (event, kind, data) in events() {
             assert_eq!((event.kind(), Value::from(event.data())), (kind, data.clone()));
             assert_eq!(TaskEvent::parse(kind, &data.to_string()), Some(event));
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_or_data_that_no_event_has_is_none() {
+    fn unknown_event_kinds_and_invalid_data_are_rejected() {
         for (kind, data) in
             [("log", "{}"), ("output", "{}"), ("output", "no JSON"), ("status", r#"{"status":"x"}"#)]
         {

@@ -1,6 +1,6 @@
-//! GitHub's numbers and names as types, so that two of them cannot change places unnoticed.
+//! GitHub's ids and names as separate types, so that the compiler rejects confusing two of them.
 //!
-//! Each number is a type of its own around GitHub's 64-bit integer; as JSON and in the database it is that integer.
+//! Each type wraps GitHub's 64-bit integer. JSON and the database contain the integer.
 
 use std::fmt;
 
@@ -14,12 +14,12 @@ macro_rules! number {
         pub struct $name(i64);
 
         impl $name {
-            /// The type for GitHub's number.
+            /// Wraps GitHub's number.
             pub const fn new(number: i64) -> Self {
                 Self(number)
             }
 
-            /// GitHub's number.
+            /// Returns GitHub's number.
             pub const fn get(self) -> i64 {
                 self.0
             }
@@ -40,7 +40,7 @@ macro_rules! number {
 }
 
 number! {
-    /// A repository's id. It survives renaming and transfer.
+    /// A repository's id. It does not change when the repository is renamed or transferred.
     RepositoryId
 }
 number! {
@@ -48,11 +48,11 @@ number! {
     InstallationId
 }
 number! {
-    /// An account's id: a person's, an organization's or a bot's. It survives renaming.
+    /// The id of an account: a person, an organization or a bot. It does not change when the account is renamed.
     UserId
 }
 number! {
-    /// The number of an issue or a pull request within its repository (one series for both).
+    /// The number of an issue or a pull request in its repository; both share one series.
     IssueNumber
 }
 number! {
@@ -60,17 +60,17 @@ number! {
     CommentId
 }
 
-/// A repository's owner and name, as they were when GitHub last said them: both change with renaming.
+/// A repository's owner and name, as in GitHub's latest message. Both can change when the repository is renamed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RepositoryName {
-    /// The login of the account that owns it.
+    /// The login of the account that owns the repository.
     pub owner: String,
-    /// Its name within that account.
+    /// The repository's name in that account.
     pub name: String,
 }
 
 impl RepositoryName {
-    /// The repository `name` of `owner`.
+    /// Returns the name of the repository `name` of `owner`.
     pub fn new(owner: impl Into<String>, name: impl Into<String>) -> Self {
         Self { owner: owner.into(), name: name.into() }
     }

@@ -1,5 +1,5 @@
-//! Every kind of durable effect there is, as data: what it is about, which lane it runs in, and the key under
-//! which it is owed at most once. `tasks` writes them with `db::jobs`, `jobs` carries them out.
+//! Every kind of durable effect as data: its payload, the lane it runs in, and the key that identifies it; at
+//! most one job of a key is pending. `tasks` writes the jobs with `db::jobs`, and `jobs` executes them.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,102 +7,103 @@ use super::comment::{Answer, Refusal};
 use super::ids::{CommentId, InstallationId, IssueNumber, RepositoryId, RepositoryName};
 use super::task::{Effect, Task, TaskId};
 
-/// What a control word asks (main-spec §4).
+/// The operation that a control word requests (main-spec §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Control {
-    /// End the issue's active tasks.
+    /// Stops the issue's active tasks.
     Stop,
-    /// Begin the issue's last task anew.
+    /// Starts another attempt of the issue's latest task.
     Retry,
-    /// Say where the issue's last task stands.
+    /// Reports the status of the issue's tasks.
     Status,
-    /// Say how to use Porter.
+    /// Explains how to use Porter.
     Help,
 }
 
-/// What a comment is answered with.
+/// The reply to a comment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// It cannot be done, and why.
+    /// The request is refused, with the reason.
     Refusal(Refusal),
-    /// What came of a control word.
+    /// The result of a control word.
     Answer(Answer),
 }
 
-/// An effect that is owed.
+/// A durable effect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Job {
-    /// Make the issue show where the task stands.
+    /// Updates the issue's reaction, status comment and labels.
     SyncIssue {
-        /// Which.
+        /// The task.
         task: TaskId,
-        /// Through which installation.
+        /// The installation through which GitHub is called.
         installation: InstallationId,
     },
-    /// Check, and start the attempt's machine.
+    /// Runs the preflight checks and starts the attempt's machine.
     Launch {
-        /// Which.
+        /// The task.
         task: TaskId,
-        /// Which run of it.
+        /// The attempt's number.
         attempt: u32,
     },
-    /// Open the attempt's pull request.
+    /// Opens the attempt's pull request.
     Publish {
-        /// Which.
+        /// The task.
         task: TaskId,
-        /// Which run of it.
+        /// The attempt's number.
         attempt: u32,
-        /// Through which installation.
+        /// The installation through which GitHub is called.
         installation: InstallationId,
     },
-    /// End the attempt's machine and take back its token.
+    /// Ends the attempt's machine and revokes its token.
     CleanUp {
-        /// Which.
+        /// The task.
         task: TaskId,
-        /// Which run of it.
+        /// The attempt's number.
         attempt: u32,
     },
-    /// Answer a comment that made no task.
+    /// Replies to a comment that created no task.
     Answer {
-        /// Which comment.
+        /// The comment to reply to.
         to: CommentReference,
-        /// With what.
+        /// The content of the reply.
         reply: Reply,
     },
-    /// Do what a control word asks, if its author may.
+    /// Executes a control word if its author is permitted to use it.
     Control {
-        /// Which comment.
+        /// The comment that contains the control word.
         by: CommentReference,
-        /// What it asks.
+        /// The requested operation.
         word: Control,
     },
 }
 
-/// A comment that spoke to Porter, and who wrote it.
+/// A comment that addressed Porter, with its author.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CommentReference {
-    /// Through which installation it is answered.
+    /// The installation through which Porter replies.
     pub installation: InstallationId,
-    /// The repository's number.
+    /// The repository's id on GitHub.
     pub repo_id: RepositoryId,
-    /// Its owner and name.
+    /// The repository's owner and name.
     #[serde(flatten)]
     pub repository: RepositoryName,
-    /// The issue or pull request.
+    /// The number of the issue or pull request.
     pub issue: IssueNumber,
-    /// The comment.
+    /// The comment's id.
     pub comment_id: CommentId,
-    /// Its author's login.
+    /// The login of the comment's author.
     pub login: String,
-    /// When it came, in milliseconds: its answer cannot be older.
+    /// The time at which the comment was received, in milliseconds since the Unix epoch. The reply cannot be
+    /// older.
     pub at: i64,
 }
 
 impl Job {
-    /// The job that carries out an effect of `task`.
+    /// Returns the job that executes an effect of `task`.
     pub fn of(task: &Task, effect: Effect) -> Self {
         let (id, attempt, installation) =
             (task.id.clone(), task.attempt.number, task.repository.installation_id);
@@ -114,7 +115,7 @@ impl Job {
         }
     }
 
-    /// The kind, as it is stored.
+    /// Returns the kind in its stored form.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::SyncIssue { .. } => "sync_issue",
@@ -126,7 +127,7 @@ impl Job {
         }
     }
 
-    /// Two jobs of one key are one.
+    /// Returns the key. At most one job of a key is pending.
     pub fn key(&self) -> String {
         let kind = self.kind();
         match self {
@@ -140,7 +141,7 @@ impl Job {
         }
     }
 
-    /// The installation whose lane the job runs in.
+    /// Returns the installation in whose lane the job runs.
     pub fn installation(&self) -> Option<InstallationId> {
         match self {
             Self::SyncIssue { installation, .. } | Self::Publish { installation, .. } => Some(*installation),
@@ -151,7 +152,8 @@ impl Job {
         }
     }
 
-    /// Jobs of one lane run one at a time. GitHub asks that writes through one installation be serial.
+    /// Returns the lane. Jobs of one lane run one at a time, because GitHub asks for serial writes per
+    /// installation.
     pub fn lane(&self) -> String {
         let kind = self.lane_kind();
         match self {
@@ -165,7 +167,7 @@ impl Job {
         }
     }
 
-    /// What the lane is of: a remote side, whose lanes share the room that there is for it.
+    /// Returns the kind of the lane. Lanes that use the same remote service share one concurrency limit.
     pub fn lane_kind(&self) -> &'static str {
         match self {
             Self::Launch { .. } => "launch",
@@ -176,7 +178,8 @@ impl Job {
         }
     }
 
-    /// Within its lane, lower goes first: a finished task's pull request before anybody's progress.
+    /// Returns the rank within the lane; lower runs first, so that a finished task's pull request precedes
+    /// progress updates.
     pub fn rank(&self) -> i64 {
         match self {
             Self::Publish { .. } | Self::Launch { .. } | Self::CleanUp { .. } => 0,

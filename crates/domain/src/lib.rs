@@ -1,12 +1,11 @@
 //! The rules of Porter, as pure functions over plain values: no clock, no network, no database.
 //!
-//! [`task`] is the state machine, [`command`] reads a mention, [`prompt`] writes what the agent is asked,
-//! [`comment`] and [`messages`] write what people read, [`agent`] is the registry, [`settings`] is what a person
-//! has chosen, [`job`] is every effect that can be pending, [`event`] is every line of a task's history,
-//! [`assignment`] is what a worker is told and [`report`] what it reports; [`branch`] is what a branch may be
-//! called.
-//! [`errors`] prints an error with its causes.
-//! [`text`] and [`redact`] make other people's text fit to be shown.
+//! [`task`] is the state machine, [`command`] parses a mention, [`prompt`] writes the agent's prompt,
+//! [`comment`] and [`messages`] write the text that people read, [`agent`] is the registry, [`settings`]
+//! contains a person's settings, [`job`] defines every durable effect, [`event`] defines the events of a task's
+//! history, [`assignment`] is the worker's environment, [`report`] defines its reports, and [`branch`] checks
+//! branch names. [`errors`] formats an error with its sources. [`text`] and [`redact`] make untrusted text safe
+//! to display.
 
 pub mod agent;
 pub mod assignment;

@@ -1,8 +1,8 @@
-//! Markdown as GitHub shows it. [`reading`] tells what a person sees of a text (and what is code, quote or
-//! comment); [`writing`] puts foreign words into ours so that they are shown as they are and do nothing, and
-//! [`quoting`] does so with whole texts.
+//! GitHub's Markdown. [`reading`] determines which parts of a source are visible text, code, quotes or comments.
+//! [`writing`] inserts untrusted text so that it is displayed literally and has no effect, and [`quoting`] does
+//! the same for whole texts.
 //!
-//! Used by [`super::command`], [`super::prompt`] and [`super::comment`] only.
+//! Only [`super::command`], [`super::prompt`] and [`super::comment`] use this module.
 
 mod quoting;
 mod reading;

@@ -1,18 +1,18 @@
-//! What people read about an attempt that ended without a result, or about a request that cannot be carried out:
-//! the text of a task's error. It is shown in the status comment (as a block of text), in the API and on the task's
-//! page, so it is plain text; names stand in backticks. Pure functions; `tasks` calls them.
+//! Error texts of tasks: why an attempt ended without a result, or why a request cannot be executed. The status
+//! comment (in a block of text), the API and the task's page display them, so they are plain text with names in
+//! backticks. The functions are pure; `tasks` calls them.
 //!
-//! Comments as a whole are [`comment`](super::comment)'s. What a kind of machine refuses, its runner words.
+//! [`comment`](super::comment) writes whole comments. Each runner writes the messages about its own machines.
 
 use super::comment::Refusal;
 use super::ids::RepositoryName;
 
-/// The registry no longer has the task's agent.
+/// The task's agent is no longer in the registry.
 pub fn agent_is_gone(agent: &str) -> String {
     format!("There is no agent called `{agent}` any more.")
 }
 
-/// The person may not push to the repository.
+/// The person has no push permission for the repository.
 pub fn may_not_push(repository: &RepositoryName, login: &str) -> String {
     format!(
         "Only people who may push to {repository} can start an agent, and {login} may not. Ask a maintainer for write \
@@ -20,49 +20,49 @@ pub fn may_not_push(repository: &RepositoryName, login: &str) -> String {
     )
 }
 
-/// Keys or settings that the launch needs are not there.
+/// Keys or settings that the launch requires are missing.
 pub fn missing_credentials(missing: Vec<String>, settings_url: &str) -> String {
     let why = Refusal::MissingCredentials { missing, settings_url: settings_url.to_owned() }.why();
     format!("{why} Add what is missing at {settings_url}, then `@porter retry`.")
 }
 
-/// The branch to start from does not exist.
+/// The base branch does not exist.
 pub fn no_such_branch(branch: &str, repository: &RepositoryName) -> String {
     format!("There is no branch `{branch}` in {repository}. Name one with `--base=…`.")
 }
 
-/// A launch was tried for as long as it may be; `last` is what went wrong at last.
+/// The launch was retried until its deadline; `last` is the last error.
 pub fn launch_gave_up(last: &str) -> String {
     let last = last.trim_end_matches('.');
     format!("Porter tried for an hour to start a machine ({last}). `@porter retry` tries again.")
 }
 
-/// A launch did not end within its time, and nobody knows why.
+/// The launch exceeded its deadline for an unknown reason.
 pub fn launch_overdue() -> String {
     "Porter could not start a machine within an hour. `@porter retry` tries again.".to_owned()
 }
 
-/// GitHub does not show the repository.
+/// The repository is not visible to the App.
 pub fn repository_not_visible() -> String {
     "Porter cannot see this repository. Is the App still installed on it?".to_owned()
 }
 
-/// The App was taken off the account.
+/// The App was uninstalled from the account.
 pub fn app_not_installed() -> String {
     "Porter's App is no longer installed here. Install it again, then `@porter retry`.".to_owned()
 }
 
-/// GitHub forbids a call; `message` is its own.
+/// GitHub rejected a call as forbidden; `message` is GitHub's.
 pub fn github_forbids(message: &str) -> String {
     format!("GitHub does not let Porter do this ({message}). Check the App's permissions.")
 }
 
-/// GitHub finds a call invalid; `message` is its own.
+/// GitHub rejected a call as invalid; `message` is GitHub's.
 pub fn github_refuses(message: &str) -> String {
     format!("GitHub refused: {}.", message.trim_end_matches('.'))
 }
 
-/// GitHub makes no token that may push; `message` is its own.
+/// GitHub refused to create a token with push permission; `message` is GitHub's.
 pub fn no_push_token(message: &str) -> String {
     format!(
         "GitHub gives Porter no token to push with ({}). Check the App's permissions: it needs \"Contents: read and \
@@ -76,29 +76,29 @@ pub fn ran_out_of_time() -> String {
     "The task ran out of time and its machine did not report.".to_owned()
 }
 
-/// The machine has sent nothing for as long as it may.
+/// The machine has sent nothing for the permitted time.
 pub fn machine_is_silent() -> String {
     "The machine has not been heard for three minutes.".to_owned()
 }
 
-/// The machine is gone, and no report came.
+/// The machine no longer exists, and no report arrived.
 pub fn machine_ended() -> String {
     "The machine ended without a report.".to_owned()
 }
 
-/// The pull request was not opened within its time.
+/// The pull request was not opened before the deadline.
 pub fn publishing_overdue(branch: &str) -> String {
     format!(
         "Porter could not open the pull request within a day; the work is on `{branch}`. `@porter retry` tries again."
     )
 }
 
-/// The branch holds nothing to merge. The status comment knows such a text by its first words.
+/// The branch contains nothing to merge. The status comment recognizes this text by its first words.
 pub fn no_changes() -> String {
     "no changes: the branch holds nothing that its base lacks".to_owned()
 }
 
-/// The App may not open pull requests.
+/// The App has no permission to open pull requests.
 pub fn may_not_open_pulls(branch: &str) -> String {
     format!(
         "Porter may not open pull requests here; the work is on `{branch}`. Grant the App \"Pull requests: read and \
@@ -106,7 +106,7 @@ pub fn may_not_open_pulls(branch: &str) -> String {
     )
 }
 
-/// GitHub does not take the pull request; `reason` is its own.
+/// GitHub rejected the pull request; `reason` is GitHub's.
 pub fn pull_refused(reason: &str, branch: &str) -> String {
     format!("GitHub refused the pull request ({reason}); the work is on `{branch}`.")
 }
@@ -121,7 +121,7 @@ pub fn issue_closed_by(login: &str) -> String {
     format!("Stopped: the issue was closed by {login}.")
 }
 
-/// A retry while another task of the issue and agent is active.
+/// A retry failed because another task of the issue and agent is active.
 pub fn another_is_active() -> String {
     "Another task of this issue and agent is active; stop it first.".to_owned()
 }

@@ -1,19 +1,19 @@
-//! How urgent a task is: what a command says, and what the line is ordered by.
+//! The priority of a task, which commands set and which orders the queue.
 
-/// How urgent a task is. On the wire 1, 2, 3.
+/// The priority of a task. Its serialized form is 1, 2 or 3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
-    /// After everything else.
+    /// Runs after all other tasks.
     Low = 1,
-    /// What is meant when nothing is said.
+    /// The default.
     #[default]
     Normal = 2,
-    /// Before everything else.
+    /// Runs before all other tasks.
     High = 3,
 }
 
 impl Priority {
-    /// The priority as a command and a label write it.
+    /// Returns the priority as commands and labels write it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Low => "low",
@@ -22,19 +22,19 @@ impl Priority {
         }
     }
 
-    /// The priority with this name, in any case.
+    /// Returns the priority with this name, regardless of case.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Low, Self::Normal, Self::High]
             .into_iter()
             .find(|priority| priority.as_str().eq_ignore_ascii_case(text))
     }
 
-    /// 1 low, 2 normal, 3 high.
+    /// Returns 1 for low, 2 for normal, 3 for high.
     pub fn number(self) -> i64 {
         self as i64
     }
 
-    /// The priority with this number.
+    /// Returns the priority with this number.
     pub fn from_number(number: i64) -> Option<Self> {
         [Self::Low, Self::Normal, Self::High].into_iter().find(|priority| priority.number() == number)
     }

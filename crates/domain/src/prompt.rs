@@ -1,37 +1,37 @@
-//! What the agent is asked: the prompt (main-spec §6).
+//! The prompt for the agent (main-spec §6).
 //!
-//! `tasks::launch` calls [`build`], the worker [`title`]; nothing here decides who may ask.
+//! `tasks::launch` calls [`build`], and the worker calls [`title`]. Permissions are checked elsewhere.
 
 use super::markdown::fence;
 use super::text::clean;
 use crate::ids::IssueNumber;
 
-/// The longest description that is passed on, in bytes; GitHub's own limit is near it.
+/// The maximum length of the issue's description in the prompt, in bytes, which is close to GitHub's own limit.
 const MAX_BODY_BYTES: usize = 256 * 1024;
-/// The longest `AGENTS.md`, instructions or standing instructions that are passed on, in bytes.
+/// The maximum length of `AGENTS.md`, of the instructions and of the custom prompt, each in bytes.
 const MAX_OTHER_BYTES: usize = 64 * 1024;
 
-/// What a prompt is made of. All of it is other people's text.
+/// The input of a prompt. All text fields are untrusted.
 #[derive(Clone, Copy, Debug)]
 pub struct PromptInput<'a> {
-    /// The issue's title, as it was when the person asked.
+    /// The issue's title, as it was when the task was requested.
     pub title: &'a str,
-    /// Its text, as it was then.
+    /// The issue's body, as it was when the task was requested.
     pub body: &'a str,
-    /// Its number.
+    /// The issue's number.
     pub issue_number: IssueNumber,
-    /// `AGENTS.md` of the default branch, when there is one.
+    /// The contents of `AGENTS.md` on the default branch, if the file exists.
     pub agents_md: Option<&'a str>,
-    /// What else the comment said; may be empty.
+    /// The text that followed the command in the comment; may be empty.
     pub instructions: &'a str,
-    /// What the person's settings say to this agent every time.
+    /// The text that the person's settings add to every prompt for this agent.
     pub custom_prompt: Option<&'a str>,
 }
 
-/// Writes the prompt: four sections, and a fifth when the comment said more.
+/// Returns the prompt: four sections, and a fifth when the comment contains instructions.
 ///
-/// Foreign text stands between fences that it cannot close, unindented and line by line, so that no
-/// heading inside is mistaken for one of ours.
+/// Untrusted text is placed between fences that it cannot close, line by line and without indentation, so that a
+/// heading in it cannot be mistaken for a heading of the prompt.
 pub fn build(input: &PromptInput<'_>) -> String {
     let number = input.issue_number;
     let title = clean(input.title).split_whitespace().collect::<Vec<_>>().join(" ");
@@ -67,12 +67,12 @@ pub fn build(input: &PromptInput<'_>) -> String {
     prompt
 }
 
-/// The title of a prompt that [`build`] wrote, or of any with a heading and a line below it; one without a
-/// heading has none.
+/// Returns the title from a prompt that [`build`] wrote, or from any text with a heading and a line below it.
+/// Returns `None` when the text has no heading.
 pub fn title(prompt: &str) -> Option<&str> {
     let mut lines = prompt.lines().skip_while(|line| !line.starts_with('#')).skip(1);
     let first = lines.find(|line| !line.trim().is_empty())?;
-    // Between fences a title may begin like a heading.
+    // A title between fences may itself start like a heading.
     let title = if first.starts_with("```") {
         lines.next()?
     } else {
@@ -81,7 +81,8 @@ pub fn title(prompt: &str) -> Option<&str> {
     Some(title.trim()).filter(|title| !title.is_empty())
 }
 
-/// `text` between fences, cut after `max` bytes with a note; nothing when there is no text.
+/// Returns `text` between fences, truncated after `max` bytes with a note; returns `None` when the text is
+/// empty.
 fn fenced(text: &str, max: usize) -> Option<String> {
     let text = text.trim_end().trim_start_matches('\n');
     if text.trim().is_empty() {

@@ -1,8 +1,8 @@
-//! Takes secrets out of text by their value: as they are, in base64 at any offset, in hexadecimal and
-//! percent-encoded, also with other characters strewn in. A machine that prints its environment shows
+//! Removes secrets from text by value: in plain form, in base64 at any offset, in hexadecimal and
+//! percent-encoded, also with other characters inserted. A machine that prints its environment shows
 //! `[redacted]`.
 //!
-//! The worker redacts what it reports; the server redacts the reports again, and what it publishes.
+//! The worker redacts its reports. The server redacts the reports again, and also everything that it publishes.
 
 use std::ops::Range;
 
@@ -11,30 +11,31 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use super::text::visible;
 
-/// What stands where a secret stood.
+/// The replacement for a secret.
 const MARK: &str = "[redacted]";
 
-/// A shorter value is not treated as a secret: replacing it would damage ordinary text. In bytes.
+/// The minimum length of a secret, in bytes. Replacing shorter values would damage ordinary text.
 const MIN_SECRET_BYTES: usize = 6;
 
-/// A secret with at least this many letters and digits is found by these alone, whatever stands between them.
+/// The minimum number of letters and digits of a secret that is found by these alone, whatever is inserted
+/// between them.
 const MIN_SPREAD_CHARS: usize = 12;
 
-/// The most bytes between two letters of a secret that is spread: room for a line end with a list mark or a
-/// quote mark, but not for a sentence.
+/// The maximum number of bytes between two letters of a spread secret: enough for a line end with a list or
+/// quote marker, but not for a sentence.
 const MAX_GAP_BYTES: usize = 24;
 
-/// Knows the secrets and their encodings. Has no `Debug`: it holds them.
+/// The secrets and their encodings. It does not implement `Debug`, because it contains secrets.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    /// Found as they are.
+    /// Forms that are found literally.
     exact: Vec<String>,
-    /// Found by their letters and digits, which are all these hold.
+    /// Forms that are found by their letters and digits, which are all that is stored.
     spread: Vec<String>,
 }
 
 impl Redactor {
-    /// Will take out each of `secrets`.
+    /// Returns a redactor for each of `secrets`.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let mut redactor = Self::default();
         for secret in secrets.into_iter().filter(|secret| secret.len() >= MIN_SECRET_BYTES) {
@@ -47,7 +48,7 @@ impl Redactor {
                 }
             }
         }
-        // The two alphabets of base64 differ only in characters that are neither letters nor digits.
+        // The two base64 alphabets differ only in characters that are neither letters nor digits.
         for forms in [&mut redactor.exact, &mut redactor.spread] {
             forms.sort();
             forms.dedup();
@@ -55,13 +56,13 @@ impl Redactor {
         redactor
     }
 
-    /// `text` as a person sees it ([`visible`]), without any secret. What is done with it afterwards may
-    /// shorten it, but may not delete anything inside it.
+    /// Returns `text` as a person sees it ([`visible`]), without secrets. Later steps may shorten the result but
+    /// must not delete anything inside it.
     pub fn clean(&self, text: &str) -> String {
         self.redact(&visible(text))
     }
 
-    /// `text` without any secret, otherwise as it is.
+    /// Returns `text` without secrets and otherwise unchanged.
     pub fn redact(&self, text: &str) -> String {
         let mut found = self.find(text);
         if found.is_empty() {
@@ -71,7 +72,7 @@ impl Redactor {
         let mut clean = String::with_capacity(text.len());
         let mut end = 0;
         for range in found {
-            // Secrets may overlap; together they become one mark.
+            // Overlapping secrets are replaced by one mark.
             if range.start >= end {
                 clean.push_str(&text[end..range.start]);
                 clean.push_str(MARK);
@@ -105,7 +106,7 @@ impl Redactor {
     }
 }
 
-/// The letters and digits of `text`, and where each stands.
+/// Returns the letters and digits of `text`, and the position of each.
 fn letters_and_places(text: &str) -> (String, Vec<usize>) {
     let letters = text.bytes().enumerate().filter(|(_, byte)| byte.is_ascii_alphanumeric());
     letters.map(|(at, byte)| (char::from(byte), at)).unzip()
@@ -115,8 +116,8 @@ fn encodings(secret: &str) -> Vec<String> {
     let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
     let mut all = vec![secret.to_owned(), hex.to_ascii_uppercase(), hex, percent_encoded(secret)];
     for padding in 0..3_usize {
-        // Encoded somewhere inside a longer text, a secret has one of three shapes. The characters at both
-        // ends also depend on its neighbours, so they are left out.
+        // Inside a longer base64 text, a secret has one of three forms, by its offset. The characters at both
+        // ends also depend on the adjacent text, so they are omitted.
         let shifted = [&vec![0; padding], secret.as_bytes()].concat();
         let first = (padding * 8).div_ceil(6);
         let last = shifted.len() * 8 / 6;
@@ -127,7 +128,7 @@ fn encodings(secret: &str) -> Vec<String> {
     all
 }
 
-/// RFC 3986 §2.1, with everything but unreserved characters encoded.
+/// Percent-encodes everything except unreserved characters (RFC 3986 §2.1).
 fn percent_encoded(text: &str) -> String {
     let unreserved = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
     text.bytes()

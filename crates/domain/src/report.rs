@@ -1,13 +1,13 @@
-//! What a worker says to the server: the bodies of `POST /api/callbacks/complete` and `…/progress`
-//! (main-spec §7), shared by both sides so that they cannot drift apart.
+//! The worker's reports to the server: the bodies of `POST /api/callbacks/complete` and `…/progress` (main-spec
+//! §7). Worker and server share these types so that the formats stay equal.
 
 use serde::{Deserialize, Serialize};
 
-/// Where an attempt failed. Public as `failureStage`.
+/// The stage at which an attempt failed. The API shows it as `failureStage`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureStage {
-    /// Before a machine was asked for: permission, keys, base branch.
+    /// Before a machine was requested: permissions, keys, base branch.
     Preflight,
     /// The machine could not be started, or was lost.
     Launch,
@@ -15,18 +15,18 @@ pub enum FailureStage {
     Clone,
     /// The agent could not be started.
     Setup,
-    /// The agent failed, ran out of time, or changed nothing.
+    /// The agent failed, exceeded its time limit, or changed nothing.
     Agent,
     /// The branch could not be pushed.
     Push,
     /// The pull request could not be opened.
     Pr,
-    /// The worker's report never arrived.
+    /// The worker's report did not arrive.
     Callback,
 }
 
 impl FailureStage {
-    /// The stage as it is stored and shown.
+    /// Returns the stage in its stored and displayed form.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Preflight => "preflight",
@@ -40,7 +40,7 @@ impl FailureStage {
         }
     }
 
-    /// The stage with this name.
+    /// Returns the stage with this name.
     pub fn parse(text: &str) -> Option<Self> {
         [
             Self::Preflight,
@@ -57,108 +57,109 @@ impl FailureStage {
     }
 }
 
-/// What the agent used, as far as it said so.
+/// The resources that the agent used, as far as the agent reported them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Usage {
-    /// Tokens read by the model.
+    /// The number of tokens read by the model.
     #[serde(alias = "input_tokens", skip_serializing_if = "Option::is_none")]
     pub input_tokens: Option<u64>,
-    /// Tokens written by the model.
+    /// The number of tokens written by the model.
     #[serde(alias = "output_tokens", skip_serializing_if = "Option::is_none")]
     pub output_tokens: Option<u64>,
-    /// Tokens that the provider read from its cache.
+    /// The number of tokens that the provider read from its cache.
     #[serde(alias = "cache_read_tokens", skip_serializing_if = "Option::is_none")]
     pub cache_read_tokens: Option<u64>,
-    /// Tokens that the provider wrote to its cache.
+    /// The number of tokens that the provider wrote to its cache.
     #[serde(alias = "cache_write_tokens", skip_serializing_if = "Option::is_none")]
     pub cache_write_tokens: Option<u64>,
-    /// US dollars.
+    /// The cost in US dollars.
     #[serde(alias = "cost_usd", skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<f64>,
 }
 
-/// A note about the work of an attempt, for people and for programs.
+/// A remark about the work of an attempt, for people and for programs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Remark {
-    /// A stable word: `too_large`, `nested_repository`, ….
+    /// A stable code: `too_large`, `nested_repository`, ….
     pub code: String,
-    /// One or a few sentences for a person; they name the paths.
+    /// One or a few sentences for people; they include the paths.
     pub text: String,
-    /// The paths that it is about; not more than are worth listing.
+    /// The paths that the remark is about. Long lists are shortened.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
 }
 
-/// How an attempt ended, in the worker's words. `complete` and `success` mean the same.
+/// The result of an attempt, as the worker reports it. `complete` and `success` are synonyms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The agent finished and its branch is pushed (or nothing was changed: then there is no commit).
+    /// The agent finished, and its branch was pushed unless nothing was changed; then there is no commit.
     #[serde(alias = "complete")]
     Success,
-    /// Something went wrong; `failure_stage` and `error` say what.
+    /// The attempt failed; `failure_stage` and `error` contain the details.
     Failed,
 }
 
 /// The body of `POST /api/callbacks/complete`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Completion {
-    /// The task.
+    /// The task's id.
     #[serde(default)]
     pub task_id: String,
-    /// The task again, under the name that earlier workers used.
+    /// The task's id, under the field name that earlier workers used.
     #[serde(default)]
     pub execution_id: String,
-    /// The attempt this report is about; absent means the first.
+    /// The number of the attempt that this report is about; 1 when absent.
     #[serde(default = "first_attempt")]
     pub attempt: u32,
-    /// How it ended.
+    /// The result of the attempt.
     pub status: Outcome,
-    /// The agent's own closing words, redacted, at most a few thousand characters.
+    /// The agent's summary, redacted, at most a few thousand characters long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
-    /// What went wrong, for a person; as long at most.
+    /// The error, as text for people, with the same maximum length.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Where it went wrong.
+    /// The stage at which the attempt failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_stage: Option<FailureStage>,
-    /// True when the time limit ended the agent.
+    /// Whether the time limit ended the agent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub timed_out: bool,
-    /// The branch that was pushed, if one was.
+    /// The branch that was pushed, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch_name: Option<String>,
-    /// The branch it was started from.
+    /// The branch that the work started from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_branch: Option<String>,
-    /// The pushed head, when it differs from the base: absent means that nothing was changed.
+    /// The pushed head, if it differs from the base; absent when nothing was changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit_hash: Option<String>,
-    /// Why it failed, as a stable word for programs (main-spec §6): `usage_limit`, `push_refused`, ….
+    /// The reason for the failure, as a stable code for programs (main-spec §6): `usage_limit`, `push_refused`,
+    /// ….
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_reason: Option<String>,
-    /// What a person should know about the published work: what was left out, and why.
+    /// Remarks for people about the published work: what was left out, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<Remark>,
-    /// Log lines that no progress report carried, oldest first, redacted.
+    /// Log lines that no progress report contained, oldest first, redacted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<String>,
-    /// What the agent used.
+    /// The resources that the agent used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// Which try of this report this is, from 1.
+    /// The number of this delivery attempt of the report, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback_attempt: Option<u32>,
-    /// How many tries the worker will make.
+    /// The maximum number of delivery attempts that the worker makes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback_max_attempts: Option<u32>,
-    /// What the try before was answered with.
+    /// The HTTP status of the response to the previous delivery attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback_last_http_code: Option<u16>,
-    /// The callback token, for a sender that cannot set the header.
+    /// The callback token, for a client that cannot set the header.
     #[serde(default, skip_serializing)]
     pub callback_token: Option<String>,
 }
@@ -166,67 +167,68 @@ pub struct Completion {
 /// The body of `POST /api/callbacks/progress`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Progress {
-    /// The task.
+    /// The task's id.
     #[serde(default)]
     pub task_id: String,
-    /// The task again, under the name that earlier workers used.
+    /// The task's id, under the field name that earlier workers used.
     #[serde(default)]
     pub execution_id: String,
-    /// The attempt this report is about; absent means the first.
+    /// The number of the attempt that this report is about; 1 when absent.
     #[serde(default = "first_attempt")]
     pub attempt: u32,
-    /// Percent, 0 to 100.
+    /// Progress in percent, 0 to 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<u8>,
-    /// One line for the status comment: what is happening now.
+    /// One line for the status comment: the agent's current activity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Log lines since the last report, oldest first, redacted.
+    /// Log lines since the previous report, oldest first, redacted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<String>,
-    /// What the agent used so far.
+    /// The resources that the agent has used so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// The callback token, for a sender that cannot set the header.
+    /// The callback token, for a client that cannot set the header.
     #[serde(default, skip_serializing)]
     pub callback_token: Option<String>,
 }
 
-/// The answer to a progress report.
+/// The response to a progress report.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ProgressAnswer {
-    /// The report was recorded.
+    /// Whether the report was recorded.
     pub ok: bool,
-    /// The attempt is no longer wanted: end the agent.
+    /// Whether the worker must end the agent, because the attempt is no longer active.
     #[serde(default)]
     pub cancel: bool,
 }
 
-/// The body of `POST /api/callbacks/token`: the worker's installation token is not accepted any more.
+/// The body of `POST /api/callbacks/token`, which the worker sends when GitHub no longer accepts its
+/// installation token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TokenRequest {
-    /// The task.
+    /// The task's id.
     pub task_id: String,
-    /// The attempt that is under way.
+    /// The number of the running attempt.
     pub attempt: u32,
 }
 
-/// The answer to a [`TokenRequest`]. Holds a secret: it has no `Debug`.
+/// The response to a [`TokenRequest`]. It contains a secret and therefore does not implement `Debug`.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct TokenAnswer {
-    /// A fresh installation token, narrowed as the first.
+    /// A new installation token with the same restrictions as the first.
     pub token: String,
 }
 
 impl Completion {
-    /// The task this is about, under whichever name it came.
+    /// Returns the task's id, from whichever of the two fields is set.
     pub fn task(&self) -> &str {
         either(&self.task_id, &self.execution_id)
     }
 }
 
 impl Progress {
-    /// The task this is about, under whichever name it came.
+    /// Returns the task's id, from whichever of the two fields is set.
     pub fn task(&self) -> &str {
         either(&self.task_id, &self.execution_id)
     }

@@ -1,4 +1,4 @@
-//! A secret under seal, as its columns: what `crypto::vault` makes and opens, and `db` stores.
+//! A sealed secret in the form of its columns. `crypto::vault` seals and opens it, and `db` stores it.
 
 /// A sealed secret.
 #[derive(Clone, Debug, PartialEq, Eq)]

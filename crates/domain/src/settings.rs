@@ -1,7 +1,7 @@
 //! A person's settings as they are stored in `user_settings.config_json` (main-spec §8, without
-//! any secret). Read leniently and part by part: what is missing or cannot be read has a default, what is
-//! unknown is left alone. Only what forbids something fails closed: an agent whose `enabled` cannot be read is
-//! switched off, and a repository that cannot be read among those chosen is none.
+//! any secret). Each part is read separately: a missing or invalid value has its default, and an unknown value is
+//! ignored. Only restrictions fail closed: an agent whose `enabled` is invalid is disabled, and an invalid entry
+//! among the selected repositories matches no repository.
 
 use std::collections::BTreeMap;
 
@@ -13,43 +13,43 @@ use serde_json::Value;
 use super::agent::Agent;
 use super::priority::Priority;
 
-/// What a person has set.
+/// A person's settings.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Settings {
-    /// By agent id.
+    /// The settings of agents, by agent id.
     #[serde(deserialize_with = "deserialize_agents")]
     pub agents: Agents,
-    /// Limits.
+    /// The person's limits.
     #[serde(deserialize_with = "or_default")]
     pub settings: Limits,
-    /// What was chosen when they began.
+    /// The choices made during onboarding.
     #[serde(deserialize_with = "deserialize_onboarding")]
     pub onboarding: Onboarding,
-    /// What else stands there: what a kind of machines asks of people.
+    /// All other values, such as those that a kind of machine requires.
     #[serde(flatten)]
     others: BTreeMap<String, Value>,
 }
 
-/// What a person has set for their agents.
+/// A person's settings for their agents.
 #[derive(Clone, Debug, Default)]
 pub struct Agents {
     by_id: BTreeMap<String, AgentSettings>,
-    /// It cannot be read, so that every agent is off.
+    /// Whether the stored value is invalid, which disables every agent.
     unreadable: bool,
 }
 
-/// What a person has set for one agent.
+/// A person's settings for one agent.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AgentSettings {
-    /// It may be used.
+    /// Whether the agent is enabled.
     #[serde(deserialize_with = "deserialize_flag")]
     pub enabled: bool,
-    /// `low`, `normal` or `high`, unless the comment says otherwise.
+    /// The default priority: `low`, `normal` or `high`.
     #[serde(deserialize_with = "or_default")]
     pub priority: Option<String>,
-    /// Added to each prompt.
+    /// Text that is added to each prompt.
     #[serde(deserialize_with = "or_default")]
     pub custom_prompt: Option<String>,
 }
@@ -60,29 +60,29 @@ impl Default for AgentSettings {
     }
 }
 
-/// Numbers a person may set.
+/// Limits that a person may set.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Limits {
-    /// Minutes; can only lower the operator's limit.
+    /// The time limit in minutes. It can only lower the operator's limit.
     #[serde(deserialize_with = "or_default")]
     pub task_timeout: Option<f64>,
 }
 
-/// What a person chose when they began.
+/// A person's choices during onboarding.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Onboarding {
-    /// Where Porter may work for them; empty means everywhere it is installed.
+    /// The repositories in which Porter may work for the person; empty means all repositories of the installation.
     #[serde(deserialize_with = "or_none_of_them")]
     pub selected_repos: Vec<SelectedRepository>,
 }
 
-/// A repository that a person chose.
+/// A repository that a person selected.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SelectedRepository {
-    /// GitHub's number for it.
+    /// The repository's id on GitHub.
     #[serde(deserialize_with = "or_default")]
     pub id: Option<RepositoryId>,
     /// `owner/name`.
@@ -91,7 +91,7 @@ pub struct SelectedRepository {
 }
 
 impl Settings {
-    /// Reads what is stored; where it is no JSON object, nothing is allowed until it is stored anew.
+    /// Parses stored settings. If they are not a JSON object, nothing is permitted until they are stored again.
     pub fn parse(json: Option<&str>) -> Self {
         let Some(json) = json else { return Self::default() };
         serde_json::from_str(json).unwrap_or_else(|_| Self {
@@ -101,18 +101,18 @@ impl Settings {
         })
     }
 
-    /// A text at the top that no part of these rules reads, by its name in the JSON.
+    /// Returns a top-level string that this module does not interpret, by its name in the JSON.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.others.get(name)?.as_str()
     }
 
-    /// Whether the person lets this agent run. One they never spoke of may.
+    /// Returns whether the agent is enabled. An agent without settings is enabled.
     pub fn is_enabled(&self, agent: &str) -> bool {
         self.agents.by_id.get(agent).map_or(!self.agents.unreadable, |agent| agent.enabled)
     }
 
-    /// The agent that runs when the comment names none: the first of those on offer that the person enabled
-    /// by name, else opencode (main-spec §4), or, when that is switched off, the first that is not.
+    /// Returns the agent for comments that name none: the first offered agent that the person enabled explicitly,
+    /// otherwise opencode (main-spec §4), or, if that is disabled, the first enabled agent.
     pub fn default_agent<'a>(&self, offered: impl Iterator<Item = &'a Agent> + Clone) -> &'a str {
         let mut ids = offered.map(|agent| agent.id.as_str());
         let enabled = ids.clone().find(|id| self.agents.by_id.get(*id).is_some_and(|agent| agent.enabled));
@@ -122,7 +122,7 @@ impl Settings {
             .unwrap_or("opencode")
     }
 
-    /// The priority this agent's tasks have unless the comment says otherwise.
+    /// Returns the default priority of this agent's tasks.
     pub fn priority_of(&self, agent: &str) -> Priority {
         self.agents
             .by_id
@@ -132,12 +132,12 @@ impl Settings {
             .unwrap_or_default()
     }
 
-    /// What the person adds to this agent's prompts.
+    /// Returns the text that the person adds to this agent's prompts.
     pub fn custom_prompt_of(&self, agent: &str) -> Option<&str> {
         self.agents.by_id.get(agent)?.custom_prompt.as_deref().filter(|prompt| !prompt.trim().is_empty())
     }
 
-    /// Whether the person lets Porter work in this repository.
+    /// Returns whether the person permits Porter to work in this repository.
     pub fn allows_repository(&self, id: RepositoryId, full_name: &str) -> bool {
         let chosen = &self.onboarding.selected_repos;
         chosen.is_empty()
@@ -159,12 +159,12 @@ fn off() -> AgentSettings {
     AgentSettings { enabled: false, ..AgentSettings::default() }
 }
 
-/// A choice that no repository is among.
+/// Returns a selection that matches no repository.
 fn nowhere() -> Vec<SelectedRepository> {
     vec![SelectedRepository::default()]
 }
 
-/// What stands there; the default when it cannot be read.
+/// Reads the value; returns the default when it is invalid.
 fn or_default<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(reader: D) -> Result<T, D::Error> {
     Ok(read(Value::deserialize(reader)?).unwrap_or_default())
 }
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn one_part_that_cannot_be_read_takes_no_other_along() {
+    fn an_invalid_part_does_not_affect_the_others() {
         let settings = read(
             r#"{"flyAppName": 7, "settings": {"taskTimeout": "ten"},
                 "agents": {"amp": {"enabled": false, "priority": 3, "customPrompt": "Be brief."}},
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_is_off_when_nobody_can_tell() {
+    fn an_agent_with_invalid_settings_is_disabled() {
         for json in [
             r#"{"agents": {"amp": {"enabled": "yes"}}}"#,
             r#"{"agents": {"amp": {"enabled": null}}}"#,
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_choice_of_repositories_that_cannot_be_read_is_still_one() {
+    fn an_invalid_selection_of_repositories_still_restricts() {
         for json in [
             r#"{"onboarding": {"selectedRepos": "acme/web"}}"#,
             r#"{"onboarding": {"selectedRepos": ["acme/web"]}}"#,

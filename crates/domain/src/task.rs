@@ -1,5 +1,5 @@
-//! A task: what a person asked for, and where it stands (main-spec §6). Its name is in [`id`], its statuses in
-//! [`states`], one run of it in [`attempt`], how it moves from one status to the next in [`machine`].
+//! A task: the request of a person and its current state (main-spec §6). Module [`id`] holds its identifier,
+//! [`states`] its statuses, [`attempt`] one run of it, and [`machine`] the transitions between statuses.
 
 mod attempt;
 mod id;
@@ -17,105 +17,106 @@ pub use id::TaskId;
 pub use machine::{Effect, Event, InvalidState, decide};
 pub use states::{Phase, Status};
 
-/// The repository a task is about.
+/// The repository that a task belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repository {
-    /// GitHub's id of it.
+    /// The repository's id on GitHub.
     pub id: RepositoryId,
-    /// Its owner and name.
+    /// The repository's owner and name.
     pub full_name: RepositoryName,
-    /// The branch that pull requests go to unless the person names another.
+    /// The base branch of pull requests unless the person names another.
     pub default_branch: String,
-    /// The installation through which Porter reaches it.
+    /// The installation through which Porter accesses the repository.
     pub installation_id: InstallationId,
 }
 
-/// The issue (or pull request) a task is about, as it was when the person asked.
+/// The issue or pull request that a task is about, as it was when the task was requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issue {
-    /// Its number in the repository.
+    /// The issue's number in the repository.
     pub number: IssueNumber,
-    /// Its title.
+    /// The issue's title.
     pub title: String,
-    /// Its text.
+    /// The issue's body.
     pub body: String,
-    /// Where people read it.
+    /// The URL of the issue's page.
     pub url: String,
-    /// The comment was made on a pull request.
+    /// Whether the comment was made on a pull request.
     pub is_pull_request: bool,
 }
 
-/// Who asked.
+/// The person who requested a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requester {
-    /// GitHub's number for the person.
+    /// The person's id on GitHub.
     pub id: UserId,
-    /// The login, as GitHub writes it.
+    /// The person's login, in GitHub's spelling.
     pub login: String,
 }
 
-/// Who asks, where, and about what.
+/// The origin of a task: requester, repository and issue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Where.
+    /// The repository to work in.
     pub repository: Repository,
-    /// About what.
+    /// The issue that the task is about.
     pub issue: Issue,
-    /// By whom.
+    /// The person who made the request.
     pub requester: Requester,
-    /// The comment that asks, unless the API does.
+    /// The comment that made the request; `None` for a request through the API.
     pub comment_id: Option<CommentId>,
 }
 
-/// A person's request, where it stands, and its current attempt: the one under way, or the last.
+/// A task with its current attempt, which is the running one or the most recent one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
-    /// Its name.
+    /// The task's identifier.
     pub id: TaskId,
-    /// Counts stored changes; guards every write.
+    /// The number of stored changes. Every write is guarded by it.
     pub revision: i64,
-    /// Where it stands.
+    /// The task's status.
     pub status: Status,
-    /// What a running attempt is doing; nothing otherwise.
+    /// The phase of a running attempt; `None` unless the task is running.
     pub phase: Option<Phase>,
-    /// The current attempt. The ones before it are in the database.
+    /// The current attempt. Earlier attempts are only in the database.
     pub attempt: Attempt,
-    /// How urgent it is.
+    /// The task's priority class.
     pub priority: Priority,
-    /// Which agent, by its id in the registry.
+    /// The agent's id in the registry.
     pub agent: String,
-    /// Which model, when the person chose one.
+    /// The model, if the person chose one.
     pub model: Option<String>,
-    /// Which branch to start from: what the person named, then what the preflight settled.
+    /// The branch that the work starts from: the one that the person named, otherwise the one that the preflight
+    /// chose.
     pub base_branch: Option<String>,
-    /// The preflight settled it: the person had named none.
+    /// Whether the preflight chose the base branch because the person named none.
     pub base_settled: bool,
-    /// Where.
+    /// The repository to work in.
     pub repository: Repository,
-    /// About what.
+    /// The issue that the task is about.
     pub issue: Issue,
-    /// The comment that asked, unless the task came from the API.
+    /// The comment that made the request; `None` for a task from the API.
     pub comment_id: Option<CommentId>,
-    /// What else the person wrote after the command.
+    /// The text that followed the command in the comment.
     pub instructions: String,
-    /// Who asked.
+    /// The person who requested the task.
     pub requester: Requester,
-    /// When it was asked.
+    /// The time at which the task was requested.
     pub created_at: DateTime<Utc>,
-    /// When it (last) began to wait.
+    /// The time at which the task last entered the queue.
     pub queued_at: DateTime<Utc>,
-    /// When anything about it last changed.
+    /// The time of the last change.
     pub updated_at: DateTime<Utc>,
-    /// The pull request's page.
+    /// The URL of the pull request.
     pub pr_url: Option<String>,
-    /// The pull request's number.
+    /// The number of the pull request.
     pub pr_number: Option<IssueNumber>,
-    /// The one status comment, once it is there.
+    /// The task's only status comment, once it is posted.
     pub status_comment_id: Option<CommentId>,
 }
 
 impl Task {
-    /// A task as it begins: queued at `now`, for `agent` by its id.
+    /// Returns a new task, queued at `now`, for the agent with the id `agent`.
     pub fn new(request: Request, agent: &str, priority: Priority, run: &Run, now: DateTime<Utc>) -> Self {
         Self {
             id: TaskId::new(now),

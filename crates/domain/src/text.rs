@@ -1,26 +1,26 @@
-//! Text that others wrote, as a person sees it: without what is invisible, hidden, or only for terminals.
+//! Untrusted text as a person sees it: without invisible, hidden and terminal-only characters.
 //!
-//! Order of every path that text takes out of Porter: normalise (here), redact (`redact`), shorten. Nothing
-//! after the redaction may delete a character, or a secret that was split by that character is whole again.
-//! Called by [`super::prompt`], [`super::markdown`], [`super::redact`] and the worker's readers of output.
+//! All text that leaves Porter is normalised (here), redacted (`redact`) and shortened, in this order. No step
+//! after the redaction may delete a character, because that could rejoin a secret that the character had split.
+//! [`super::prompt`], [`super::markdown`], [`super::redact`] and the worker's output readers call this module.
 
 use std::borrow::Cow;
 
 use super::markdown::{Piece, walk};
 
-/// [`visible`] text, as GitHub renders it: HTML comments are left out, too. Comments inside code are code,
-/// and stay.
+/// Returns the [`visible`] text as GitHub renders it, without HTML comments. Comments inside code are kept,
+/// because GitHub displays them.
 pub fn clean(text: &str) -> String {
     let seen = visible(text);
     if seen.contains("<!--") { without_comments(&seen) } else { seen }
 }
 
-/// `text` without control characters (tab and newline stay), and characters that are invisible or change the
-/// direction of writing. Line ends become `\n`.
+/// Returns `text` without control characters (except tab and newline), invisible characters and characters that
+/// change the writing direction. Line ends become `\n`.
 ///
-/// The joiners and the two emoji selectors are needed to write Persian, Hindi or 🏳️‍🌈, so one of them (or a
-/// selector and a joiner) stays behind a character that is not ASCII; anywhere else, and in a row, they only
-/// serve to hide something.
+/// Persian, Hindi and emoji such as 🏳️‍🌈 require the joiners and the two emoji selectors, so one of them (or a
+/// selector and a joiner) is kept after a non-ASCII character. Elsewhere, and in sequences, they only serve to
+/// hide text.
 pub fn visible(text: &str) -> String {
     let mut seen = String::with_capacity(text.len());
     let mut before = '\n';
@@ -40,7 +40,7 @@ pub fn visible(text: &str) -> String {
     seen
 }
 
-/// `text` as a terminal shows it: without escape sequences, such as those for colours and links.
+/// Returns `text` as a terminal displays it, without escape sequences such as those for colours and links.
 pub fn without_escape_sequences(text: &str) -> Cow<'_, str> {
     if !text.contains('\u{1b}') {
         return text.into();
@@ -57,7 +57,7 @@ pub fn without_escape_sequences(text: &str) -> Cow<'_, str> {
     shown.into()
 }
 
-/// The rest of an escape sequence after its ESC (ECMA-48 §5.4 and §8.3.89): a control sequence ends with a
+/// Skips the rest of an escape sequence after its ESC (ECMA-48 §5.4 and §8.3.89). A control sequence ends with a
 /// byte from `@` to `~`, an operating system command with BEL or ESC `\`.
 fn skip_escape_sequence(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     if chars.next_if_eq(&'[').is_some() {
@@ -80,7 +80,7 @@ fn without_comments(text: &str) -> String {
             return;
         }
         kept.push_str(&text[from..range.start]);
-        // A space keeps the two sides from becoming one word, or a new comment.
+        // A space prevents both sides from forming one word or a new comment.
         if !kept.ends_with(char::is_whitespace) && !text[range.end..].starts_with(char::is_whitespace) {
             kept.push(' ');
         }
@@ -90,13 +90,13 @@ fn without_comments(text: &str) -> String {
     kept
 }
 
-/// Zero-width joiners and the two emoji selectors.
+/// Returns whether `c` is a zero-width joiner or one of the two emoji selectors.
 pub(super) fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe0e}' | '\u{fe0f}')
 }
 
-/// Controls, and what Unicode calls default-ignorable: soft hyphen, fillers, zero-width and bidirectional
-/// characters, variation selectors, interlinear marks, tags.
+/// Returns whether `c` is a control character or default-ignorable in Unicode: soft hyphen, fillers, zero-width
+/// and bidirectional characters, variation selectors, interlinear marks, tags.
 pub(super) fn is_invisible(c: char) -> bool {
     let control = c.is_control() && c != '\n' && c != '\t';
     control
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn terminal_escape_sequences_leave_no_trace() {
+    fn terminal_escape_sequences_are_removed() {
         for (text, shown) in [
             ("\u{1b}[1;31mred\u{1b}[0m text", "red text"),
             ("\u{1b}]8;;https://example.com\u{7}link\u{1b}]8;;\u{1b}\\ end", "link end"),
@@ -126,9 +126,10 @@ mod tests {
     }
 
     proptest! {
-        /// What deletes nothing the second time cannot join what the redaction between the two has left apart.
+        /// A step that deletes nothing when it is repeated cannot rejoin what the redaction between the two runs
+        /// has separated.
         #[test]
-        fn what_is_visible_stays_as_it_is(text in r"(\PC|\p{Cf}|\p{Cc}|\r|\n){0,40}") {
+        fn visible_text_is_unchanged(text in r"(\PC|\p{Cf}|\p{Cc}|\r|\n){0,40}") {
             let once = visible(&text);
             prop_assert_eq!(visible(&once), once);
         }

@@ -1,12 +1,11 @@
-//! What can go wrong on the way: answers Fly gives in trouble, before or after the effect, and lost
-//! connections.
+//! Simulated failures: error responses before or after the effect, and lost connections.
 
 use axum::http::{Method, StatusCode};
 
 use super::Recorded;
 use super::state::Answer;
 
-/// A kind of call.
+/// A kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     Create,
@@ -19,7 +18,7 @@ pub enum Call {
 }
 
 impl Call {
-    /// The kind of a request; nothing for a path that is none of these.
+    /// Returns the kind of a request; `None` for any other path.
     pub fn of(method: &Method, path: &str) -> Option<Self> {
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         match (method.as_str(), segments.as_slice()) {
@@ -35,24 +34,24 @@ impl Call {
     }
 }
 
-/// What goes wrong with a call.
+/// A failure of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// This HTTP status, and nothing is done.
+    /// Responds with this HTTP status, without the effect.
     Status(u16),
-    /// It is done, but answered with this HTTP status.
+    /// Has the effect, but responds with this HTTP status.
     StatusAfterEffect(u16),
-    /// The connection is lost, and nothing is done.
+    /// Closes the connection, without the effect.
     Cut,
-    /// It is done, then the connection is lost.
+    /// Has the effect, then closes the connection.
     CutAfterEffect,
-    /// It is done, and never answered.
+    /// Has the effect, and never responds.
     SilenceAfterEffect,
-    /// 429 with this `Retry-After`, in seconds.
+    /// Responds with 429 and this `Retry-After`, in seconds.
     RateLimited(u64),
-    /// No host has room; answered with this HTTP status (Fly does not document which).
+    /// No host has capacity. Responds with this HTTP status, because Fly does not document which one it uses.
     NoCapacity(u16),
-    /// A 422 in these words.
+    /// Responds with 422 and this message.
     Refused(String),
 }
 
@@ -61,7 +60,7 @@ impl Fault {
         matches!(self, Self::StatusAfterEffect(_) | Self::CutAfterEffect | Self::SilenceAfterEffect)
     }
 
-    /// What the caller gets; nothing when the connection is cut.
+    /// Returns the response; `None` when the connection is closed.
     pub(super) fn answer(&self) -> Option<Answer> {
         let status = |code: u16| StatusCode::from_u16(code).expect("an HTTP status");
         match self {
@@ -80,7 +79,7 @@ impl Fault {
     }
 }
 
-/// What was ordered to go wrong.
+/// The configured failures.
 #[derive(Default)]
 pub(super) struct Faults {
     ordered: Vec<(Call, Fault)>,
@@ -102,7 +101,7 @@ impl Faults {
         self.chaos_run = Some(Storm { random: seed, percent, faults: faults.to_vec() });
     }
 
-    /// What goes wrong with this request.
+    /// Returns the failure for this request, if any.
     pub(super) fn draw(&mut self, request: &Recorded) -> Option<Fault> {
         let call = Call::of(&request.method, &request.path)?;
         if let Some(place) = self.ordered.iter().position(|(ordered, _)| *ordered == call) {
@@ -119,7 +118,7 @@ impl Faults {
 }
 
 impl Storm {
-    /// `splitmix64` (Steele, Lea, Flood): small, and the same everywhere.
+    /// `splitmix64` (Steele, Lea, Flood): a small generator that returns the same sequence on every platform.
     fn random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.random;

@@ -1,12 +1,12 @@
 //! A strict model of Fly's Machines API, as an HTTP server on loopback.
 //!
-//! Strict: every request is held against Fly's own description (`tests/fixtures/fly/machines-openapi.json`):
-//! an unknown path, query parameter or field, or a value of the wrong type, is answered with 400 and kept in
-//! [`FakeFly::violations`]. Tokens, app names and machine names are checked the way Fly does.
+//! Every request is validated against Fly's own description (`tests/fixtures/fly/machines-openapi.json`): an
+//! unknown path, query parameter or field, or a value of the wrong type, causes a 400 response and is recorded
+//! in [`FakeFly::violations`]. Tokens, app names and machine names are checked as Fly checks them.
 //!
-//! Tests read the world ([`FakeFly::machines`], [`FakeFly::requests`]), change it ([`FakeFly::exited`]) and
-//! break it ([`FakeFly::next`], [`FakeFly::storm`]). [`FakeFly::on`] tells a test what happens to machines,
-//! so that it can run a real worker with the environment of one.
+//! Tests inspect the model ([`FakeFly::machines`], [`FakeFly::requests`]), change its state ([`FakeFly::exited`]) and
+//! cause failures ([`FakeFly::next`], [`FakeFly::chaos_run`]). [`FakeFly::on`] reports the events of machines,
+//! so that a test can run a real worker with the environment of a machine.
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
@@ -30,18 +30,18 @@ pub use faults::{Call, Fault};
 use state::{Answer, Apps};
 pub use state::{Happening, Machine};
 
-/// One request, as it arrived.
+/// A received request.
 #[derive(Clone, Debug)]
 pub struct Recorded {
     /// `GET`, …
     pub method: Method,
-    /// Without the query.
+    /// The path, without the query.
     pub path: String,
-    /// Names and values, decoded.
+    /// The query's decoded names and values.
     pub query: Vec<(String, String)>,
     /// The `Authorization` header.
     pub authorization: Option<String>,
-    /// The JSON body; null when there was none.
+    /// The JSON body; null when the body was empty.
     pub body: Value,
 }
 
@@ -56,7 +56,7 @@ struct Shared {
     hook: Option<Hook>,
 }
 
-/// The server. Clones speak to the same one; it ends with the last of them.
+/// The server. Clones share it, and it stops when the last one is dropped.
 #[derive(Clone)]
 pub struct FakeFly {
     url: Url,
@@ -73,7 +73,7 @@ impl Drop for Server {
 }
 
 impl FakeFly {
-    /// A Fly without any app.
+    /// Starts a model without apps.
     pub async fn start() -> Self {
         let shared = Arc::new(Mutex::new(Shared::default()));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -84,85 +84,87 @@ impl FakeFly {
         Self { url, shared, _server: Arc::new(Server(server.abort_handle())) }
     }
 
-    /// What `FLY_API_BASE_URL` is to be.
+    /// Returns the value for `FLY_API_BASE_URL`.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// Adds an app that `token` may manage. The token is good for the apps it was added with.
+    /// Adds an app that `token` may manage. A token may manage the apps with which it was added.
     pub fn add_app(&self, name: &str, org: &str, token: &str) {
         self.lock().state.add_app(name, org, token);
     }
 
-    /// A token that Fly knows but that may manage none of the apps.
+    /// Adds a valid token that may manage none of the apps.
     pub fn add_token(&self, org: &str, token: &str) {
         self.lock().state.add_token(org, token);
     }
 
-    /// The next `times` calls of this kind meet `fault`.
+    /// Makes the next `times` requests of this kind fail with `fault`.
     pub fn next(&self, times: usize, call: Call, fault: Fault) {
         self.lock().faults.next(times, call, fault);
     }
 
-    /// From now on, `percent` of all calls meet one of `faults`; the same `seed` gives the same weather.
+    /// Makes `percent` of all later requests fail with one of `faults`. The same `seed` causes the same sequence
+    /// of failures.
     pub fn chaos_run(&self, seed: u64, percent: u64, faults: &[Fault]) {
         self.lock().faults.chaos_run(seed, percent, faults);
     }
 
-    /// Machine names need not be unique any more (Fly does not document that they must).
+    /// Permits equal machine names, because Fly does not document that names are unique.
     pub fn allow_equal_names(&self) {
         self.lock().state.equal_names = true;
     }
 
-    /// A new machine is left out of the next `lists` lists.
+    /// Omits a new machine from the next `lists` lists.
     pub fn lag(&self, lists: usize) {
         self.lock().state.lag = lists;
     }
 
-    /// Destroyed machines are still shown, as `destroyed`.
+    /// Keeps destroyed machines visible, in the state `destroyed`.
     pub fn remember_destroyed(&self) {
         self.lock().state.remember_destroyed = true;
     }
 
-    /// Makes a machine without the API, as a person with `fly machine run` would.
+    /// Creates a machine without the API, as a person with `fly machine run` would.
     pub fn make_machine(&self, app: &str, name: &str) -> String {
         self.lock().state.make(app, &json!({"name": name, "config": {"image": "busybox"}}))
     }
 
-    /// Calls `hook` for everything that happens to a machine. With a hook, a machine that is stopped goes on
-    /// until [`FakeFly::exited`]; without one, it ends at once.
+    /// Calls `hook` for every event of a machine. With a hook, a stopped machine runs until [`FakeFly::exited`]
+    /// is called; without one, it ends immediately.
     pub fn on(&self, hook: impl Fn(Happening) + Send + Sync + 'static) {
         let mut shared = self.lock();
         shared.state.stops_at_once = false;
         shared.hook = Some(Arc::new(hook));
     }
 
-    /// The machine's program has ended: it is destroyed if it was made with `auto_destroy`, else stopped.
+    /// Ends the machine's program. The machine is destroyed if it was created with `auto_destroy`, otherwise
+    /// stopped.
     pub fn exited(&self, id: &str) {
         self.lock().state.exited(id);
     }
 
-    /// Puts a machine into this state.
+    /// Sets the state of a machine.
     pub fn set_state(&self, id: &str, state: &str) {
         self.lock().state.set_state(id, state);
     }
 
-    /// The machines of all apps, oldest first, destroyed ones included.
+    /// Returns the machines of all apps, oldest first, including destroyed ones.
     pub fn machines(&self) -> Vec<Machine> {
         self.lock().state.machines.clone()
     }
 
-    /// The machines that were not destroyed, oldest first.
+    /// Returns the machines that were not destroyed, oldest first.
     pub fn living(&self) -> Vec<Machine> {
         self.machines().into_iter().filter(|machine| machine.state != "destroyed").collect()
     }
 
-    /// Every request so far.
+    /// Returns every request so far.
     pub fn requests(&self) -> Vec<Recorded> {
         self.lock().requests.clone()
     }
 
-    /// How many requests of this kind came.
+    /// Returns the number of requests of this kind.
     pub fn count(&self, call: Call) -> usize {
         self.requests()
             .iter()
@@ -170,19 +172,19 @@ impl FakeFly {
             .count()
     }
 
-    /// What was asked against Fly's description; a test should end with none.
+    /// Returns the violations of Fly's description; the list should be empty at the end of a test.
     pub fn violations(&self) -> Vec<String> {
         self.lock().violations.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().expect("no test panicked with the lock")
+        self.shared.lock().expect("the lock is not poisoned")
     }
 }
 
 async fn answer(State(shared): State<Arc<Mutex<Shared>>>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let bytes = to_bytes(body, 16 * 1024 * 1024).await.expect("a whole body");
+    let bytes = to_bytes(body, 16 * 1024 * 1024).await.expect("a complete body");
     let mut recorded = Recorded {
         query: url::form_urlencoded::parse(parts.uri.query().unwrap_or("").as_bytes()).into_owned().collect(),
         authorization: text(&parts.headers, header::AUTHORIZATION),
@@ -204,7 +206,7 @@ async fn answer(State(shared): State<Arc<Mutex<Shared>>>, request: Request) -> R
     problems.extend(schema::problems(&recorded));
 
     let (answer, happenings, fault, hook) = {
-        let mut shared = shared.lock().expect("no test panicked with the lock");
+        let mut shared = shared.lock().expect("the lock is not poisoned");
         let fault = shared.faults.draw(&recorded);
         shared.requests.push(recorded.clone());
         let place = format!("{} {}", recorded.method, recorded.path);
@@ -229,7 +231,7 @@ async fn answer(State(shared): State<Arc<Mutex<Shared>>>, request: Request) -> R
     };
     match answer {
         Some(answer) => answer.into_response(),
-        // Ends the connection's task without a word: the caller sees it closed.
+        // Ends the connection's task silently, so that the client sees a closed connection.
         None => std::panic::resume_unwind(Box::new("the connection is cut")),
     }
 }

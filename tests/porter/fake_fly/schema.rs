@@ -1,4 +1,4 @@
-//! Holds a request against Fly's own description of its API.
+//! Validates a request against Fly's own description of its API.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use crate::openapi::Description;
 static DESCRIPTION: LazyLock<Description> =
     LazyLock::new(|| Description::read(include_str!("../../fixtures/fly/machines-openapi.json")));
 
-/// What is wrong with `request`: nothing, when Fly describes it.
+/// Returns the violations in `request`; the list is empty when the request is valid.
 pub(super) fn problems(request: &Recorded) -> Vec<String> {
     let Some((_, path)) = DESCRIPTION.path(&request.path) else { return vec!["an unknown path".to_owned()] };
     let Some(operation) = path.get(request.method.as_str().to_ascii_lowercase()) else {

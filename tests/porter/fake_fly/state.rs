@@ -1,4 +1,4 @@
-//! The apps, tokens and machines of the fake, and what each call does to them.
+//! The apps, tokens and machines of the fake, and the effects of each request.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Recorded;
 
-/// A machine, as it was asked for and as it stands.
+/// A machine, with its requested configuration and its current state.
 #[derive(Clone, Debug)]
 pub struct Machine {
     pub id: String,
@@ -25,12 +25,12 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// The environment its program gets.
+    /// Returns the environment of the machine's program.
     pub fn env(&self) -> BTreeMap<String, String> {
         serde_json::from_value(self.config["env"].clone()).unwrap_or_default()
     }
 
-    /// The files put into it: path and content.
+    /// Returns the machine's files: path and content.
     pub fn files(&self) -> BTreeMap<String, String> {
         let file = |file: &Value| {
             let content = BASE64.decode(file["raw_value"].as_str()?).ok()?;
@@ -48,21 +48,21 @@ impl Machine {
     }
 }
 
-/// Something that happened to a machine.
+/// An event of a machine.
 #[derive(Clone, Debug)]
 pub enum Happening {
-    /// It was made and runs.
+    /// The machine was created and runs.
     Created(Machine),
-    /// Its program was sent this signal.
+    /// This signal was sent to the machine's program.
     Signalled { id: String, signal: String },
-    /// It was destroyed by force.
+    /// The machine was destroyed by force.
     Destroyed { id: String },
 }
 
 pub(super) struct Apps {
-    /// Name and organization.
+    /// Each app's name and organization.
     apps: BTreeMap<String, String>,
-    /// Token, its organization, and the apps it may manage.
+    /// Each token, its organization, and the apps that it may manage.
     tokens: BTreeMap<String, (String, Vec<String>)>,
     pub machines: Vec<Machine>,
     pub happenings: Vec<Happening>,
@@ -87,7 +87,7 @@ impl Default for Apps {
     }
 }
 
-/// What a call is answered with.
+/// The response to a request.
 pub(super) struct Answer {
     status: StatusCode,
     retry_after: Option<u64>,
@@ -136,7 +136,7 @@ impl Apps {
     }
 
     pub(super) fn make(&mut self, app: &str, body: &Value) -> String {
-        // Fly's ids are 14 hex digits.
+        // Fly's ids have 14 hexadecimal digits.
         let id = format!("{:014x}", 0x9080_5c00_0000_u64 + self.machines.len() as u64);
         let machine = Machine {
             name: body["name"].as_str().map_or_else(|| format!("quiet-{id}"), str::to_owned),
@@ -284,14 +284,15 @@ impl Apps {
     }
 }
 
-/// The token, when it came under the scheme that belongs to it.
+/// Returns the token, if it was sent with the scheme for its type.
 fn token(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
     let macaroon = token.starts_with("fm1r_") || token.starts_with("fm2_");
     (scheme == if macaroon { "FlyV1" } else { "Bearer" }).then_some(token)
 }
 
-/// Why Fly would not run this; its description does not say these things, its documentation does.
+/// Returns the reason why Fly would reject this configuration. The rules come from Fly's documentation, because
+/// its API description does not contain them.
 fn unusable(body: &Value) -> Option<String> {
     let (name, config) = (body["name"].as_str().unwrap_or("quiet"), &body["config"]);
     let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';

@@ -1,4 +1,4 @@
-//! What every runner must do, as tests over a [`Place`].
+//! The tests that every runner must pass, run against a [`Place`].
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use porter::runner::{LaunchSpec, MachineState, Runner};
 
 use super::{eventually, spec, task};
 
-/// Somewhere machines can be started.
+/// An environment in which machines can be started.
 pub trait Place {
-    /// A runner that knows nothing but where to look, as a server has after its start.
+    /// Returns a runner without cached state, as a server has after its start.
     fn runner(&self) -> Arc<dyn Runner>;
-    /// The spec as this place needs it.
+    /// Returns the specification, adapted to this place.
     fn fitted(&self, spec: LaunchSpec) -> LaunchSpec;
-    /// How many workers were ever begun.
+    /// Returns the number of workers that were started in total.
     fn begun(&self) -> usize;
 }
 
@@ -35,20 +35,20 @@ macro_rules! every_runner {
 }
 
 every_runner![
-    a_machine_is_found_every_way,
+    a_machine_is_found_by_attempt_by_id_and_in_the_list,
     launching_again_adopts_the_machine,
     concurrent_launches_make_one_machine,
     a_restarted_server_adopts_the_machine,
     each_attempt_has_its_own_machine,
-    what_never_was_is_not_found,
+    an_unknown_machine_is_not_found,
     stopping_ends_the_worker_and_may_be_repeated,
-    destroying_leaves_nothing_and_may_be_repeated,
-    ending_what_never_was_is_fine,
+    destroying_removes_the_machine_and_may_be_repeated,
+    ending_an_unknown_machine_succeeds,
     concurrent_destroys_all_succeed,
     destroying_one_leaves_the_others,
 ];
 
-async fn a_machine_is_found_every_way(place: &impl Place) {
+async fn a_machine_is_found_by_attempt_by_id_and_in_the_list(place: &impl Place) {
     let runner = place.runner();
     let machine = runner.launch(place.fitted(spec("a", 3))).await.expect("a machine");
     assert_eq!((&machine.task, machine.attempt), (&task("a"), 3));
@@ -66,7 +66,7 @@ async fn launching_again_adopts_the_machine(place: &impl Place) {
     let first = runner.launch(place.fitted(spec("a", 1))).await.expect("a machine");
     let second = runner.launch(place.fitted(spec("a", 1))).await.expect("a machine");
     assert_eq!(first.id, second.id);
-    eventually("one worker is begun", || async { place.begun() == 1 }).await;
+    eventually("one worker was started", || async { place.begun() == 1 }).await;
     assert_eq!(runner.list().await.expect("a list").len(), 1);
 }
 
@@ -75,7 +75,7 @@ async fn concurrent_launches_make_one_machine(place: &impl Place) {
     let launches = (0..8).map(|n| runners[n % 2].launch(place.fitted(spec("a", 1))));
     let machines = try_join_all(launches).await.expect("a machine for each");
     assert!(machines.iter().all(|machine| machine.id == machines[0].id), "{machines:?}");
-    eventually("a worker is begun", || async { place.begun() > 0 }).await;
+    eventually("a worker was started", || async { place.begun() > 0 }).await;
     assert_eq!((place.begun(), runners[0].list().await.expect("a list").len()), (1, 1));
 }
 
@@ -86,7 +86,7 @@ async fn a_restarted_server_adopts_the_machine(place: &impl Place) {
     assert_eq!(found.map(|machine| machine.id), Some(first.id.clone()));
     let second = runner.launch(place.fitted(spec("a", 1))).await.expect("a machine");
     assert_eq!(second.id, first.id);
-    eventually("one worker is begun", || async { place.begun() == 1 }).await;
+    eventually("one worker was started", || async { place.begun() == 1 }).await;
 }
 
 async fn each_attempt_has_its_own_machine(place: &impl Place) {
@@ -97,10 +97,10 @@ async fn each_attempt_has_its_own_machine(place: &impl Place) {
     assert!(first.id != second.id && first.id != other.id && second.id != other.id);
     let found = runner.find(&task("a"), 2).await.expect("an answer");
     assert_eq!(found.map(|machine| machine.id), Some(second.id));
-    eventually("three workers are begun", || async { place.begun() == 3 }).await;
+    eventually("three workers were started", || async { place.begun() == 3 }).await;
 }
 
-async fn what_never_was_is_not_found(place: &impl Place) {
+async fn an_unknown_machine_is_not_found(place: &impl Place) {
     let runner = place.runner();
     runner.launch(place.fitted(spec("a", 1))).await.expect("a machine");
     assert_eq!(runner.find(&task("a"), 2).await.expect("an answer"), None);
@@ -116,15 +116,15 @@ async fn stopping_ends_the_worker_and_may_be_repeated(place: &impl Place) {
     for _ in 0..3 {
         runner.stop(&id).await.expect("stopped");
     }
-    eventually("the machine is gone", || async {
+    eventually("the machine does not exist", || async {
         let machine = runner.find_by_id(&id).await.expect("an answer");
         machine.is_none_or(|machine| machine.state == MachineState::Gone)
     })
     .await;
-    runner.stop(&id).await.expect("an ended machine is fine");
+    runner.stop(&id).await.expect("stopping an ended machine succeeds");
 }
 
-async fn destroying_leaves_nothing_and_may_be_repeated(place: &impl Place) {
+async fn destroying_removes_the_machine_and_may_be_repeated(place: &impl Place) {
     let runner = place.runner();
     let id = runner.launch(place.fitted(spec("a", 1))).await.expect("a machine").id;
     for _ in 0..2 {
@@ -133,10 +133,10 @@ async fn destroying_leaves_nothing_and_may_be_repeated(place: &impl Place) {
         assert_eq!(runner.find(&task("a"), 1).await.expect("an answer"), None);
         assert_eq!(runner.list().await.expect("a list"), []);
     }
-    runner.stop(&id).await.expect("a destroyed machine is fine");
+    runner.stop(&id).await.expect("stopping a destroyed machine succeeds");
 }
 
-async fn ending_what_never_was_is_fine(place: &impl Place) {
+async fn ending_an_unknown_machine_succeeds(place: &impl Place) {
     let runner = place.runner();
     for id in ["porter-b-1", "", "..", "../.."] {
         runner.stop(id).await.unwrap_or_else(|error| panic!("stopping {id:?}: {error}"));

@@ -1,4 +1,4 @@
-//! The Fly runner against Fly's model: what is sent, and that trouble never makes a second machine.
+//! Tests of the Fly runner with Fly's model: the requests, and that failures never create a second machine.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::fake_fly::{Call, FakeFly, Fault, Happening};
 pub const APP: &str = "porter-workers";
 pub const TOKEN: &str = "fm2_lJPECAAAAAAAsecret";
 
-/// A Fly with one app.
+/// A Fly model with one app.
 pub struct AtFly {
     pub fly: FakeFly,
 }
@@ -59,7 +59,7 @@ impl Place for AtFly {
 impl Drop for AtFly {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            assert_eq!(self.fly.violations(), [""; 0], "asked against Fly's description");
+            assert_eq!(self.fly.violations(), [""; 0], "requests that violate Fly's description");
         }
     }
 }
@@ -93,7 +93,7 @@ fn assignment(prompt: String) -> Assignment {
 }
 
 #[tokio::test]
-async fn the_machine_is_asked_for_as_the_contract_says() {
+async fn the_machine_is_requested_as_specified() {
     let place = AtFly::new().await;
     let assignment = assignment("Fix it.".to_owned());
     let spec = LaunchSpec::new(task("a"), &assignment, "registry.fly.io/w:1", 4, 4096);
@@ -131,7 +131,7 @@ async fn without_a_region_fly_chooses_one() {
 }
 
 #[tokio::test]
-async fn a_long_prompt_goes_as_a_file() {
+async fn a_long_prompt_is_passed_as_a_file() {
     let place = AtFly::new().await;
     let prompt = "é".repeat(MAX_PROMPT_ENV_BYTES);
     let spec = LaunchSpec::new(task("a"), &assignment(prompt.clone()), "image", 1, 256);
@@ -143,14 +143,14 @@ async fn a_long_prompt_goes_as_a_file() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_no_macaroon_goes_out_as_bearer() {
+async fn a_token_that_is_not_a_macaroon_is_sent_as_bearer() {
     let place = AtFly::new().await;
     place.fly.add_app("other", "personal", "fo1_token");
     place.runner_with("fo1_token", "other").launch(spec("a", 1)).await.expect("a machine");
     assert_eq!(place.fly.requests()[0].authorization.as_deref(), Some("Bearer fo1_token"));
 }
 
-/// The ways a creation can end in doubt, and whether the machine was made.
+/// The failures that leave the result of a creation unknown.
 fn doubts() -> Vec<Fault> {
     let mut doubts = vec![Fault::Cut, Fault::CutAfterEffect];
     for status in [408, 500, 502, 503, 504] {
@@ -160,7 +160,7 @@ fn doubts() -> Vec<Fault> {
 }
 
 #[tokio::test]
-async fn a_creation_in_doubt_makes_one_machine() {
+async fn a_creation_with_unknown_result_makes_one_machine() {
     for fault in doubts() {
         let place = AtFly::new().await;
         place.fly.next(1, Call::Create, fault.clone());
@@ -172,7 +172,7 @@ async fn a_creation_in_doubt_makes_one_machine() {
 }
 
 #[tokio::test]
-async fn a_machine_made_in_doubt_is_adopted_without_asking_for_another() {
+async fn a_machine_from_a_creation_with_unknown_result_is_adopted() {
     let place = AtFly::new().await;
     place.fly.next(1, Call::Create, Fault::StatusAfterEffect(408));
     place.launch(spec("a", 1)).await.expect("a machine");
@@ -180,7 +180,7 @@ async fn a_machine_made_in_doubt_is_adopted_without_asking_for_another() {
 }
 
 #[tokio::test]
-async fn doubt_makes_one_machine_even_where_names_need_not_be_unique() {
+async fn unknown_results_make_one_machine_even_if_names_are_not_unique() {
     for fault in doubts() {
         let place = AtFly::new().await;
         place.fly.allow_equal_names();
@@ -192,19 +192,19 @@ async fn doubt_makes_one_machine_even_where_names_need_not_be_unique() {
 }
 
 #[tokio::test]
-async fn lasting_trouble_is_left_to_the_next_launch() {
+async fn a_persistent_failure_is_left_to_the_next_launch() {
     for fault in doubts() {
         let place = AtFly::new().await;
         place.fly.next(2, Call::Create, fault.clone());
         let first = place.launch(spec("a", 1)).await;
-        assert!(matches!(first, Ok(_) | Err(Error::Unavailable { .. })), "{fault:?} gave {first:?}");
+        assert!(matches!(first, Ok(_) | Err(Error::Unavailable { .. })), "{fault:?} returned {first:?}");
         place.launch(spec("a", 1)).await.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
         assert_eq!(place.fly.machines().len(), 1, "{fault:?}");
     }
 }
 
 #[tokio::test]
-async fn a_machine_that_the_list_shows_late_is_adopted_late() {
+async fn a_machine_is_adopted_when_it_appears_in_the_list_late() {
     let place = AtFly::new().await;
     place.fly.lag(3);
     place.fly.next(1, Call::Create, Fault::StatusAfterEffect(408));
@@ -215,7 +215,7 @@ async fn a_machine_that_the_list_shows_late_is_adopted_late() {
 }
 
 #[tokio::test]
-async fn one_machine_whatever_the_weather() {
+async fn random_failures_never_create_a_second_machine() {
     let mut faults = doubts();
     faults.extend([Fault::RateLimited(1), Fault::NoCapacity(503), Fault::NoCapacity(422)]);
     let place = AtFly::new().await;
@@ -223,11 +223,11 @@ async fn one_machine_whatever_the_weather() {
         place.fly.chaos_run(seed, 60, &faults);
         let name = format!("storm-{seed}");
         for tries in 1.. {
-            assert!(tries < 200, "storm {seed} never let a machine through");
-            // Two at a time, as after a restart that was none.
+            assert!(tries < 200, "no machine was created with seed {seed}");
+            // Two launches at a time, as when two servers run at once.
             let results = join_all([place.launch(spec(&name, 1)), place.launch(spec(&name, 1))]).await;
             for error in results.iter().filter_map(|result| result.as_ref().err()) {
-                assert!(error.is_temporary(), "storm {seed}: {error:?}");
+                assert!(error.is_temporary(), "seed {seed}: {error:?}");
             }
             if results.iter().any(Result::is_ok) {
                 break;
@@ -237,12 +237,12 @@ async fn one_machine_whatever_the_weather() {
         let made = machines
             .iter()
             .filter(|machine| machine.config["metadata"]["porter_task"] == task(&name).as_str());
-        assert_eq!(made.count(), 1, "storm {seed}");
+        assert_eq!(made.count(), 1, "seed {seed}");
     }
 }
 
 #[tokio::test]
-async fn a_rate_limit_is_answered_with_its_time_and_no_second_call() {
+async fn a_rate_limit_returns_its_delay_without_another_request() {
     let place = AtFly::new().await;
     place.fly.next(1, Call::Create, Fault::RateLimited(7));
     let answer = place.launch(spec("a", 1)).await;
@@ -266,7 +266,8 @@ async fn a_rate_limit_is_answered_with_its_time_and_no_second_call() {
 #[tokio::test]
 async fn a_name_that_is_taken_by_the_same_attempt_is_adopted() {
     let place = AtFly::new().await;
-    // The look after the lost answer misses the machine, so the second creation meets its name.
+    // The list after the lost response does not contain the machine yet, so the second creation conflicts with
+    // its name.
     place.fly.lag(1);
     place.fly.next(1, Call::Create, Fault::CutAfterEffect);
     let machine = place.launch(spec("a", 1)).await.expect("the machine");
@@ -276,7 +277,7 @@ async fn a_name_that_is_taken_by_the_same_attempt_is_adopted() {
 }
 
 #[tokio::test]
-async fn a_name_that_someone_else_took_is_said_plainly() {
+async fn a_name_conflict_with_a_foreign_machine_is_reported() {
     let place = AtFly::new().await;
     place.fly.make_machine(APP, "porter-a-1");
     let error = place.launch(spec("a", 1)).await.expect_err("a refusal");
@@ -285,7 +286,7 @@ async fn a_name_that_someone_else_took_is_said_plainly() {
 }
 
 #[tokio::test]
-async fn refusals_are_told_apart() {
+async fn refusals_are_distinguished() {
     let refused = |answer: &Result<Machine, Error>, words: &str| matches!(answer, Err(Error::Refused { message }) if message.contains(words));
     let place = AtFly::new().await;
     place.fly.add_token("personal", "fm2_readonly");
@@ -302,7 +303,7 @@ async fn refusals_are_told_apart() {
     }
     let image = place.launch(LaunchSpec { image: "no such image".to_owned(), ..spec("a", 1) }).await;
     assert!(refused(&image, "image"), "{image:?}");
-    assert_eq!(place.fly.count(Call::Create), 6, "none of these is asked twice");
+    assert_eq!(place.fly.count(Call::Create), 6, "none of these requests is repeated");
     assert_eq!(place.fly.machines().len(), 0);
 }
 
@@ -314,13 +315,13 @@ async fn an_unreachable_fly_is_temporary() {
     drop(free);
     let client = Api::new(&url.parse().expect("a URL")).expect("an API");
     let runner = FlyRunner::new(client.client(&SecretString::from(TOKEN)).expect("a client"), APP);
-    let error = runner.launch(spec("a", 1)).await.expect_err("nobody answers");
+    let error = runner.launch(spec("a", 1)).await.expect_err("the server does not respond");
     assert!(error.is_temporary(), "{error:?}");
     assert_eq!(place.fly.machines().len(), 0);
 }
 
 #[tokio::test]
-async fn a_creation_that_is_never_answered_is_looked_for() {
+async fn a_machine_is_searched_for_after_a_creation_without_response() {
     let place = AtFly::new().await;
     let instant = Duration::from_millis(100);
     let timeouts = Timeouts { connect: instant, request: Duration::from_secs(10), create: instant };
@@ -356,7 +357,7 @@ async fn no_error_shows_a_secret() {
 }
 
 #[tokio::test]
-async fn stopping_sends_sigterm_and_leaves_the_worker_time() {
+async fn stopping_sends_sigterm_and_waits_for_the_worker() {
     let place = AtFly::new().await;
     let happened = Arc::new(Mutex::new(Vec::new()));
     let notes = happened.clone();
@@ -375,9 +376,9 @@ async fn stopping_sends_sigterm_and_leaves_the_worker_time() {
         .collect();
     assert_eq!(signals, ["SIGTERM"]);
     let stopping = runner.find_by_id(&id).await.expect("an answer").expect("the machine");
-    assert_eq!(stopping.state, MachineState::Running, "it still saves its work");
+    assert_eq!(stopping.state, MachineState::Running, "the worker still saves its work");
     place.fly.exited(&id);
-    assert_eq!(runner.find_by_id(&id).await.expect("an answer"), None, "it destroyed itself");
+    assert_eq!(runner.find_by_id(&id).await.expect("an answer"), None, "the machine destroyed itself");
 }
 
 #[tokio::test]
@@ -388,14 +389,14 @@ async fn a_destroyed_machine_that_fly_still_shows_is_gone() {
     let id = runner.launch(spec("a", 1)).await.expect("a machine").id;
     for _ in 0..2 {
         runner.destroy(&id).await.expect("destroyed");
-        runner.stop(&id).await.expect("nothing to stop");
+        runner.stop(&id).await.expect("stopping a destroyed machine succeeds");
         let machine = runner.find_by_id(&id).await.expect("an answer").expect("shown");
         assert_eq!(machine.state, MachineState::Gone);
     }
 }
 
 #[tokio::test]
-async fn every_state_of_fly_is_understood() {
+async fn every_state_of_fly_is_mapped() {
     let place = AtFly::new().await;
     place.fly.remember_destroyed();
     let runner = place.runner();
@@ -418,14 +419,14 @@ async fn every_state_of_fly_is_understood() {
 }
 
 #[tokio::test]
-async fn trouble_while_ending_is_temporary_and_may_be_repeated() {
+async fn failures_while_ending_are_temporary_and_can_be_retried() {
     for fault in doubts() {
         let place = AtFly::new().await;
         let runner = place.runner();
         let id = runner.launch(spec("a", 1)).await.expect("a machine").id;
-        // One more than the runner asks again by itself.
+        // One failure more than the number of the runner's own retries.
         place.fly.next(3, Call::Destroy, fault.clone());
-        let error = runner.destroy(&id).await.expect_err("no clear answer");
+        let error = runner.destroy(&id).await.expect_err("the result is unknown");
         assert!(error.is_temporary(), "{fault:?}: {error:?}");
         runner.destroy(&id).await.expect("destroyed");
         assert_eq!(place.fly.living().len(), 0, "{fault:?}");
@@ -440,11 +441,11 @@ async fn only_porters_machines_are_listed() {
     let listed = place.runner().list().await.expect("a list");
     assert_eq!(listed.iter().map(|machine| &machine.id).collect::<Vec<_>>(), [&ours.id]);
     let shown = place.runner().find_by_id(&foreign).await.expect("an answer");
-    assert_eq!(shown, None, "a machine without Porter's metadata is none of ours");
+    assert_eq!(shown, None, "a machine without Porter's metadata is ignored");
 }
 
 #[tokio::test]
-async fn the_provider_gives_each_person_the_machines_of_their_app() {
+async fn the_provider_returns_the_machines_of_each_persons_app() {
     let place = AtFly::new().await;
     place.fly.add_app("anothers", "elsewhere", "fm2_another");
     let provider = FlyMachines::new(Api::new(place.fly.url()).expect("an API"), None, None);

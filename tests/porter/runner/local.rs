@@ -1,5 +1,5 @@
-//! The local runner with real processes: a shell script plays the worker, and a copy of this test binary
-//! the server that is killed.
+//! Tests of the local runner with real processes. A shell script acts as the worker, and a copy of this test
+//! binary acts as the server that is killed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use super::conformance::Place;
 use super::{eventually, spec, task};
 
-/// A state folder of its own.
+/// A test's own state folder.
 pub struct Here {
     folder: TempDir,
 }
@@ -64,7 +64,7 @@ impl Place for Here {
 }
 
 impl Drop for Here {
-    /// A test that fails must not leave its processes behind, either.
+    /// Ends the remaining processes, also when the test fails.
     fn drop(&mut self) {
         let runner = self.runner();
         let destroy_all = async move {
@@ -72,11 +72,11 @@ impl Drop for Here {
                 runner.destroy(&machine.id).await.expect("destroyed");
             }
         };
-        // A runtime of its own: this may run while the test's is going down.
+        // A separate runtime, because the test's runtime may be shutting down.
         let runtime =
             || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let ended = std::thread::spawn(move || runtime().block_on(destroy_all)).join();
-        assert!(ended.is_ok() || std::thread::panicking(), "machines are left in {}", self.root().display());
+        assert!(ended.is_ok() || std::thread::panicking(), "machines remain in {}", self.root().display());
     }
 }
 
@@ -90,12 +90,12 @@ fn fitted(root: &Path, mut spec: LaunchSpec) -> LaunchSpec {
     spec
 }
 
-/// Where the workers note that they were begun.
+/// Returns the file in which workers record their start.
 fn starts(root: &Path) -> PathBuf {
     root.with_file_name("starts")
 }
 
-/// A process that ends with its test, passed or failed, by `kill -9`.
+/// A process that is killed with `kill -9` when its test ends.
 struct Ended(Child);
 
 impl Drop for Ended {
@@ -105,7 +105,7 @@ impl Drop for Ended {
     }
 }
 
-/// Whether the process is there and not merely waiting to be reaped.
+/// Returns whether the process exists and is not a zombie.
 fn lives(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with('Z'))
@@ -117,23 +117,24 @@ fn with_env(mut spec: LaunchSpec, name: &str, value: &str) -> LaunchSpec {
 }
 
 #[tokio::test]
-async fn the_worker_gets_the_assignment_and_nothing_else_of_the_server() {
+async fn the_worker_receives_only_the_assignment() {
     let here = Here::new();
     let id = here.runner().launch(here.fitted(spec("a", 1))).await.expect("a machine").id;
     here.ready(&id).await;
-    let environ = fs::read(format!("/proc/{}/environ", here.number(&id, "pid"))).expect("its environment");
-    let environ = String::from_utf8(environ).expect("text");
+    let environ = fs::read(format!("/proc/{}/environ", here.number(&id, "pid")))
+        .expect("the process has an environment");
+    let environ = String::from_utf8(environ).expect("the file contains UTF-8");
     let names: BTreeSet<&str> =
         environ.split('\0').filter_map(|pair| Some(pair.split_once('=')?.0)).collect();
     let expected =
         ["HOME", "LANG", "PATH", "PORTER_ALLOW_SAME_USER", "PORTER_WORKSPACE", "STARTS", "TASK_ID"];
     assert_eq!(names, BTreeSet::from(expected));
-    let started = fs::read_to_string(starts(&here.root())).expect("a note");
+    let started = fs::read_to_string(starts(&here.root())).expect("the worker recorded its start");
     assert_eq!(started.trim(), format!("{} worker", here.number(&id, "pid")));
 }
 
 #[tokio::test]
-async fn the_prompt_file_is_where_the_worker_is_told() {
+async fn the_prompt_file_is_at_the_path_given_to_the_worker() {
     let here = Here::new();
     let mut spec = with_env(here.fitted(spec("a", 1)), "PROMPT_FILE", PROMPT_FILE);
     spec.files.push((PROMPT_FILE.to_owned(), "Fix it, é.".to_owned()));
@@ -144,7 +145,7 @@ async fn the_prompt_file_is_where_the_worker_is_told() {
 }
 
 #[tokio::test]
-async fn no_secret_is_written_and_no_one_else_may_look() {
+async fn no_secret_is_written_and_other_users_have_no_access() {
     use std::os::unix::fs::PermissionsExt;
     let here = Here::new();
     let spec = with_env(here.fitted(spec("a", 1)), "GITHUB_TOKEN", "ghs_very-secret");
@@ -153,12 +154,12 @@ async fn no_secret_is_written_and_no_one_else_may_look() {
     let mut folders = vec![here.root()];
     while let Some(folder) = folders.pop() {
         let mode = fs::metadata(&folder).expect("a folder").permissions().mode();
-        assert_eq!(mode & 0o077, 0, "{} is open to others", folder.display());
+        assert_eq!(mode & 0o077, 0, "other users have access to {}", folder.display());
         for entry in fs::read_dir(&folder).expect("a folder").flatten() {
             if entry.path().is_dir() {
                 folders.push(entry.path());
             } else {
-                let text = fs::read_to_string(entry.path()).expect("text");
+                let text = fs::read_to_string(entry.path()).expect("the file contains UTF-8");
                 assert!(!text.contains("very-secret"), "{}", entry.path().display());
             }
         }
@@ -166,7 +167,7 @@ async fn no_secret_is_written_and_no_one_else_may_look() {
 }
 
 #[tokio::test]
-async fn stopping_lets_the_worker_end_its_agent() {
+async fn stopping_gives_the_worker_time_to_end_its_agent() {
     let here = Here::new();
     let runner = here.runner();
     let id = runner.launch(here.fitted(spec("a", 1))).await.expect("a machine").id;
@@ -174,24 +175,24 @@ async fn stopping_lets_the_worker_end_its_agent() {
     let agent = here.number(&id, "agent-pid");
     assert!(lives(agent));
     runner.stop(&id).await.expect("stopped");
-    eventually("the worker is gone", || async {
+    eventually("the worker has ended", || async {
         runner.find_by_id(&id).await.expect("an answer").expect("the folder").state == MachineState::Gone
     })
     .await;
-    assert!(here.machine(&id).join("stopped").exists(), "the worker did what it does on SIGTERM");
+    assert!(here.machine(&id).join("stopped").exists(), "the worker handled SIGTERM");
     eventually("the agent has ended", || async { !lives(agent) }).await;
 }
 
 #[tokio::test]
-async fn destroying_ends_a_worker_that_does_not_listen_and_its_agent() {
+async fn destroying_ends_a_worker_that_ignores_signals_and_its_agent() {
     let here = Here::new();
     let runner = here.runner();
     let spec = with_env(here.fitted(spec("a", 1)), "AGENT", "deaf");
     let id = runner.launch(spec).await.expect("a machine").id;
     here.ready(&id).await;
     let (worker, agent) = (here.number(&id, "pid"), here.number(&id, "agent-pid"));
-    runner.stop(&id).await.expect("asked");
-    assert!(lives(worker) && lives(agent), "it does not listen");
+    runner.stop(&id).await.expect("the stop request succeeds");
+    assert!(lives(worker) && lives(agent), "the worker and the agent ignore the signal");
     runner.destroy(&id).await.expect("destroyed");
     assert!(!lives(worker) && !lives(agent), "worker {}, agent {}", lives(worker), lives(agent));
     assert!(!here.machine(&id).exists());
@@ -205,11 +206,11 @@ async fn destroying_ends_an_agent_whose_worker_is_dead() {
     here.ready(&id).await;
     let (worker, agent) = (here.number(&id, "pid"), here.number(&id, "agent-pid"));
     kill(Pid::from_raw(worker), Signal::SIGKILL).expect("killed");
-    eventually("the machine is gone", || async {
+    eventually("the machine does not exist", || async {
         runner.find_by_id(&id).await.expect("an answer").expect("the folder").state == MachineState::Gone
     })
     .await;
-    assert!(lives(agent), "the agent is what destroying is for");
+    assert!(lives(agent), "the agent still runs before the machine is destroyed");
     runner.destroy(&id).await.expect("destroyed");
     assert!(!lives(agent));
 }
@@ -232,10 +233,11 @@ async fn an_attempt_that_has_ended_is_not_run_again() {
 }
 
 #[tokio::test]
-async fn a_machine_whose_worker_was_never_begun_is_begun_by_the_next_launch() {
+async fn the_next_launch_starts_a_worker_that_was_not_started() {
     let here = Here::new();
     let runner = here.runner();
-    // What a crash between the folder and the process leaves, and the scraps of two other crashes.
+    // The state after a crash between the creation of the folder and the start of the process, with the remains
+    // of two other crashes.
     let folder = here.machine("porter-a-1");
     for part in ["files", "home", "workspace"] {
         fs::create_dir_all(folder.join(part)).expect("a folder");
@@ -251,11 +253,14 @@ async fn a_machine_whose_worker_was_never_begun_is_begun_by_the_next_launch() {
     assert_eq!((machine.id.as_str(), machine.state), ("porter-a-1", MachineState::Running));
     here.ready("porter-a-1").await;
     assert_eq!(here.begun(), 1);
-    runner.launch(here.fitted(spec("b", 1))).await.expect("the scraps are in nobody's way");
+    runner
+        .launch(here.fitted(spec("b", 1)))
+        .await
+        .expect("the remains of other crashes do not prevent a launch");
 }
 
 #[tokio::test]
-async fn a_number_that_became_another_process_is_left_alone() {
+async fn a_process_that_reuses_a_pid_is_not_ended() {
     let here = Here::new();
     let runner = here.runner();
     let id = runner.launch(here.fitted(spec("a", 1))).await.expect("a machine").id;
@@ -263,13 +268,13 @@ async fn a_number_that_became_another_process_is_left_alone() {
     let worker = here.number(&id, "pid");
     let mut bystander = Ended(Command::new("sleep").arg("600").spawn().expect("a process"));
     fs::write(here.machine(&id).join("pid"), bystander.0.id().to_string()).expect("a file");
-    runner.stop(&id).await.expect("nobody to ask");
+    runner.stop(&id).await.expect("stopping without a worker succeeds");
     runner.destroy(&id).await.expect("destroyed");
     assert!(bystander.0.try_wait().expect("an answer").is_none(), "the bystander was ended");
-    assert!(!lives(worker), "the worker is known by its folder, too");
+    assert!(!lives(worker), "the worker is also found by its folder");
 }
 
-/// The server of the two tests below; on its own it does nothing.
+/// The server of the two tests below; does nothing when it runs on its own.
 #[tokio::test]
 #[ignore = "run by the tests below, in a process that they kill"]
 async fn a_server_that_launches_and_then_waits() {
@@ -280,7 +285,7 @@ async fn a_server_that_launches_and_then_waits() {
 }
 
 fn server(root: &Path) -> Ended {
-    let server = Command::new(std::env::current_exe().expect("this binary"))
+    let server = Command::new(std::env::current_exe().expect("the test binary has a path"))
         .args(["--exact", "runner::local::a_server_that_launches_and_then_waits", "--ignored", "--nocapture"])
         .env("PORTER_TEST_ROOT", root)
         .stdout(Stdio::piped())
@@ -294,10 +299,10 @@ async fn a_worker_outlives_kill_9_of_its_server() {
     let here = Here::new();
     let mut server = server(&here.root());
     let mut said = String::new();
-    let mut out = server.0.stdout.take().expect("its output");
+    let mut out = server.0.stdout.take().expect("the server's output is readable");
     while !said.contains("launched") {
         let mut bytes = [0; 256];
-        let count = out.read(&mut bytes).expect("its output");
+        let count = out.read(&mut bytes).expect("the server's output is readable");
         assert!(count > 0, "the server ended early: {said}");
         said.push_str(&String::from_utf8_lossy(&bytes[..count]));
     }
@@ -315,7 +320,7 @@ async fn a_worker_outlives_kill_9_of_its_server() {
 }
 
 #[tokio::test]
-async fn whenever_the_server_is_killed_one_worker_is_begun() {
+async fn one_worker_is_started_whenever_the_server_is_killed() {
     for millis in (0..60).step_by(3) {
         let here = Here::new();
         let server = server(&here.root());

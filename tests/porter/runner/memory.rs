@@ -1,5 +1,6 @@
-//! A third kind of machines, in memory: what docs/ARCHITECTURE.md says a new kind takes, in one file. The
-//! conformance tests run against it, and `service::other_machines` runs the whole service with it.
+//! A third kind of machine, in memory. It contains in one file everything that a new kind requires by
+//! docs/ARCHITECTURE.md. The conformance tests run against it, and `service::other_machines` runs the whole
+//! service with it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,10 +12,10 @@ use serde_json::{Value, json};
 
 use super::conformance::Place;
 
-/// The name of the secret that a person has to store for these machines.
+/// The name of the secret that a person must store for these machines.
 pub const KEY: &str = "RACK_KEY";
 
-/// Racks of machines that are only written down.
+/// Racks of simulated machines.
 #[derive(Clone, Default)]
 pub struct Memory(Arc<Mutex<State>>);
 
@@ -26,23 +27,23 @@ struct State {
 }
 
 impl Memory {
-    /// The environment of every machine that was ever made.
+    /// Returns the environment of every machine that was ever created.
     pub fn environments(&self) -> Vec<BTreeMap<String, String>> {
         self.state().environments.clone()
     }
 
-    /// The machines there are, each with its rack.
+    /// Returns the existing machines, each with its rack.
     pub fn machines(&self) -> Vec<(String, Machine)> {
         self.state().machines.clone()
     }
 
-    /// From now on no machine is made; this is why.
+    /// Refuses to create machines from now on, with `why` as the reason.
     pub fn refuse(&self, why: &str) {
         self.state().refusal = Some(why.to_owned());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no test panicked with the lock")
+        self.0.lock().expect("the lock is not poisoned")
     }
 
     fn rack(&self, name: &str) -> Rack {
@@ -88,7 +89,7 @@ impl Rack {
     }
 }
 
-/// An answer that is there at once.
+/// Returns a future that is immediately ready.
 fn at_once<'a, T: Send + 'a>(answer: Result<T, Error>) -> BoxFuture<'a, Result<T, Error>> {
     Box::pin(std::future::ready(answer))
 }

@@ -1,6 +1,6 @@
-//! Every runner passes the same tests: [`conformance`] runs against Fly's model, against real processes and
-//! against [`memory`], a kind of machines that only these tests have; [`fly`] and [`local`] test what only one of
-//! them can meet, [`model`] the model.
+//! Tests of the runners. [`conformance`] runs against Fly's model, against real processes and against
+//! [`memory`], a kind of machine that exists only in these tests. [`fly`] and [`local`] test the behaviour of
+//! one runner, and [`model`] tests the Fly model.
 
 mod conformance;
 mod fly;
@@ -32,11 +32,11 @@ fn spec(name: &str, attempt: u32) -> LaunchSpec {
     }
 }
 
-/// Waits for something that another process does; gives up after ten seconds.
+/// Waits until `holds` returns true for another process's work; panics after ten seconds.
 async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let start = Instant::now();
     while !holds().await {
-        assert!(start.elapsed() < Duration::from_secs(10), "it never came about that {what}");
+        assert!(start.elapsed() < Duration::from_secs(10), "timed out waiting until {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

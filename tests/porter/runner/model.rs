@@ -1,4 +1,4 @@
-//! Fly's model itself, as other tests use it, and the client's verbs that no runner needs.
+//! Tests of the Fly model itself, and of the client's methods that no runner uses.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use super::{eventually, spec};
 use crate::fake_fly::{FakeFly, Happening};
 
 #[tokio::test]
-async fn the_model_refuses_what_fly_does_not_describe() {
+async fn the_model_rejects_requests_that_fly_does_not_describe() {
     let fly = FakeFly::start().await;
     fly.add_app(APP, "personal", TOKEN);
     let good = json!({"config": {"image": "busybox"}});
@@ -53,7 +53,7 @@ async fn the_model_refuses_what_fly_does_not_describe() {
         let answer = request.send().await.expect("an answer");
         assert_eq!(answer.status().as_u16(), 400, "{path} {body}");
         let seen = fly.violations().pop().unwrap_or_default();
-        assert!(seen.contains(problem), "{path} {body}: {seen:?} does not say {problem:?}");
+        assert!(seen.contains(problem), "{path} {body}: {seen:?} does not contain {problem:?}");
     }
     assert_eq!(fly.machines().len(), 0);
 }
@@ -76,7 +76,7 @@ async fn a_test_may_run_a_worker_with_the_machines_environment() {
 }
 
 #[tokio::test]
-async fn an_app_and_a_token_can_be_asked_about() {
+async fn an_app_and_a_token_can_be_queried() {
     let place = AtFly::new().await;
     place.fly.add_app("foreign", "elsewhere", "fm2_foreign");
     let api = Api::new(place.fly.url()).expect("an API");
@@ -88,12 +88,12 @@ async fn an_app_and_a_token_can_be_asked_about() {
     let foreign = client.app("foreign").await;
     assert!(matches!(foreign, Err(fly::Error::Forbidden)), "{foreign:?}");
 
-    let tokens = client.tokens().await.expect("what the token may do");
+    let tokens = client.tokens().await.expect("the token's permissions");
     assert_eq!(tokens[0].org_slug, "personal");
     assert_eq!(tokens[0].apps.as_deref(), Some(&[APP.to_owned()][..]));
 
-    client.create_app("fresh", "personal", "fresh").await.expect("made");
-    client.app("fresh").await.expect("there");
+    client.create_app("fresh", "personal", "fresh").await.expect("the app is created");
+    client.app("fresh").await.expect("the app exists");
     let taken = client.create_app("foreign", "personal", "foreign").await;
     assert!(matches!(taken, Err(fly::Error::Conflict { .. })), "{taken:?}");
 }

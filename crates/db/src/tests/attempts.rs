@@ -1,4 +1,4 @@
-//! Attempts: each keeps what is known of it, whatever the task does next.
+//! Tests of attempts: each attempt keeps its data when the task continues.
 
 use chrono::TimeDelta;
 
@@ -13,7 +13,7 @@ fn at(seconds: i64) -> chrono::DateTime<chrono::Utc> {
     start() + TimeDelta::seconds(seconds)
 }
 
-/// A report of this attempt that it failed.
+/// Returns a failure report of this attempt.
 fn failed(attempt: u32) -> Event {
     let report = serde_json::json!({
         "attempt": attempt, "status": "failed", "error": "it broke", "failure_stage": "agent",
@@ -24,7 +24,7 @@ fn failed(attempt: u32) -> Event {
 }
 
 #[tokio::test]
-async fn a_retry_keeps_everything_of_the_attempt_before_it() {
+async fn a_retry_keeps_all_data_of_the_previous_attempt() {
     let (_folder, db) = fresh().await;
     let mut writer = db.writer().await.unwrap();
     let run = Run { model: Some("opus".to_owned()), ..Run::default() };
@@ -41,7 +41,7 @@ async fn a_retry_keeps_everything_of_the_attempt_before_it() {
         let (next, _) = decide(&task, event, at(seconds)).unwrap();
         assert!(tasks::store(&mut writer, &task, &next).await.unwrap());
         let stored = tasks::find(&mut writer, &task.id).await.unwrap();
-        assert_eq!(stored.as_ref(), Some(&next), "a task is read as it was stored");
+        assert_eq!(stored.as_ref(), Some(&next), "the task is equal to the stored one");
         task = next;
     }
     let first = Attempt {

@@ -1,4 +1,4 @@
-//! Jobs: claimed once, finished by whoever holds the fence.
+//! Tests of jobs: a job is claimed once and finished by the holder of its fence.
 
 use chrono::TimeDelta;
 
@@ -43,7 +43,7 @@ fn keys(jobs: &[Claimed]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_lane_gives_one_job_at_a_time_the_most_urgent_first() {
+async fn a_lane_runs_one_job_at_a_time_in_order_of_rank() {
     let jobs = [job("a-late", "a", 3), job("a-soon", "a", 0), job("b", "b", 3)];
     let (_folder, db) = with(&jobs).await;
     let mut writer = db.writer().await.unwrap();
@@ -55,27 +55,27 @@ async fn a_lane_gives_one_job_at_a_time_the_most_urgent_first() {
 }
 
 #[tokio::test]
-async fn a_lane_that_is_to_be_left_alone_gives_none() {
+async fn no_job_of_a_paused_lane_is_claimed() {
     let (_folder, db) = with(&[job("a", "a", 0), job("b", "b", 0)]).await;
     let mut writer = db.writer().await.unwrap();
     assert_eq!(keys(&claimed(&mut writer, TimeDelta::zero(), &["a".to_owned()]).await), ["b"]);
 }
 
 #[tokio::test]
-async fn a_claim_that_ran_out_is_given_to_another_and_cannot_be_finished_any_more() {
+async fn a_job_whose_lease_expired_can_be_claimed_again_and_not_finished_by_the_old_owner() {
     let (_folder, db) = with(&[job("a", "a", 0)]).await;
     let mut writer = db.writer().await.unwrap();
     let slow = claimed(&mut writer, TimeDelta::zero(), &[]).await.remove(0);
     let second = claimed(&mut writer, LEASE, &[]).await.remove(0);
     assert_eq!(second.tries, 2);
     finish(&mut writer, &slow, start()).await.unwrap();
-    assert!(is_pending(&mut writer, "a").await.unwrap(), "the slow one holds an old fence");
+    assert!(is_pending(&mut writer, "a").await.unwrap(), "the slow worker has an outdated fence");
     finish(&mut writer, &second, start()).await.unwrap();
     assert!(!is_pending(&mut writer, "a").await.unwrap());
 }
 
 #[tokio::test]
-async fn a_job_asked_for_while_it_runs_runs_once_more() {
+async fn a_running_job_that_is_requested_again_runs_once_more() {
     let (_folder, db) = with(&[job("a", "a", 0)]).await;
     let mut writer = db.writer().await.unwrap();
     let running = claimed(&mut writer, TimeDelta::zero(), &[]).await.remove(0);
@@ -83,13 +83,13 @@ async fn a_job_asked_for_while_it_runs_runs_once_more() {
     enqueue(&mut writer, &[job("a", "a", 0)], start()).await.unwrap();
     finish(&mut writer, &running, start()).await.unwrap();
     let again = claimed(&mut writer, TimeDelta::zero(), &[]).await.remove(0);
-    assert_eq!(again.tries, 1, "it begins anew");
+    assert_eq!(again.tries, 1, "the number of tries starts again");
     finish(&mut writer, &again, start()).await.unwrap();
     assert!(!is_pending(&mut writer, "a").await.unwrap());
 }
 
 #[tokio::test]
-async fn a_job_asked_for_later_while_it_runs_waits_until_then_unless_somebody_asks_sooner() {
+async fn a_running_job_that_is_requested_again_runs_at_the_earliest_requested_time() {
     let (_folder, db) = with(&[job("a", "a", 0)]).await;
     let mut writer = db.writer().await.unwrap();
     let (soon, late) = (TimeDelta::seconds(20), TimeDelta::seconds(50));
@@ -107,7 +107,7 @@ async fn a_job_asked_for_later_while_it_runs_waits_until_then_unless_somebody_as
 }
 
 #[tokio::test]
-async fn a_wait_that_is_not_the_jobs_fault_does_not_count() {
+async fn a_delay_that_the_job_did_not_cause_is_not_counted() {
     let (_folder, db) = with(&[job("a", "a", 0)]).await;
     let mut writer = db.writer().await.unwrap();
     for counts in [true, false] {
@@ -128,7 +128,7 @@ async fn a_job_is_not_claimed_before_its_time() {
 }
 
 #[tokio::test]
-async fn a_new_engine_takes_over_what_a_dead_one_had_claimed() {
+async fn a_new_engine_releases_the_jobs_that_an_ended_one_had_claimed() {
     let (_folder, db) = with(&[job("a", "a", 0)]).await;
     let mut writer = db.writer().await.unwrap();
     claimed(&mut writer, TimeDelta::zero(), &[]).await;
@@ -137,13 +137,16 @@ async fn a_new_engine_takes_over_what_a_dead_one_had_claimed() {
 }
 
 #[tokio::test]
-async fn a_job_that_failed_is_kept_and_runs_when_it_is_asked_for_again_or_freed() {
+async fn a_failed_job_is_kept_and_runs_when_it_is_requested_again_or_released() {
     let (_folder, db) = with(&[job("a", "a", 0)]).await;
     let mut writer = db.writer().await.unwrap();
     for again in ["asked for", "freed"] {
         let held = claimed(&mut writer, TimeDelta::zero(), &[]).await.remove(0);
         fail(&mut writer, &held, "why", start()).await.unwrap();
-        assert!(claimed(&mut writer, LEASE * 2, &[]).await.is_empty(), "it is not tried by itself");
+        assert!(
+            claimed(&mut writer, LEASE * 2, &[]).await.is_empty(),
+            "a failed job does not run without a request"
+        );
         assert!(!is_pending(&mut writer, "a").await.unwrap());
         let seen = backlog(&mut writer, start()).await.unwrap();
         assert_eq!(seen, Backlog { pending: 0, late: 0, retrying: 0, failed: 1 });
@@ -155,5 +158,9 @@ async fn a_job_that_failed_is_kept_and_runs_when_it_is_asked_for_again_or_freed(
     let held = claimed(&mut writer, TimeDelta::zero(), &[]).await.remove(0);
     enqueue(&mut writer, &[job("a", "a", 0)], start()).await.unwrap();
     fail(&mut writer, &held, "why", start()).await.unwrap();
-    assert_eq!(claimed(&mut writer, TimeDelta::zero(), &[]).await.len(), 1, "it was asked for meanwhile");
+    assert_eq!(
+        claimed(&mut writer, TimeDelta::zero(), &[]).await.len(),
+        1,
+        "the job was requested again while it ran"
+    );
 }

@@ -1,11 +1,12 @@
-//! The migrations stay within what Cloudflare D1 runs, too (main-spec §9).
+//! The migrations use only SQL that Cloudflare D1 also supports (main-spec §9).
 
 use sqlx::Row;
 
 use super::fresh;
 use crate::MIGRATIONS;
 
-/// The statements of a migration, without comments. No text in the migrations holds a semicolon or two dashes.
+/// Returns the statements of a migration without comments. No string in the migrations contains a semicolon or
+/// two dashes.
 fn statements(sql: &str) -> Vec<String> {
     let lines: Vec<&str> = sql.lines().map(|line| line.split("--").next().unwrap_or_default()).collect();
     lines
@@ -27,7 +28,8 @@ fn no_migration_uses_what_d1_refuses() {
                 "migration {}: {statement}",
                 migration.version
             );
-            // With foreign keys on, which D1 does not let a migration change, its events and tokens would go too.
+            // With foreign keys enabled, which a migration cannot change on D1, the task's events and tokens
+            // would also be deleted.
             assert!(!statement.starts_with("DROP TABLE TASKS"), "migration {}", migration.version);
             seen += 1;
         }

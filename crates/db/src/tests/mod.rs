@@ -1,5 +1,5 @@
-//! What the SQL itself must hold: leases, fences and lanes of jobs, the order of the queue, its caps, the history
-//! of attempts; and what the migrations must do to older databases.
+//! Tests of behaviour that is implemented in SQL: leases, fences and lanes of jobs, the order and limits of the
+//! queue, the history of attempts, and the migration of older databases.
 
 mod attempts;
 mod jobs;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::Db;
 
-/// A database in a folder of its own, up to date.
+/// Returns a new, migrated database in a temporary folder.
 async fn fresh() -> (TempDir, Db) {
     let folder = tempfile::tempdir().unwrap();
     let db = Db::open(&folder.path().join("porter.db")).await.unwrap();

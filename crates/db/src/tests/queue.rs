@@ -1,4 +1,5 @@
-//! The line: priority, then age, rising; caps; nobody waits behind a person at their limit.
+//! Tests of the queue: order by priority and age, rising priority, limits, and no blocking by a person at their
+//! limit.
 
 use chrono::TimeDelta;
 
@@ -10,7 +11,7 @@ use domain::task::{Event, Priority, Requester, Task, decide, sample};
 
 const CAPS: Caps = Caps { per_user: 2, overall: 3 };
 
-/// A task of `person` about an issue of its own, asked for `after` the start.
+/// Returns a task of `person` about its own issue, requested at the time `after` the start.
 fn task(person: i64, issue: i64, priority: Priority, after: TimeDelta) -> Task {
     let mut request = sample::request();
     request.issue.number = issue.into();
@@ -18,7 +19,7 @@ fn task(person: i64, issue: i64, priority: Priority, after: TimeDelta) -> Task {
     Task::new(request, "mock", priority, &Run::default(), start() + after)
 }
 
-/// The issues in the order in which they are admitted under `caps`, `after` the start.
+/// Returns the issues in their order of admission under `caps`, at the time `after` the start.
 async fn admitted(connection: &mut Connection, caps: Caps, after: TimeDelta) -> Vec<i64> {
     let now = start() + after;
     let mut order = Vec::new();
@@ -35,7 +36,7 @@ async fn admitted(connection: &mut Connection, caps: Caps, after: TimeDelta) -> 
 const ROOM: Caps = Caps { per_user: 100, overall: 100 };
 
 #[tokio::test]
-async fn high_goes_before_normal_before_low_and_older_before_newer() {
+async fn tasks_are_ordered_by_priority_and_then_by_age() {
     let (_folder, db) = fresh().await;
     let mut writer = db.writer().await.unwrap();
     let seconds = TimeDelta::seconds;
@@ -48,7 +49,7 @@ async fn high_goes_before_normal_before_low_and_older_before_newer() {
 }
 
 #[tokio::test]
-async fn a_low_task_that_waited_long_enough_goes_before_a_high_one_that_did_not() {
+async fn a_low_priority_task_that_waited_long_enough_precedes_a_new_high_priority_task() {
     let (_folder, db) = fresh().await;
     let mut writer = db.writer().await.unwrap();
     let minutes = TimeDelta::minutes;
@@ -59,7 +60,7 @@ async fn a_low_task_that_waited_long_enough_goes_before_a_high_one_that_did_not(
 }
 
 #[tokio::test]
-async fn caps_hold_and_nobody_waits_behind_a_person_at_their_limit() {
+async fn limits_hold_and_a_person_at_their_limit_blocks_nobody() {
     let (_folder, db) = fresh().await;
     let mut writer = db.writer().await.unwrap();
     for issue in 1..=4 {
@@ -74,7 +75,7 @@ async fn caps_hold_and_nobody_waits_behind_a_person_at_their_limit() {
 }
 
 #[tokio::test]
-async fn a_position_counts_those_who_go_before() {
+async fn a_position_counts_the_tasks_that_precede_it() {
     let (_folder, db) = fresh().await;
     let mut writer = db.writer().await.unwrap();
     let waiting = [

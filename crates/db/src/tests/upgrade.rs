@@ -1,5 +1,5 @@
-//! A database that an earlier version wrote, opened by this one: nothing is lost, and what was pending is
-//! pending under today's names. The fixture was recorded with the migrations up to 0002.
+//! Tests of the upgrade of a database that an earlier version wrote: no data is lost, and pending jobs have
+//! their current names. The fixture was recorded with the migrations up to 0002.
 
 use sqlx::{AssertSqlSafe, Row};
 use tempfile::TempDir;
@@ -11,16 +11,16 @@ use domain::task::{Phase, Status, Task, TaskId};
 
 const RECORDED: &str = include_str!("../../../../tests/fixtures/database/after-0002.sql");
 
-/// Failed, retried, and at work in its second attempt.
+/// A task that failed, was retried, and runs its second attempt.
 const RETRIED: &str = "task_01a224d1772e70c1a5185d2f0b7d0fcd";
-/// Succeeded.
+/// A task that succeeded.
 const SUCCEEDED: &str = "task_01a224d18d2f7d3f92040ed12616bb35";
-/// Ran out of time.
+/// A task that timed out.
 const TIMED_OUT: &str = "task_01a224d1901f7cc188b6806b857840e8";
-/// Waits, and nobody was told yet.
+/// A queued task without a status comment.
 const WAITING: &str = "task_01a224d292bb79a694ee96fdc470c22f";
 
-/// The recorded database, with `more` done to it before it is migrated.
+/// Returns the recorded database, migrated after `more` was executed.
 async fn upgraded(more: &str) -> (TempDir, Db) {
     let folder = tempfile::tempdir().unwrap();
     let db = Db::open(&folder.path().join("porter.db")).await.unwrap();
@@ -33,7 +33,7 @@ async fn upgraded(more: &str) -> (TempDir, Db) {
 }
 
 async fn task(connection: &mut Connection, id: &str) -> Task {
-    tasks::find(connection, &TaskId::parse(id).unwrap()).await.unwrap().expect("the task is there")
+    tasks::find(connection, &TaskId::parse(id).unwrap()).await.unwrap().expect("the task exists")
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn every_row_of_every_table_is_still_there() {
 }
 
 #[tokio::test]
-async fn a_task_keeps_its_attempt_and_what_is_known_of_those_before_it() {
+async fn a_task_is_stored_with_its_current_and_earlier_attempts() {
     let (_folder, db) = upgraded("").await;
     let mut reader = db.read().await.unwrap();
     let retried = task(&mut reader, RETRIED).await;
@@ -75,7 +75,7 @@ async fn a_task_keeps_its_attempt_and_what_is_known_of_those_before_it() {
     let history = attempts::list(&mut reader, &retried.id).await.unwrap();
     assert_eq!(history.len(), 2, "{history:#?}");
     assert_eq!((history[1].status, &history[1].attempt), (Status::Running, &retried.attempt));
-    // The earlier version kept of it what its status events say.
+    // The earlier version kept only the status events of this attempt.
     let first = &history[0];
     assert_eq!((first.status, first.attempt.number), (Status::Failed, 1));
     assert_eq!(first.attempt.error_message.as_deref(), Some("I give up."));
@@ -112,7 +112,7 @@ async fn pending_jobs_are_those_that_this_version_writes() {
     let rows = rows.fetch_all(&mut *writer).await.unwrap();
     let mut kinds = Vec::new();
     for row in rows {
-        let job: Job = serde_json::from_str(row.get("payload")).expect("a job of today");
+        let job: Job = serde_json::from_str(row.get("payload")).expect("a job of the current version");
         let stored: (String, String, String) = (row.get("kind"), row.get("key"), row.get("lane"));
         assert_eq!(stored, (job.kind().to_owned(), job.key(), job.lane()));
         kinds.push((
@@ -122,7 +122,7 @@ async fn pending_jobs_are_those_that_this_version_writes() {
         ));
     }
     assert_eq!(kinds, [("sync_issue", 1, true), ("control", 1, true), ("answer", 0, false)]);
-    // Asked for once more, it is still one job.
+    // A second request does not create a second job.
     let task = task(&mut writer, WAITING).await;
     let job = Job::SyncIssue { task: task.id.clone(), installation: task.repository.installation_id };
     assert!(jobs::is_pending(&mut writer, &job.key()).await.unwrap());
@@ -152,8 +152,8 @@ async fn a_log_line_is_output_with_the_same_text() {
 
 #[tokio::test]
 async fn an_attempt_keeps_its_token_and_the_place_of_its_machine() {
-    // The recorded machines were processes; this one is in a Fly app, and so was the attempt before it, whose
-    // token is still to be revoked.
+    // The recorded machines were processes. This one and that of the previous attempt, whose token must still be
+    // revoked, are in a Fly app.
     let (_folder, db) = upgraded(
         "UPDATE attempt_tokens SET fly_app = 'adas-app';
          INSERT INTO attempt_tokens

@@ -1,5 +1,5 @@
-//! Reads a document of the registry (TOML, main-spec §10) and says everything that is wrong with it at once, each
-//! fault with the entry it is in. A field that Porter does not act on is a fault, so that no one relies on it.
+//! Parses a document of the registry (TOML, main-spec §10) and reports all faults at once, each with its entry.
+//! A field that Porter does not use is a fault, so that nobody relies on it.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::{Agent, Keys, PORTER, Provider, Registry};
 use crate::assignment::is_own_variable;
 
-/// What is wrong with a document, a sentence each; never empty.
+/// The faults of a document, one sentence each; never empty.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Faults(pub Vec<String>);
 
@@ -19,7 +19,7 @@ impl fmt::Display for Faults {
     }
 }
 
-/// What one document says.
+/// The contents of one document.
 #[derive(Default)]
 pub(super) struct Read {
     pub agents: Vec<Agent>,
@@ -27,7 +27,7 @@ pub(super) struct Read {
     pub faults: Vec<String>,
 }
 
-/// Reads the document called `name`.
+/// Parses the document called `name`.
 pub(super) fn read(name: &str, text: &str) -> Read {
     let mut read = Read::default();
     let mut document = match text.parse::<Table>() {
@@ -58,7 +58,7 @@ pub(super) fn read(name: &str, text: &str) -> Read {
     read
 }
 
-/// The tables of `[[kind]]`, each with where it stands.
+/// Returns the tables of `[[kind]]`, each with its position in the document.
 fn entries(name: &str, document: &mut Table, kind: &str, faults: &mut Vec<String>) -> Vec<(String, Table)> {
     let entries = match document.remove(kind) {
         None => Vec::new(),
@@ -82,7 +82,7 @@ fn entries(name: &str, document: &mut Table, kind: &str, faults: &mut Vec<String
     tables
 }
 
-/// The fields of one entry that were not read yet.
+/// The fields of an entry that were not read yet.
 struct Fields<'a> {
     place: String,
     table: Table,
@@ -94,7 +94,7 @@ impl Fields<'_> {
         self.faults.push(format!("{}: {what}", self.place));
     }
 
-    /// The field's value; nothing when it is not there or cannot be read.
+    /// Returns the field's value; `None` when it is missing or invalid.
     fn optional<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
         match self.table.remove(name)?.try_into() {
             Ok(value) => Some(value),
@@ -106,7 +106,7 @@ impl Fields<'_> {
         }
     }
 
-    /// The field's value, which must be there.
+    /// Returns the field's value, and records a fault when it is missing.
     fn required<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
         if !self.table.contains_key(name) {
             self.fault(format_args!("{name} is missing"));
@@ -118,7 +118,7 @@ impl Fields<'_> {
         self.optional(name).unwrap_or_default()
     }
 
-    /// A field whose only value, today, is `only`.
+    /// Checks a field for which `only` is currently the only valid value.
     fn only(&mut self, name: &str, only: &str) {
         if let Some(value) = self.optional::<String>(name)
             && value != only
@@ -144,7 +144,7 @@ impl Fields<'_> {
         }
     }
 
-    /// Checks variables that an agent is given.
+    /// Checks the names of variables that an agent receives.
     fn variables<'a>(&mut self, field: &str, names: impl IntoIterator<Item = &'a String>) {
         for name in names {
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -156,7 +156,7 @@ impl Fields<'_> {
         }
     }
 
-    /// Everything that is left is not known.
+    /// Records every remaining field as unknown.
     fn finish(mut self) {
         let left: Vec<String> = self.table.keys().cloned().collect();
         for name in left {
@@ -222,7 +222,7 @@ fn provider(mut fields: Fields<'_>) -> Option<Provider> {
     Some(Provider { id: id?, name: name?, keys: keys?, own_tool_keys, settings })
 }
 
-/// Where the entries of all documents together do not fit each other.
+/// Returns the conflicts between the entries of all documents.
 pub(super) fn disagreements(registry: &Registry) -> Vec<String> {
     let mut faults = Vec::new();
     for (index, agent) in registry.agents.iter().enumerate() {

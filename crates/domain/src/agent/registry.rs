@@ -1,13 +1,13 @@
-//! All agents and providers that a Porter knows: those it ships with, and those that the operator adds or
-//! changes. A plain value; `tasks::Policy` holds the one that is in use.
+//! All agents and providers of a Porter instance: the built-in ones and those that the operator adds or changes.
+//! The registry is a plain value; `tasks::Policy` holds the current one.
 
 use super::document::{self, Faults};
 use super::{Agent, Keys, Provider, Specification};
 
-/// The document in the binary.
+/// The document that is part of the binary.
 const SHIPPED: &str = include_str!("../../agents.toml");
 
-/// Agents and the providers whose keys they use.
+/// Agents and the providers of their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registry {
     pub(super) agents: Vec<Agent>,
@@ -15,24 +15,25 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// What Porter ships with.
+    /// Returns the built-in registry.
     ///
     /// # Errors
-    /// Never in a build that passes its tests.
+    /// The faults of the built-in document; none in a build that passes its tests.
     pub fn shipped() -> Result<Self, Faults> {
         Self::read(&[("agents.toml", SHIPPED)])
     }
 
-    /// What Porter ships with, changed by this document: an entry replaces the one with its id, whole and in its
-    /// place, or is added at the end. `name` is the document's, for what is wrong with it.
+    /// Returns the built-in registry with the changes of this document. An entry replaces the whole entry with
+    /// the same id in its position, or is appended. `name` identifies the document in faults.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// All faults of the document.
     pub fn with(name: &str, document: &str) -> Result<Self, Faults> {
         Self::read(&[("agents.toml", SHIPPED), (name, document)])
     }
 
-    /// Reads documents, each a name and TOML; later ones add to earlier ones or replace their entries.
+    /// Parses documents, each given as a name and TOML. Entries of later documents are added or replace earlier
+    /// ones.
     pub(super) fn read(documents: &[(&str, &str)]) -> Result<Self, Faults> {
         let mut registry = Self { agents: Vec::new(), providers: Vec::new() };
         let mut faults = Vec::new();
@@ -52,22 +53,23 @@ impl Registry {
         if faults.is_empty() { Ok(registry) } else { Err(Faults(faults)) }
     }
 
-    /// Every agent, in the order in which they are listed to people.
+    /// Returns every agent in display order.
     pub fn agents(&self) -> &[Agent] {
         &self.agents
     }
 
-    /// The agent with this id or alias, in any case.
+    /// Returns the agent with this id or alias, regardless of case.
     pub fn find(&self, name: &str) -> Option<&Agent> {
         self.agents.iter().find(|agent| agent.is_called(name))
     }
 
-    /// What people call the agent with this id; the id itself when it is not known (any more).
+    /// Returns the display name of the agent with this id, or the id itself when the agent is not in the
+    /// registry.
     pub fn name_of<'a>(&'a self, id: &'a str) -> &'a str {
         self.find(id).map_or(id, |agent| &agent.name)
     }
 
-    /// The provider that the variable `env_key` belongs to: its secret is stored under this provider's id.
+    /// Returns the provider of the variable `env_key`, whose secret is stored under the provider's id.
     pub fn provider_of(&self, env_key: &str) -> Option<&Provider> {
         let has = |names: &[String]| names.iter().any(|name| name == env_key);
         self.providers
@@ -75,7 +77,8 @@ impl Registry {
             .find(|provider| has(&provider.keys) || has(&provider.own_tool_keys) || has(&provider.settings))
     }
 
-    /// The agent as an attempt with this model runs it ([`is_model_name`](super::is_model_name) holds).
+    /// Returns the agent's specification for an attempt with this model, for which
+    /// [`is_model_name`](super::is_model_name) holds.
     pub fn specification(&self, agent: &Agent, model: Option<&str>) -> Specification {
         let mut agent = agent.clone();
         if agent.keys == Keys::OfModelProvider {
@@ -85,8 +88,8 @@ impl Registry {
                     agent.keys = Keys::Any(provider.keys.clone());
                     agent.optional_keys = provider.settings.clone();
                 }
-                // Nearly every provider's key is called so; only these can reach an agent, never one of
-                // Porter's own variables.
+                // The key name is derived from the provider's name, which is correct for nearly every provider.
+                // A name of this form can never be one of Porter's own variables.
                 None => {
                     agent.keys = Keys::Any(vec![format!("{}_API_KEY", as_variable(prefix))]);
                     agent.optional_keys = Vec::new();
@@ -97,7 +100,7 @@ impl Registry {
     }
 }
 
-/// Replaces the entry with the same id, or adds one.
+/// Replaces the entry with the same id, or appends the entry.
 fn put<T>(entries: &mut Vec<T>, entry: T, id: impl Fn(&T) -> &str) {
     match entries.iter_mut().find(|known| id(known) == id(&entry)) {
         Some(known) => *known = entry,

@@ -1,5 +1,5 @@
-//! Where Porter is mentioned. First the raw lines (cheap, and enough for nearly every comment), then what
-//! the Markdown makes of them.
+//! Finds the mention of Porter. The raw lines are checked first, which is fast and sufficient for nearly every
+//! comment; then the Markdown is parsed.
 
 use std::ops::Range;
 
@@ -7,28 +7,28 @@ use crate::markdown::{Piece, walk};
 
 const NAME: &str = "@porter";
 
-/// A mention that counts.
+/// A valid mention.
 pub(super) struct Mention {
-    /// Where the command begins: behind the name and a punctuation mark glued to it.
+    /// The position at which the command starts: after the name and any punctuation directly behind it.
     pub end: usize,
-    /// What comes after it and is code, quote or HTML; in order, not overlapping.
+    /// The later ranges that are code, quotes or HTML, in order and without overlap.
     literal: Vec<Range<usize>>,
 }
 
 impl Mention {
-    /// Whether the source at `position` is code, quote or HTML.
+    /// Returns whether the source at `position` is code, a quote or HTML.
     pub fn is_literal(&self, position: usize) -> bool {
         let index = self.literal.partition_point(|range| range.end <= position);
         self.literal.get(index).is_some_and(|range| range.contains(&position))
     }
 }
 
-/// Whether some line begins with the name. False for almost every comment there is; allocates nothing.
+/// Returns whether some line starts with the name. False for almost every comment; does not allocate.
 pub(super) fn is_possible(comment: &str) -> bool {
     candidates(comment).next().is_some()
 }
 
-/// The first mention in `comment` that its author says in plain sight.
+/// Returns the first mention in `comment` that is visible plain text.
 pub(super) fn find(comment: &str) -> Option<Mention> {
     let mut candidates = candidates(comment).peekable();
     let mut found: Option<Mention> = None;
@@ -48,7 +48,7 @@ pub(super) fn find(comment: &str) -> Option<Mention> {
     found
 }
 
-/// Where a line begins with the name, blanks aside, and what follows cannot be more of a name.
+/// Returns the ranges of the name at the start of a line, after optional blanks, where no longer name follows.
 fn candidates(comment: &str) -> impl Iterator<Item = Range<usize>> {
     let bytes = comment.as_bytes();
     let mut from = 0;
@@ -74,8 +74,8 @@ fn begins_line(before: &str) -> bool {
     unspaced.is_empty() || unspaced.ends_with(['\n', '\r'])
 }
 
-/// How many bytes of punctuation follow the name (`@porter, please…`), when a blank or nothing comes then.
-/// Anything else makes it another name or another thing: `@porter-bot`, `@porter/team`, `@porter.dev`.
+/// Returns the number of punctuation bytes after the name (`@porter, please…`) if a blank or the end follows.
+/// Otherwise the text is a different name: `@porter-bot`, `@porter/team`, `@porter.dev`.
 fn ends_name(after: &str) -> Option<usize> {
     let punctuation = usize::from(after.starts_with([',', ':', ';', '.', '!', '?']));
     let rest = &after[punctuation..];

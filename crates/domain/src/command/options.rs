@@ -1,4 +1,4 @@
-//! What stands behind the mention: control word, agent, options, instructions.
+//! Parses the text after the mention: control word, agent, options and instructions.
 
 use super::mention::Mention;
 use super::{Command, Invalid, Run};
@@ -10,11 +10,11 @@ use crate::priority::Priority;
 const NAMES: [&str; 3] = ["priority", "model", "base"];
 const USAGE: &str = "The options are `--priority=low|normal|high`, `--model=NAME` and `--base=BRANCH`.";
 
-/// Reads the command behind `mention`. Options may stand anywhere before the instructions' second line.
+/// Parses the command after `mention`. Options may appear anywhere before the second line of the instructions.
 ///
 /// # Errors
-/// The first thing that cannot be obeyed: an unknown option, a value that is missing or wrong, or the same
-/// option twice with different values.
+/// The first error: an unknown option, a missing or invalid value, or an option that is repeated with a
+/// different value.
 pub(super) fn read<'a>(
     comment: &str,
     mention: &Mention,
@@ -61,28 +61,28 @@ fn line_end(text: &str, from: usize) -> usize {
     text[from..].find('\n').map_or(text.len(), |found| from + found)
 }
 
-/// Goes through the lines that may hold options.
+/// Reads the lines that may contain options.
 struct Reader<'a> {
     comment: &'a str,
     mention: &'a Mention,
-    /// Everything before is read.
+    /// The position up to which the comment was read.
     at: usize,
-    /// Where the current line ends.
+    /// The end of the current line.
     end: usize,
     run: Run,
 }
 
 struct Line {
-    /// The line without its options.
+    /// The current line without its options.
     kept: String,
-    /// Something on it is instructions, or `--` said that they begin.
+    /// Whether the line contains instructions, or `--` has started them.
     begins_instructions: bool,
-    /// `--` said that they begin: they are what they are.
+    /// Whether `--` has started the instructions, which are then kept verbatim.
     verbatim: bool,
 }
 
 impl<'c> Reader<'c> {
-    /// The agent counts only beside the mention, before any other word.
+    /// Reads the agent and the options. The agent is recognized only directly after the mention.
     fn read_agent_and_options<'a>(&mut self, agent: impl Fn(&str) -> Option<&'a str>) -> Result<(), Invalid> {
         while let Some((start, word)) = self.word(self.at) {
             if self.mention.is_literal(start) {
@@ -135,7 +135,7 @@ impl<'c> Reader<'c> {
         Ok(Line { kept, begins_instructions, verbatim: false })
     }
 
-    /// The next word at or after `from` on this line, with its position.
+    /// Returns the next word at or after `from` on this line, with its position.
     fn word(&self, from: usize) -> Option<(usize, &'c str)> {
         let start = from + self.blanks(from);
         let text = &self.comment[start..self.end];
@@ -143,13 +143,13 @@ impl<'c> Reader<'c> {
         (length > 0).then(|| (start, &text[..length]))
     }
 
-    /// How many bytes of blanks stand at `from`, on this line.
+    /// Returns the number of blank bytes at `from` on this line.
     fn blanks(&self, from: usize) -> usize {
         let text = &self.comment[from..self.end];
         text.len() - text.trim_start().len()
     }
 
-    /// Reads the option `word` at `start`, and goes on behind it.
+    /// Reads the option `word` at `start` and moves behind it.
     fn read_option(
         &mut self,
         start: usize,
@@ -202,7 +202,7 @@ impl<'c> Reader<'c> {
     }
 }
 
-/// Keeps a value. Saying it again is fine; saying something else is not.
+/// Returns whether a different value is already stored; otherwise stores the value.
 fn contradicts<T: PartialEq>(place: &mut Option<T>, value: T) -> bool {
     if place.as_ref().is_some_and(|old| *old != value) {
         return true;
@@ -211,8 +211,8 @@ fn contradicts<T: PartialEq>(place: &mut Option<T>, value: T) -> bool {
     false
 }
 
-/// The name of a word that is an option and, when there is a `=`, its value. Phones turn `--` into a dash, but
-/// a dash is also a dash: with one, only the names that exist count.
+/// Returns the name and, after `=`, the value of a word that is an option. Phones replace `--` with a dash.
+/// After a dash only known options are recognized, because a dash also occurs in ordinary text.
 fn as_option(word: &str) -> Option<(&str, Option<&str>)> {
     let (rest, typed) = match word.strip_prefix("--") {
         Some(rest) => (rest, true),

@@ -1,4 +1,4 @@
-//! Comments as people and attackers write them, and what Porter reads.
+//! Tests of parsing comments, including hostile ones.
 
 use proptest::prelude::*;
 
@@ -21,7 +21,7 @@ fn read(comment: &str) -> Option<Result<Command, Invalid>> {
 fn run(comment: &str) -> Run {
     match read(comment) {
         Some(Ok(Command::Run(run))) => run,
-        other => panic!("{comment:?} should start a task, was read as {other:?}"),
+        other => panic!("{comment:?} should start a task, but was parsed as {other:?}"),
     }
 }
 
@@ -29,13 +29,13 @@ fn run(comment: &str) -> Run {
 fn invalid(comment: &str) -> String {
     match read(comment) {
         Some(Err(invalid)) => invalid.message,
-        other => panic!("{comment:?} should be refused, was read as {other:?}"),
+        other => panic!("{comment:?} should be refused, but was parsed as {other:?}"),
     }
 }
 
 #[track_caller]
 fn ignored(comment: &str) {
-    assert_eq!(read(comment), None, "{comment:?} is not for Porter");
+    assert_eq!(read(comment), None, "{comment:?} does not address Porter");
 }
 
 fn instructions(text: &str) -> Run {
@@ -43,7 +43,7 @@ fn instructions(text: &str) -> Run {
 }
 
 #[test]
-fn the_commands_of_the_product_page_are_understood() {
+fn the_commands_on_the_product_page_are_parsed() {
     assert_eq!(run("@porter opencode").agent.as_deref(), Some("opencode"));
     assert_eq!(run("@porter claude").agent.as_deref(), Some("claude-code"));
     assert_eq!(
@@ -62,7 +62,7 @@ fn the_commands_of_the_product_page_are_understood() {
 }
 
 #[test]
-fn a_mention_may_stand_on_any_line_in_any_case() {
+fn a_mention_is_found_on_any_line_regardless_of_case() {
     assert_eq!(
         run("Thanks!\n\n  @Porter Claude fix it"),
         Run { agent: Some("claude-code".into()), ..instructions("fix it") }
@@ -77,7 +77,7 @@ fn a_mention_may_stand_on_any_line_in_any_case() {
 }
 
 #[test]
-fn punctuation_after_the_name_or_the_agent_is_politeness() {
+fn punctuation_after_the_name_or_the_agent_is_ignored() {
     assert_eq!(run("@porter: fix it"), instructions("fix it"));
     assert_eq!(run("@porter, claude, fix it").agent.as_deref(), Some("claude-code"));
     assert_eq!(
@@ -118,7 +118,7 @@ fn other_names_are_not_porter() {
 }
 
 #[test]
-fn what_is_not_said_in_plain_sight_is_not_a_mention() {
+fn quoted_and_hidden_mentions_do_not_count() {
     for comment in [
         "```\n@porter fix\n```",
         "~~~ text\n@porter fix\n~~~",
@@ -147,7 +147,7 @@ fn what_is_not_said_in_plain_sight_is_not_a_mention() {
 }
 
 #[test]
-fn the_first_mention_that_is_said_counts() {
+fn the_first_visible_mention_counts() {
     assert_eq!(
         run("> @porter amp old\n\n@porter claude new\n@porter amp other"),
         Run { agent: Some("claude-code".into()), ..instructions("new\n@porter amp other") }
@@ -171,7 +171,7 @@ fn instructions_run_to_the_end_and_keep_their_lines() {
 }
 
 #[test]
-fn options_stand_anywhere_before_the_second_line_of_the_instructions() {
+fn options_are_recognized_before_the_second_line_of_the_instructions() {
     let expected = Run {
         agent: Some("claude-code".into()),
         priority: Some(Priority::High),
@@ -191,7 +191,7 @@ fn options_stand_anywhere_before_the_second_line_of_the_instructions() {
 }
 
 #[test]
-fn what_only_looks_like_an_option_is_text() {
+fn text_that_resembles_an_option_is_kept_as_text() {
     for text in [
         "explain `--verbose` and ``a --b c``",
         "this — as I said —fails – really",
@@ -220,7 +220,7 @@ fn two_dashes_end_the_options() {
 }
 
 #[test]
-fn an_agent_is_named_beside_the_mention_or_not_at_all() {
+fn an_agent_name_is_recognized_only_directly_after_the_mention() {
     assert_eq!(run("@porter fix amp"), instructions("fix amp"));
     assert_eq!(run("@porter\namp is loud"), instructions("amp is loud"));
     assert_eq!(run("@porter gemini fix it"), instructions("gemini fix it"));
@@ -228,7 +228,7 @@ fn an_agent_is_named_beside_the_mention_or_not_at_all() {
 }
 
 #[test]
-fn control_words_stand_alone() {
+fn control_words_must_be_the_only_text() {
     for (comment, expected) in [
         ("@porter stop", Command::Stop),
         ("@porter  STOP!  ", Command::Stop),
@@ -248,7 +248,7 @@ fn control_words_stand_alone() {
 }
 
 #[test]
-fn a_refusal_says_where_what_and_what_would_be_right() {
+fn an_invalid_command_is_reported_with_its_position_and_a_correction() {
     insta::assert_snapshot!(invalid("Hi\n\n@porter claude --prio=high fix"), @"I do not know the option `--prio=high` (line 3 of your comment). The options are `--priority=low|normal|high`, `--model=NAME` and `--base=BRANCH`. If it is part of your instructions, put it in backticks.");
     insta::assert_snapshot!(invalid("@porter --priority=urgent"), @"`urgent` is not a priority (line 1 of your comment). The options are `--priority=low|normal|high`, `--model=NAME` and `--base=BRANCH`.");
     insta::assert_snapshot!(invalid("@porter --priority"), @"`--priority` needs a value (line 1 of your comment). The options are `--priority=low|normal|high`, `--model=NAME` and `--base=BRANCH`.");
@@ -295,7 +295,7 @@ fn values_that_git_or_a_shell_would_misread_are_refused() {
 }
 
 #[test]
-fn a_hostile_comment_costs_no_more_than_its_length() {
+fn parsing_a_hostile_comment_takes_linear_time() {
     let hostile = [
         format!("{}\n@porter fix", "> ".repeat(10_000)),
         format!("{}@porter fix", "> \n".repeat(20_000)),
@@ -344,7 +344,7 @@ fn format(run: &Run) -> String {
 
 proptest! {
     #[test]
-    fn nothing_makes_it_panic(comment in r"(@porter|--priority[= ]|--|claude|stop|[`~>#<!\-\[\]() \t\r\n]|<!--|-->|<pre>|\PC){0,40}") {
+    fn no_input_causes_a_panic(comment in r"(@porter|--priority[= ]|--|claude|stop|[`~>#<!\-\[\]() \t\r\n]|<!--|-->|<pre>|\PC){0,40}") {
         let _ = read(&comment);
     }
 
@@ -370,7 +370,7 @@ proptest! {
     }
 
     #[test]
-    fn a_written_command_reads_back_as_it_was(
+    fn a_command_is_parsed_as_it_was_written(
         agent in prop::option::of(prop::sample::select(vec!["claude-code", "opencode", "amp"])),
         priority in prop::option::of(prop::sample::select(vec![Priority::Low, Priority::Normal, Priority::High])),
         model in prop::option::of("[a-z0-9][a-z0-9._:/@-]{0,20}"),

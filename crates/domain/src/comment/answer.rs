@@ -1,4 +1,4 @@
-//! What Porter says to the control words: help, and what became of `stop`, `retry` and `status`.
+//! Porter's answers to the control words: help, and the results of `stop`, `retry` and `status`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -7,68 +7,68 @@ use super::{AnswerContext, MAX_NAME_CHARS, listed, marker};
 use crate::markdown::code;
 use crate::task::Status;
 
-/// An answer, with what its text needs. Stored as the payload of the job that posts it.
+/// An answer with the values that its text needs. It is stored as the payload of the job that posts it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Answer {
-    /// How Porter is used.
+    /// How to use Porter.
     Help {
-        /// The names that can be written behind the mention.
+        /// The agent names that can follow the mention.
         agents: Vec<String>,
     },
-    /// Where the issue's tasks stand, newest first; may be empty.
+    /// The status of the issue's tasks, newest first; the list may be empty.
     Status {
         /// The tasks.
         tasks: Vec<TaskSummary>,
     },
-    /// The issue's active tasks were ended.
+    /// The issue's active tasks were stopped.
     Stopped {
         /// The tasks.
         tasks: Vec<TaskSummary>,
     },
-    /// There was nothing to end.
+    /// No task was active.
     NothingToStop,
     /// Another attempt was queued.
     Retrying {
-        /// The task's page.
+        /// The URL of the task's page.
         task_url: String,
-        /// Which attempt it will be.
+        /// The new attempt's number.
         attempt: u32,
     },
-    /// There was nothing to try again.
+    /// The issue has no task to retry.
     NothingToRetry,
-    /// The latest task is waiting or running.
+    /// The latest task is queued or running.
     StillActive {
-        /// The task's page.
+        /// The URL of the task's page.
         task_url: String,
     },
-    /// The latest task succeeded; a retry is for those that did not.
+    /// The latest task succeeded, and only tasks that did not succeed can be retried.
     CannotRetrySuccess {
-        /// Its pull request.
+        /// The URL of its pull request.
         pr_url: Option<String>,
     },
 }
 
-/// Where one task stands.
+/// The status of one task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskSummary {
     /// The agent's id.
     pub agent: String,
-    /// Its status.
+    /// The task's status.
     pub status: Status,
-    /// Percent, while it runs.
+    /// Progress in percent, while the task runs.
     pub progress: u8,
-    /// Its place in the queue, from 1, while it waits.
+    /// The position in the queue, from 1, while the task waits.
     pub queue_position: Option<u32>,
-    /// Its page.
+    /// The URL of the task's page.
     pub task_url: String,
-    /// Its pull request.
+    /// The URL of the pull request.
     pub pr_url: Option<String>,
 }
 
 impl Answer {
-    /// The answer's name, as the marker has it.
+    /// Returns the answer's name, as it appears in the marker.
     fn name(&self) -> &'static str {
         match self {
             Self::Help { .. } => "help",
@@ -158,7 +158,7 @@ fn help(agents: &[String]) -> String {
     )
 }
 
-/// The comment that answers a control word, with its marker.
+/// Returns the comment that answers a control word, with its marker.
 pub fn answer(answer: &Answer, context: &AnswerContext<'_>) -> String {
     let data = json!({"answer": answer.name(), "comment": context.comment_id, "proof": context.proof});
     format!("{}\n\n{}", answer.text(), marker::line(&data))

@@ -1,13 +1,13 @@
-//! The labels Porter keeps on an issue (main-spec §6). All others are none of its business.
+//! The labels that Porter maintains on an issue (main-spec §6). Porter does not change other labels.
 
 use crate::task::{Priority, Status, Task};
 
 const TASK: &str = "porter:task";
 const AGENT: &str = "porter:agent:";
-/// The longest name GitHub takes for a label, in characters.
+/// GitHub's maximum length of a label's name, in characters.
 const MAX_LABEL_CHARS: usize = 50;
 
-/// The labels that an issue with this task should carry, and no others of ours.
+/// Returns all of Porter's labels that an issue with this task should carry.
 pub fn labels(task: &Task) -> Vec<String> {
     let mut agent = format!("{AGENT}{}", task.agent);
     if let Some((cut, _)) = agent.char_indices().nth(MAX_LABEL_CHARS) {
@@ -16,8 +16,9 @@ pub fn labels(task: &Task) -> Vec<String> {
     vec![TASK.to_owned(), status_label(task.status), agent, priority_label(task.priority)]
 }
 
-/// Whether Porter put the label there, and may take it away when it is no longer true. Labels that name an
-/// agent stay: another task of the issue may have put them there. GitHub ignores the case of labels.
+/// Returns whether Porter added the label and may remove it when it no longer applies. Labels that name an agent
+/// are kept, because another task of the issue may have added them. GitHub compares labels without regard to
+/// case.
 pub fn is_ours(label: &str) -> bool {
     let label = label.to_lowercase();
     Status::ALL.into_iter().any(|status| label == status_label(status))

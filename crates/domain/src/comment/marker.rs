@@ -1,8 +1,8 @@
-//! The last line of every comment Porter writes: `<!-- porter:{json} -->`, invisible on the page. It says
-//! what the comment is about and proves that Porter wrote it.
+//! The last line of every comment that Porter writes: `<!-- porter:{json} -->`, which GitHub does not display.
+//! It identifies the subject of the comment and proves that Porter wrote it.
 //!
-//! Only the last line counts, and text that others wrote never stands there. The proof is made by
-//! `crypto`; who posts the comment is for GitHub to say, and for the caller to check.
+//! Only the last line is read, and text from outside is never placed there. `crypto` makes the proof; the caller
+//! must check on GitHub who posted the comment.
 
 use crate::ids::CommentId;
 use serde_json::Value;
@@ -10,18 +10,19 @@ use serde_json::Value;
 const BEFORE: &str = "<!-- porter:";
 const AFTER: &str = " -->";
 
-/// The line for `data`. Nothing in it can end the HTML comment: `<` and `>` are written as JSON escapes.
+/// Returns the marker line for `data`. `<` and `>` are written as JSON escapes, so that nothing in it can end
+/// the HTML comment.
 pub(super) fn line(data: &Value) -> String {
     let json = data.to_string().replace('<', "\\u003c").replace('>', "\\u003e");
     format!("{BEFORE}{json}{AFTER}")
 }
 
-/// Whether `body` is the status comment of this task.
+/// Returns whether `body` is the status comment of this task.
 pub fn has_marker(body: &str, task_id: &str, proof: &str) -> bool {
     read(body).is_some_and(|data| data["taskId"] == task_id && data["proof"] == proof)
 }
 
-/// Whether `body` is the answer (or refusal) to this comment.
+/// Returns whether `body` is the answer to this comment, or its refusal.
 pub fn has_answer_marker(body: &str, comment_id: CommentId, proof: &str) -> bool {
     read(body).is_some_and(|data| data["comment"] == comment_id.get() && data["proof"] == proof)
 }
@@ -51,7 +52,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_in_it_ends_the_comment_early(text in r"(-->|--!>|<!--|>|\PC|\n){0,20}") {
+        fn marker_data_cannot_close_the_html_comment(text in r"(-->|--!>|<!--|>|\PC|\n){0,20}") {
             let line = line(&json!({"taskId": text, "proof": "abc"}));
             prop_assert_eq!(line.matches('>').count(), 1);
             prop_assert_eq!(line.lines().count(), 1);

@@ -1,32 +1,33 @@
-//! The title and the body of the pull request.
+//! The title and the body of a pull request.
 
 use super::{MAX_NAME_CHARS, MAX_SUMMARY_CHARS, remarks};
 use crate::markdown::{code, line, mention, quote};
 use crate::task::Task;
 
-/// The longest title, in characters; GitHub takes 256.
+/// The maximum length of a title, in characters. GitHub's limit is 256.
 const MAX_TITLE_CHARS: usize = 200;
 
-/// What a pull request's body needs to know beside the task.
+/// The context that a pull request's body needs besides the task.
 #[derive(Clone, Copy, Debug)]
 pub struct PullContext<'a> {
-    /// The task's page.
+    /// The URL of the task's page.
     pub task_url: &'a str,
-    /// The agent's name, as people know it.
+    /// The agent's display name.
     pub agent_name: &'a str,
-    /// No report came; the branch was found on its own.
+    /// No report arrived; Porter found the pushed branch itself.
     pub recovered: bool,
 }
 
-/// The issue's title, on one line, cleaned and cut. Plain text: GitHub shows titles as they are.
+/// Returns the issue's title on one line, cleaned and truncated. It is plain text, because GitHub does not
+/// render titles.
 pub fn pull_title(task: &Task) -> String {
     let title = line(&task.issue.title, MAX_TITLE_CHARS - 1);
     if title.is_empty() { format!("Work on #{}", task.issue.number) } else { title }
 }
 
-/// The body: what it closes, who asked, who did it, and what the agent said about it.
+/// Returns the body: the issue that it closes, the requester, the agent and the agent's summary.
 pub fn pull_body(task: &Task, context: &PullContext<'_>) -> String {
-    // GitHub closes no pull request by words, and an issue only once they reach the default branch.
+    // Closing keywords do not close pull requests, and close an issue only when they reach the default branch.
     let verb = if task.issue.is_pull_request { "Refs" } else { "Closes" };
     let model =
         task.model.as_ref().map(|model| format!(" with {}", code(model, MAX_NAME_CHARS))).unwrap_or_default();

@@ -1,5 +1,4 @@
-//! Why Porter does not do what a comment asks: one text for each reason of main-spec §5, with the reason and
-//! what to do next.
+//! Refusals of a comment's request: one text for each reason in main-spec §5, with the reason and the next step.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -8,57 +7,57 @@ use super::{AnswerContext, MAX_NAME_CHARS, listed, marker};
 use crate::markdown::{code, mention};
 use crate::task::Status;
 
-/// A reason, with what its text needs. Stored as the payload of the job that posts it.
+/// A reason with the values that its text needs. It is stored as the payload of the job that posts it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reason", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Refusal {
-    /// Porter's App is not installed there; nobody can be answered, so the text is for the log.
+    /// Porter's App is not installed there. No reply can be posted, so the text is only for the log.
     MissingInstallation,
     /// The person has never signed in to Porter.
     MissingUserOauth {
-        /// Who asked.
+        /// The login of the requester.
         login: String,
-        /// Where to sign in.
+        /// The URL of the sign-in page.
         sign_in_url: String,
     },
-    /// The person has chosen repositories in their settings, and not this one.
+    /// The person has selected repositories in their settings, and this one is not among them.
     RepoNotSelected {
-        /// Where they choose.
+        /// The URL of the settings page.
         settings_url: String,
     },
     /// The person may not push to the repository, or is not on the operator's list.
     NotAllowed,
-    /// The agent is switched off in the person's settings.
+    /// The agent is disabled in the person's settings.
     AgentDisabled {
-        /// Its id.
+        /// The agent's id.
         agent: String,
-        /// Where it is switched on.
+        /// The URL of the settings page.
         settings_url: String,
-        /// The ids of those that are on.
+        /// The ids of the enabled agents.
         enabled: Vec<String>,
     },
-    /// Something the launch needs is not there.
+    /// A credential that the launch needs is missing.
     MissingCredentials {
-        /// What, by name: `ANTHROPIC_API_KEY`, `Fly token`.
+        /// The names of the missing credentials: `ANTHROPIC_API_KEY`, `Fly token`.
         missing: Vec<String>,
-        /// Where to add it.
+        /// The URL of the settings page.
         settings_url: String,
     },
-    /// The command cannot be read.
+    /// The command cannot be parsed.
     InvalidCommand {
-        /// [`super::super::command::Invalid`]'s message: Markdown, safe to show.
+        /// The message of [`super::super::command::Invalid`], in Markdown that is safe to display.
         message: String,
     },
-    /// The person has as many waiting tasks as they may have.
+    /// The person has reached the limit of queued tasks.
     TooManyTasks {
-        /// How many that is.
+        /// The limit.
         limit: u32,
     },
-    /// The agent is already at work on this issue.
+    /// The issue already has an active task of this agent.
     TaskAlreadyActive {
-        /// The page of the task that is.
+        /// The URL of the active task's page.
         task_url: String,
-        /// Where it stands.
+        /// The status of the active task.
         status: Status,
         /// The agent's id.
         agent: String,
@@ -66,7 +65,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The reason, as the webhook's answer names it.
+    /// Returns the reason, as the webhook's response names it.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::MissingInstallation => "missing_installation",
@@ -76,12 +75,13 @@ impl Refusal {
             Self::AgentDisabled { .. } => "agent_disabled",
             Self::MissingCredentials { .. } => "missing_credentials",
             Self::InvalidCommand { .. } => "invalid_command",
-            // One task at a time per issue and agent is a limit, too; main-spec §5 has no reason of its own for it.
+            // A single active task per issue and agent is also a limit; main-spec §5 has no separate reason for
+            // it.
             Self::TooManyTasks { .. } | Self::TaskAlreadyActive { .. } => "too_many_tasks",
         }
     }
 
-    /// Why, in a sentence: the same on GitHub and in the API.
+    /// Returns the reason as a sentence, which GitHub comments and the API share.
     pub fn why(&self) -> String {
         match self {
             Self::MissingInstallation => "Porter's GitHub App is not installed on this account.".to_owned(),
@@ -112,7 +112,7 @@ impl Refusal {
         }
     }
 
-    /// What to do next, as Markdown that follows the reason.
+    /// Returns the next step, as Markdown that follows the reason.
     fn advice(&self) -> String {
         match self {
             Self::MissingInstallation => " Install it, then ask again.".to_owned(),
@@ -166,7 +166,7 @@ fn codes(names: &[String]) -> Vec<String> {
     names.iter().take(20).map(|name| code(name, MAX_NAME_CHARS)).collect()
 }
 
-/// The comment that says why not, with its marker.
+/// Returns the comment that states the refusal, with its marker.
 pub fn refusal(reason: &Refusal, context: &AnswerContext<'_>) -> String {
     let data = json!({"refusal": reason.reason(), "comment": context.comment_id, "proof": context.proof});
     format!("⚠️ {}\n\n{}", reason.text(), marker::line(&data))

@@ -1,5 +1,5 @@
-//! The one comment per task that tells where it stands; edited in place. It says nothing that changes
-//! without the task (no "3 minutes ago"), so it is only edited when there is news.
+//! The status comment of a task, which is edited in place. It contains no text that changes while the task does
+//! not ("3 minutes ago"), so it is edited only when the task changes.
 
 use serde_json::{Value, json};
 
@@ -8,22 +8,22 @@ use crate::markdown::{block, code, quote};
 use crate::report::{FailureStage, Usage};
 use crate::task::{Phase, Priority, Status, Task};
 
-/// What the status comment needs to know beside the task.
+/// The context that the status comment needs besides the task.
 #[derive(Clone, Copy, Debug)]
 pub struct StatusContext<'a> {
-    /// The task's page.
+    /// The URL of the task's page.
     pub task_url: &'a str,
-    /// The waiting task's place in the queue, from 1.
+    /// The position of a queued task, from 1.
     pub queue_position: Option<u32>,
-    /// Proves that Porter wrote the comment.
+    /// The proof, for the marker, that Porter wrote the comment.
     pub proof: &'a str,
-    /// The agent's name, as people know it.
+    /// The agent's display name.
     pub agent_name: &'a str,
-    /// Where the pushed branch can be looked at.
+    /// The URL of a comparison that shows the pushed branch.
     pub compare_url: Option<&'a str>,
 }
 
-/// The status comment, with its marker.
+/// Returns the status comment, with its marker.
 pub fn status(task: &Task, context: &StatusContext<'_>) -> String {
     let mut parts = match task.status {
         Status::Queued => queued(task, context),
@@ -170,12 +170,12 @@ fn summary(task: &Task) -> Option<String> {
     said(&task.attempt.summary).map(|summary| quote(summary, MAX_SUMMARY_CHARS))
 }
 
-/// The text, unless there is nothing in it.
+/// Returns the text unless it is blank.
 fn said(text: &Option<String>) -> Option<&str> {
     text.as_deref().filter(|text| !text.trim().is_empty())
 }
 
-/// What is known about the attempt, a line each.
+/// Returns what is known about the attempt, one line per fact.
 fn facts(task: &Task, context: &StatusContext<'_>) -> String {
     let mut lines = Vec::new();
     if let Some(branch) = &task.attempt.branch {
@@ -208,7 +208,7 @@ fn tokens(usage: &Usage) -> Option<String> {
     (!parts.is_empty()).then(|| format!("- Tokens: {}", parts.join(", ")))
 }
 
-/// US dollars; nothing when the number cannot be a price.
+/// Formats an amount in US dollars; returns `None` when the number cannot be a price.
 fn cost(dollars: f64) -> Option<String> {
     match dollars {
         0.0 => Some("$0".to_owned()),

@@ -1,4 +1,4 @@
-//! Status comments, as people read them.
+//! Tests of status comments.
 
 use chrono::{DateTime, Utc};
 use insta::assert_snapshot;
@@ -41,7 +41,7 @@ fn task(status: Status) -> Task {
     }
 }
 
-/// The same task, with another attempt.
+/// Returns the same task with a changed attempt.
 fn with_attempt(task: Task, change: impl FnOnce(Attempt) -> Attempt) -> Task {
     Task { attempt: change(task.attempt), ..task }
 }
@@ -89,7 +89,7 @@ fn shown(task: &Task) -> String {
 }
 
 #[test]
-fn a_waiting_task_tells_its_place() {
+fn a_queued_task_shows_its_position() {
     assert_snapshot!(status(&task(Status::Queued), &StatusContext { queue_position: Some(3), ..CONTEXT }), @r#"
     ⏳ **Queued** for Claude Code. It is number 3 in line.
 
@@ -113,7 +113,7 @@ fn a_waiting_task_tells_its_place() {
 }
 
 #[test]
-fn a_running_task_tells_what_it_does() {
+fn a_running_task_shows_its_progress() {
     assert_snapshot!(shown(&task(Status::Running)), @r#"
     🔧 **Claude Code is working on this.** 40 %
 
@@ -146,7 +146,7 @@ fn a_running_task_tells_what_it_does() {
 }
 
 #[test]
-fn a_successful_task_tells_everything_that_is_known() {
+fn a_successful_task_shows_all_its_results() {
     let compare_url = Some("https://github.com/acme/shop/compare/main...porter/task_0193");
     assert_snapshot!(status(&succeeded(), &StatusContext { compare_url, ..CONTEXT }), @r#"
     ✅ **Claude Code is done:** [pull request #43](https://github.com/acme/shop/pull/43) is ready for review.
@@ -169,7 +169,7 @@ fn a_successful_task_tells_everything_that_is_known() {
 }
 
 #[test]
-fn a_task_that_failed_tells_why_and_what_next() {
+fn a_failed_task_shows_the_reason_and_the_next_step() {
     assert_snapshot!(shown(&failed(FailureStage::Clone, "fatal: could not read from remote\nexit 128")), @r#"
     ❌ **Claude Code did not finish:** the repository could not be cloned.
 
@@ -243,7 +243,7 @@ fn a_task_that_failed_tells_why_and_what_next() {
 }
 
 #[test]
-fn a_task_that_ran_out_of_time_tells_where_its_work_is() {
+fn a_timed_out_task_shows_where_its_work_is() {
     let task = with_attempt(task(Status::TimedOut), |attempt| Attempt {
         branch: Some("porter/task_0193".into()),
         commit_sha: Some("0123456789abcdef".into()),
@@ -271,7 +271,7 @@ fn a_task_that_ran_out_of_time_tells_where_its_work_is() {
 }
 
 #[test]
-fn what_an_agent_says_is_shown_and_does_nothing() {
+fn text_from_an_agent_is_displayed_and_has_no_effect() {
     let boasting = with_attempt(succeeded(), |attempt| Attempt { summary: Some(HOSTILE.into()), ..attempt });
     assert_snapshot!(shown(&boasting), @r#"
     ✅ **Claude Code is done:** [pull request #43](https://github.com/acme/shop/pull/43) is ready for review.
@@ -330,7 +330,7 @@ fn what_an_agent_says_is_shown_and_does_nothing() {
 }
 
 #[test]
-fn a_price_that_cannot_be_one_is_not_shown() {
+fn an_invalid_price_is_not_shown() {
     for (dollars, expected) in [
         (0.0, Some("- Cost: $0")),
         (0.004, Some("- Cost: less than $0.01")),
@@ -347,7 +347,7 @@ fn a_price_that_cannot_be_one_is_not_shown() {
 }
 
 #[test]
-fn durations_read_as_people_say_them() {
+fn durations_are_formatted_for_people() {
     for (seconds, expected) in
         [(-5, "0 s"), (58, "58 s"), (60, "1 min"), (252, "4 min 12 s"), (3600, "1 h"), (3_800, "1 h 3 min")]
     {
@@ -381,14 +381,14 @@ fn no_text_makes_a_comment_too_long() {
 
 proptest! {
     #[test]
-    fn a_comment_says_what_it_is_about_whatever_the_agent_says(text in r"(<!--|-->| porter:\{\}|`{1,4}|\n|> |@ada|</?details>|\PC){0,30}") {
+    fn a_comment_keeps_its_marker_whatever_the_agent_writes(text in r"(<!--|-->| porter:\{\}|`{1,4}|\n|> |@ada|</?details>|\PC){0,30}") {
         let task = with_attempt(failed(FailureStage::Agent, &text), |attempt| Attempt {
             summary: Some(text.clone()),
             ..attempt
         });
         let body = shown(&task);
         prop_assert!(has_marker(&body, "task_0193", "p00f"), "{}", body);
-        // The marker is still an HTML comment: nothing before it has swallowed it.
+        // The marker is still an HTML comment, so no text before it has absorbed it.
         let mut hidden = Vec::new();
         crate::markdown::walk(&body, |piece, range| {
             if piece == crate::markdown::Piece::Comment {

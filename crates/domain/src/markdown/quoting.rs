@@ -1,18 +1,19 @@
-//! Somebody else's Markdown as a quote in ours: an agent's summary in a comment or a pull request. Of its
-//! form stay paragraphs, lists, emphasis and code, which is what summaries are written in; links become
-//! text with their address as code, headings become bold, HTML and the rest become plain text.
+//! Quotes untrusted Markdown, such as an agent's summary, in a comment or pull request. Paragraphs, lists,
+//! emphasis and code, which summaries use, keep their form. Links become text followed by their address as code,
+//! headings become bold, and HTML and all other elements become plain text.
 //!
-//! The source is parsed and written anew rather than edited: what is not written cannot act.
+//! The source is parsed and written again rather than edited, so that an element that is not written cannot have
+//! an effect.
 
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd};
 
 use super::writing::{code, fence, plain, shorten};
 use crate::text::clean;
 
-/// Deeper lists and quotes are written at this depth.
+/// The maximum depth of lists and quotes; deeper ones are written at this depth.
 const MAX_DEPTH: usize = 4;
 
-/// `text` as a quote, at most `max` characters of it. The result has at most `6 * max` characters.
+/// Returns at most `max` characters of `text` as a quote. The result has at most `6 * max` characters.
 pub fn quote(text: &str, max: usize) -> String {
     let text = shorten(clean(text).trim(), max);
     let mut quote = Quote { room: 2 * max, ..Quote::default() };
@@ -23,12 +24,12 @@ pub fn quote(text: &str, max: usize) -> String {
     quote.lines.join("\n")
 }
 
-/// What the text is inside of.
+/// An element that contains the current text.
 enum Level {
     Quote,
     Item {
         marker: String,
-        /// The marker is written; what follows is indented.
+        /// Whether the marker is written; the text that follows is indented.
         written: bool,
     },
 }
@@ -36,14 +37,14 @@ enum Level {
 #[derive(Default)]
 struct Quote<'a> {
     lines: Vec<String>,
-    /// How many characters may still be written; when there are none left, whole lines are left out.
+    /// The number of characters that may still be written. At zero, whole lines are omitted.
     room: usize,
     levels: Vec<Level>,
-    /// The number of the next item, for each list that is open; nothing for bullets.
+    /// The number of the next item for each open list; `None` for bullets.
     lists: Vec<Option<u64>>,
     /// The current line, ready to be written.
     line: String,
-    /// Text that comes next on it, not yet made harmless: a word may come in pieces.
+    /// The next text of the line, before escaping. It is collected because a word may arrive in parts.
     text: String,
     strong: usize,
     emphasis: usize,
@@ -167,7 +168,7 @@ impl<'a> Quote<'a> {
         }
     }
 
-    /// Opens emphasis, unless it is open already.
+    /// Opens emphasis unless it is already open.
     fn mark(&mut self, outermost: bool, sign: &str) {
         if outermost {
             self.settle();
@@ -175,7 +176,7 @@ impl<'a> Quote<'a> {
         }
     }
 
-    /// Closes it; emphasis around nothing is taken back.
+    /// Closes emphasis, and removes it when it is empty.
     fn mark_end(&mut self, outermost: bool, sign: &str) {
         if outermost {
             self.settle();
@@ -186,13 +187,13 @@ impl<'a> Quote<'a> {
         }
     }
 
-    /// Makes the text that was collected part of the line.
+    /// Escapes the collected text and appends it to the line.
     fn settle(&mut self) {
         let text = std::mem::take(&mut self.text);
         self.push(&plain(&text, self.line.is_empty()));
     }
 
-    /// Two pieces of code side by side would be one.
+    /// Appends a piece, and separates adjacent pieces of code, which would otherwise merge.
     fn push(&mut self, piece: &str) {
         if self.line.ends_with('`') && piece.starts_with('`') {
             self.line.push(' ');
@@ -208,7 +209,7 @@ impl<'a> Quote<'a> {
         }
     }
 
-    /// Ends what went before; a blank line parts the two, unless a fresh item begins.
+    /// Ends the previous block. A blank line separates the blocks unless a new item starts.
     fn begin_block(&mut self) {
         self.end_line();
         let fresh = matches!(self.levels.last(), Some(Level::Item { written: false, .. }));
@@ -217,7 +218,7 @@ impl<'a> Quote<'a> {
         }
     }
 
-    /// Writes one line behind the signs of the quotes and items it stands in.
+    /// Writes one line after the markers of the quotes and items that contain it.
     fn write(&mut self, line: &str) {
         if self.room == 0 {
             return;
@@ -279,18 +280,18 @@ mod tests {
     }
 
     #[test]
-    fn what_github_would_act_on_becomes_code() {
+    fn words_that_github_would_interpret_become_code() {
         let text = "Closes #5, closes o/r#6 and &#71;H-7; cc @octocat (see https://evil.example/x) or [www.evil](/a)";
         assert_snapshot!(quote(text, 1_000), @"> Closes `#5`, closes `o/r#6` and `GH-7`; cc `@octocat` (see `https://evil.example/x`) or `www.evil` (/a)");
     }
 
     #[test]
-    fn a_word_in_pieces_is_one_word() {
+    fn a_word_in_several_parts_is_escaped_as_one_word() {
         assert_snapshot!(quote("&#64;ada &#35;5 \\#6 [#](x)7 ![@](y)bob h\\ttps://a.b", 1_000), @r#"> `@ada` `#5` `#6` # (x)7 `@bob` `h\ttps://a.b`"#);
     }
 
     #[test]
-    fn what_markdown_would_act_on_gets_a_backslash() {
+    fn characters_that_markdown_would_interpret_are_escaped() {
         let text = "a < b <b>c</b> ![i](j) $x$ ~~y~~ |z|\n\n<details open>\n<img src=x>\n\n1\\. x\n\\- y\n\\===\n[^1]: z";
         assert_snapshot!(quote(text, 1_000), @r#"
         > a \< b \<b\>c\</b\> i \$x\$ \~\~y\~\~ \|z\|
@@ -322,7 +323,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_quote_is_one_quote_that_does_nothing(
+        fn quoted_text_stays_in_one_quote_and_has_no_effect(
             text in r"([ \n]|[@#<>!\[\]()`*_~|&;$=+:./0-9-]|www\.|https://|<!--|-->|&#64;|&#35;|```|\n- |\n> |\n1\. |\[a\]\(b\)|a|é|\t|\r|    ){0,60}",
             max in 1usize..400,
         ) {

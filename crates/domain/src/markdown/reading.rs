@@ -1,32 +1,31 @@
-//! Which parts of a Markdown source are text, which are code, quote or raw HTML, and which are comments
-//! nobody sees.
+//! Determines which parts of a Markdown source are text, code, quotes, raw HTML or comments.
 
 use std::ops::Range;
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
-/// GitHub's flavour, as far as it decides what is text. Footnotes stay off: they hide nothing.
+/// The options of GitHub's Markdown that affect what is text. Footnotes are disabled because they hide nothing.
 const OPTIONS: Options = Options::ENABLE_GFM
     .union(Options::ENABLE_TABLES)
     .union(Options::ENABLE_STRIKETHROUGH)
     .union(Options::ENABLE_TASKLISTS);
 
-/// Elements whose content is code, quoted or not shown; written as HTML they mean what the Markdown means.
+/// HTML elements whose contents are code, quoted or hidden, like the corresponding Markdown.
 const QUOTING_ELEMENTS: [&str; 7] = ["blockquote", "code", "pre", "script", "style", "textarea", "tt"];
 
-/// What a range of the source is.
+/// The kind of a range of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// The author's own words, in plain sight.
+    /// Visible text by the author.
     Text,
-    /// Code, a quote, or raw HTML: shown, but not said.
+    /// Code, a quote or raw HTML: displayed, but not the author's statement.
     Literal,
-    /// An HTML comment: not shown at all.
+    /// An HTML comment, which is not displayed.
     Comment,
 }
 
-/// Tells `see` every piece of `source`. Text comes in order; a literal piece may contain smaller ones; a
-/// comment comes when its end is known. Time is linear in the length.
+/// Calls `see` for every piece of `source`. Text pieces are in order; a literal piece may contain smaller ones;
+/// a comment is reported when its end is known. The time is linear in the length.
 pub fn walk(source: &str, mut see: impl FnMut(Piece, Range<usize>)) {
     let mut html = Html::default();
     let mut outside = Vec::new(); // which elements were open where each quote began
@@ -70,13 +69,13 @@ pub fn walk(source: &str, mut see: impl FnMut(Piece, Range<usize>)) {
     }
 }
 
-/// What raw HTML has opened so far. A browser sees the whole page, so this outlives a Markdown block:
-/// `<blockquote>`, a blank line and a paragraph is a quoted paragraph.
+/// The elements that raw HTML has opened. Browsers parse the whole page, so this state continues across Markdown
+/// blocks: a paragraph after `<blockquote>` and a blank line is quoted.
 #[derive(Default)]
 struct Html {
-    /// Where the comment began that is not closed yet.
+    /// The start of an open comment.
     comment: Option<usize>,
-    /// How often each of [`QUOTING_ELEMENTS`] is open.
+    /// The number of open elements for each of [`QUOTING_ELEMENTS`].
     open: [u32; QUOTING_ELEMENTS.len()],
 }
 
@@ -110,7 +109,7 @@ impl Html {
         }
     }
 
-    /// Reads the tag that `start` points at, if it is one, and tells where to go on.
+    /// Reads the tag at `start`, if there is one, and returns the position at which to continue.
     fn read_tag(&mut self, html: &str, start: usize) -> usize {
         let Some(inside) = html.get(start + 1..) else { return html.len() };
         let closing = inside.starts_with('/');
@@ -151,25 +150,25 @@ mod tests {
     }
 
     #[test]
-    fn a_comment_that_spans_markdown_blocks_is_one_comment() {
+    fn an_html_comment_can_span_markdown_blocks() {
         let source = "a\n\n<div><!--\n\nhidden\n\n<p>--></p></div>\n\nb";
         assert_eq!(pieces(source, Piece::Comment), ["<!--\n\nhidden\n\n<p>-->"]);
         assert_eq!(pieces(source, Piece::Text), ["a", "\n", "b"]);
     }
 
     #[test]
-    fn what_looks_like_its_end_in_a_paragraph_does_not_end_a_comment() {
-        // GitHub renders this `-->` as `--&gt;`, and the comment goes on.
+    fn a_comment_end_in_a_paragraph_does_not_close_an_html_comment() {
+        // GitHub renders this `-->` as `--&gt;`, so the comment continues.
         assert_eq!(pieces("<div><!--\n\n--> a", Piece::Comment), ["<!--\n\n--> a"]);
     }
 
     #[test]
-    fn a_comment_that_never_ends_hides_the_rest() {
+    fn an_unclosed_html_comment_hides_the_rest() {
         assert_eq!(pieces("a\n\n<!-- b\n\nc", Piece::Comment), ["<!-- b\n\nc"]);
     }
 
     #[test]
-    fn a_comment_in_code_is_code() {
+    fn html_comments_in_code_are_code() {
         assert_eq!(pieces("`<!-- a -->`\n\n```\n<!-- b -->\n```", Piece::Comment), Vec::<&str>::new());
     }
 

@@ -1,13 +1,13 @@
-//! Foreign text inside ours. Whatever comes out of here is shown as it is: it notifies nobody, refers to
-//! nothing, loads nothing, opens or closes no element, and ends no line it should not.
+//! Inserts untrusted text into Porter's text. The result is displayed literally: it creates no mention,
+//! reference or link, loads nothing, opens or closes no element, and adds no line breaks.
 //!
-//! GitHub looks for mentions, references and addresses in the *rendered* text, so backslashes do not stop
-//! them; only code does. Hence the one rule of [`plain`]: a word that GitHub would act on becomes code,
-//! every other sign that Markdown would act on gets a backslash.
+//! GitHub searches the *rendered* text for mentions, references and addresses, so backslashes do not prevent
+//! them; only code does. [`plain`] therefore writes a word that GitHub would interpret as code, and puts a
+//! backslash before every other character that Markdown would interpret.
 
 use crate::text::clean;
 
-/// The first `max` characters, with `…` when that is not all.
+/// Returns the first `max` characters, followed by `…` when the text is longer.
 pub(super) fn shorten(text: &str, max: usize) -> String {
     match text.char_indices().nth(max) {
         Some((cut, _)) => format!("{}…", text[..cut].trim_end()),
@@ -15,12 +15,12 @@ pub(super) fn shorten(text: &str, max: usize) -> String {
     }
 }
 
-/// One cleaned line: runs of blanks and line ends become one space.
+/// Returns one cleaned line, in which runs of blanks and line ends become one space.
 pub fn line(text: &str, max: usize) -> String {
     shorten(&clean(text).split_whitespace().collect::<Vec<_>>().join(" "), max)
 }
 
-/// `text` as inline code, on one line, at most `max` characters of it.
+/// Returns at most `max` characters of `text` as inline code on one line.
 pub fn code(text: &str, max: usize) -> String {
     let text = line(text, max);
     let ticks = "`".repeat(longest_run(&text, '`') + 1);
@@ -28,19 +28,19 @@ pub fn code(text: &str, max: usize) -> String {
     format!("{ticks}{space}{text}{space}{ticks}")
 }
 
-/// `text` as a block of code, at most `max` characters of it; its lines stay as they are.
+/// Returns at most `max` characters of `text` as a code block that keeps its lines.
 pub fn block(text: &str, max: usize) -> String {
     let text = shorten(clean(text).trim_matches('\n'), max);
     let fence = fence(&text);
     format!("{fence}text\n{text}\n{fence}")
 }
 
-/// A fence that no line of `text` can close: longer than every run of backticks in it.
+/// Returns a fence that no line of `text` can close: longer than every run of backticks in it.
 pub fn fence(text: &str) -> String {
     "`".repeat(longest_run(text, '`').max(2) + 1)
 }
 
-/// A login as a mention; something that cannot be a login as code.
+/// Returns a login as a mention, or as code if it is not a valid login.
 pub fn mention(login: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
     if !login.is_empty() && login.len() <= 100 && login.chars().all(plain) {
@@ -60,8 +60,8 @@ fn longest_run(text: &str, wanted: char) -> usize {
     longest
 }
 
-/// `text` on one line, meaning nothing to Markdown or GitHub; `begins_line` when nothing stands before it.
-/// Blanks at its ends are kept, as one space.
+/// Returns `text` on one line without meaning to Markdown or GitHub. `begins_line` is true when nothing precedes
+/// it on the line. Blanks at both ends become one space each.
 pub fn plain(text: &str, begins_line: bool) -> String {
     let mut out = String::new();
     for (index, word) in text.split_whitespace().enumerate() {
@@ -73,7 +73,7 @@ pub fn plain(text: &str, begins_line: bool) -> String {
             escape(word, first, &mut out);
             continue;
         }
-        // The punctuation around a mention or an address is not part of it.
+        // Punctuation around a mention or an address is not part of it.
         let core = word.trim_matches(['(', '[', '"', '\'', ',', '.', ';', ':', '!', '?', ']', ')']);
         let at = word.find(core).unwrap_or(0);
         escape(&word[..at], first, &mut out);
@@ -98,7 +98,7 @@ fn escape(word: &str, begins_line: bool, out: &mut String) {
     }
 }
 
-/// Whether GitHub would make a mention, a reference or a link of the word.
+/// Returns whether GitHub would interpret the word as a mention, a reference or a link.
 pub(super) fn acts_on_github(word: &str) -> bool {
     let lower = word.to_ascii_lowercase();
     let digit_after = |sign: &str| {

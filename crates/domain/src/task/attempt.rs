@@ -1,76 +1,77 @@
-//! One run of a task: when and where it ran, what came of it, and what it used. A retry begins another, and
-//! those before it stay as they ended.
+//! One run of a task: its machine, times, result and usage. A retry starts another attempt; earlier attempts no
+//! longer change.
 
 use chrono::{DateTime, Utc};
 
 use super::Status;
 use crate::report::{FailureStage, Remark, Usage};
 
-/// A run of a task. Its status is the task's, as long as it is the task's current attempt.
+/// One run of a task. Its status is that of the task for as long as it is the current attempt.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Attempt {
-    /// Which run of the task this is, from 1.
+    /// The attempt's number within the task, from 1.
     pub number: u32,
-    /// Which model it was launched with; unknown where the agent's default was.
+    /// The model that the attempt was launched with; `None` when the agent's default was used.
     pub model: Option<String>,
-    /// Where its machine is, in the runner's own terms. `db::attempts::set_place` alone stores it.
+    /// The location of the attempt's machine, in a format that only the runner reads. Only
+    /// `db::attempts::set_place` stores it.
     pub place: Option<String>,
-    /// Its machine.
+    /// The runner's identifier of the machine.
     pub machine_id: Option<String>,
-    /// When it was admitted.
+    /// The time of admission.
     pub started_at: Option<DateTime<Utc>>,
-    /// When it ended.
+    /// The time at which the attempt ended.
     pub completed_at: Option<DateTime<Utc>>,
-    /// When it is given up while it runs.
+    /// The time at which the running attempt times out.
     pub deadline_at: Option<DateTime<Utc>>,
-    /// When its worker last reported, or its machine was made.
+    /// The time of the worker's last report, or of the machine's creation.
     pub seen_at: Option<DateTime<Utc>>,
-    /// Percent, 0 to 100.
+    /// Progress in percent, 0 to 100.
     pub progress: u8,
-    /// The latest line of progress.
+    /// The latest progress line.
     pub activity: Option<String>,
     /// The branch that was pushed.
     pub branch: Option<String>,
-    /// Its head.
+    /// The commit at the branch's head.
     pub commit_sha: Option<String>,
-    /// The agent's closing words.
+    /// The agent's summary.
     pub summary: Option<String>,
-    /// Why it did not succeed, for a person.
+    /// The reason why the attempt did not succeed, as text for people.
     pub error_message: Option<String>,
-    /// Where it failed.
+    /// The stage at which it failed.
     pub failure_stage: Option<FailureStage>,
-    /// Why it failed, as a stable snake_case word.
+    /// The reason for the failure, as a stable snake_case code.
     pub failure_reason: Option<String>,
-    /// What the agent used.
+    /// The tokens and cost of the agent.
     pub usage: Usage,
-    /// How the worker's report arrived.
+    /// How the worker's report was delivered.
     pub callback: Callback,
-    /// What else people should know about it.
+    /// Further remarks for people.
     pub remarks: Vec<Remark>,
 }
 
-/// How the report of an attempt's worker arrived.
+/// How the report of an attempt's worker was delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Callback {
-    /// Which try of the report was recorded.
+    /// The number of the delivery attempt that was recorded.
     pub attempts: Option<u32>,
-    /// How many the worker would have made.
+    /// The number of delivery attempts that the worker would have made.
     pub max_attempts: Option<u32>,
-    /// The HTTP status that answered the try before.
+    /// The HTTP status of the response to the previous delivery attempt.
     pub last_http_code: Option<u16>,
 }
 
-/// An attempt in a task's history, with the status it has or ended with.
+/// An attempt in a task's history, with its current or final status.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttemptRecord {
-    /// Its status.
+    /// The attempt's status.
     pub status: Status,
     /// The attempt.
     pub attempt: Attempt,
 }
 
 impl Attempt {
-    /// The attempt with this number as it begins: it waits, and nothing is known of it.
+    /// Returns a queued attempt with this number; all other fields have their default values.
     pub fn queued(number: u32) -> Self {
         Self { number, ..Self::default() }
     }

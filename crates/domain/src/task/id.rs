@@ -1,4 +1,4 @@
-//! The name of a task.
+//! The identifier of a task.
 
 use std::fmt;
 
@@ -6,32 +6,32 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// `task_` and a time-ordered UUID in hex.
+/// A task's identifier: `task_` and a time-ordered UUID in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TaskId(String);
 
 impl TaskId {
-    /// A new id. `at` makes ids sort by age.
+    /// Returns a new id. `at` makes ids sort by age.
     pub fn new(at: DateTime<Utc>) -> Self {
         let seconds = u64::try_from(at.timestamp()).unwrap_or(0);
         let time = uuid::Timestamp::from_unix(uuid::NoContext, seconds, at.timestamp_subsec_nanos());
         Self(format!("task_{}", Uuid::new_v7(time).simple()))
     }
 
-    /// The id written as `text`; nothing when it cannot be one (`task_` and up to 64 of `[0-9A-Za-z_-]`).
+    /// Parses an id; returns `None` unless `text` is `task_` and up to 64 characters of `[0-9A-Za-z_-]`.
     pub fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix("task_")?;
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         (!rest.is_empty() && rest.len() <= 64 && rest.chars().all(plain)).then(|| Self(text.to_owned()))
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The only branch an agent's work is pushed to.
+    /// Returns the only branch to which an agent's work is pushed.
     pub fn branch(&self) -> String {
         format!("porter/{}", self.0)
     }

@@ -1,8 +1,8 @@
-//! The state machine: `queued → running → success | failed | timed_out`, and a retry that takes a task that did
-//! not succeed back to `queued` with one attempt more.
+//! The state machine: `queued → running → success | failed | timed_out`. A retry returns a task that did not
+//! succeed to `queued` and starts the next attempt.
 //!
-//! [`decide`] is the only place that knows the edges. `db::tasks` stores its result under a guard on
-//! status, attempt and revision; `tasks` turns the [`Effect`]s into durable jobs in the same transaction.
+//! Only [`decide`] defines the transitions. `db::tasks` stores its result under a guard on status, attempt and
+//! revision; `tasks` turns the [`Effect`]s into durable jobs in the same transaction.
 
 use chrono::{DateTime, Utc};
 
@@ -10,83 +10,83 @@ use super::{Attempt, Callback, Phase, Status, Task};
 use crate::ids::IssueNumber;
 use crate::report::{Completion, FailureStage, Outcome};
 
-/// Something that happened to a task.
+/// An event that can change a task.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// Its turn has come.
+    /// The task was admitted from the queue.
     Admitted {
-        /// Until when its launch is tried.
+        /// The time after which its launch is no longer tried.
         deadline: DateTime<Utc>,
     },
-    /// The preflight settled the base branch and the machine was made.
+    /// The preflight chose the base branch, and the machine was created.
     Launched {
-        /// The runner's name for the machine.
+        /// The runner's identifier of the machine.
         machine_id: String,
-        /// The branch the work starts from.
+        /// The branch that the work starts from.
         base_branch: String,
-        /// When the attempt is given up; the time limit counts from here.
+        /// The time at which the attempt times out; the time limit counts from the launch.
         deadline: DateTime<Utc>,
     },
-    /// The worker reported how it ended.
+    /// The worker reported the result.
     Reported(Box<Completion>),
-    /// No report came, but the branch is there.
+    /// No report arrived, but the task's branch was found.
     BranchFound {
-        /// Its head.
+        /// The commit at the branch's head.
         commit_sha: String,
     },
-    /// The pull request is open.
+    /// The pull request was opened.
     Published {
-        /// Its number.
+        /// The pull request's number.
         number: IssueNumber,
-        /// Its page.
+        /// The URL of the pull request.
         url: String,
     },
-    /// The attempt cannot go on.
+    /// The attempt cannot continue.
     Failed {
-        /// Where it failed.
+        /// The stage at which it failed.
         stage: FailureStage,
-        /// Why, for a person.
+        /// The reason, as text for people.
         message: String,
     },
-    /// The attempt took too long.
+    /// The attempt exceeded a time limit.
     TimedOut {
-        /// What took too long, for a person.
+        /// Which limit was exceeded, as text for people.
         message: String,
     },
-    /// A person, or the issue being closed, ended it.
+    /// A person stopped the task, or its issue was closed.
     Stopped {
-        /// Who or what, for a person.
+        /// Who or what stopped it, as text for people.
         message: String,
     },
-    /// A person asked for another attempt.
+    /// A person requested another attempt.
     Retried,
 }
 
-/// What must follow a stored change; each becomes a durable job.
+/// An effect that follows a stored change. Each becomes a durable job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
-    /// Make the issue show where the task stands: reaction, status comment, labels.
+    /// Updates the issue's reaction, status comment and labels.
     SyncIssue,
-    /// Check, and start the machine.
+    /// Runs the preflight checks and starts the machine.
     Launch,
-    /// Open the pull request.
+    /// Opens the pull request.
     Publish,
-    /// End the attempt's machine and take back its token.
+    /// Ends the attempt's machine and revokes its token.
     CleanUp,
 }
 
-/// The task does not allow the event in the state it is in.
+/// The task's state does not allow the event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a {} task does not allow this", status.as_str())]
 pub struct InvalidState {
-    /// Where the task stands.
+    /// The task's current status.
     pub status: Status,
 }
 
-/// Applies `event` to `task` at `now`.
+/// Returns `task` after `event` at `now`, with the effects that follow.
 ///
 /// # Errors
-/// [`InvalidState`] when the state machine has no such edge; then nothing is to be written.
+/// [`InvalidState`] when the state machine has no such transition; the caller must then write nothing.
 pub fn decide(task: &Task, event: Event, now: DateTime<Utc>) -> Result<(Task, Vec<Effect>), InvalidState> {
     use Effect::{CleanUp, Launch, Publish, SyncIssue};
     use Status::{Failed, Queued, Running, Success, TimedOut};
@@ -134,8 +134,8 @@ pub fn decide(task: &Task, event: Event, now: DateTime<Utc>) -> Result<(Task, Ve
         (Running, Event::TimedOut { message }) => {
             return Ok(failed(next, TimedOut, FailureStage::Agent, message, now));
         }
-        // A task that was never admitted is admitted and ended in one write: there is no edge from
-        // `queued` to an end.
+        // A task that was never admitted is admitted and ended in one write, because no transition leads from
+        // `queued` to a final status.
         (Queued | Running, Event::Stopped { message }) => {
             if task.status == Queued {
                 next.attempt.started_at = Some(now);
@@ -147,7 +147,7 @@ pub fn decide(task: &Task, event: Event, now: DateTime<Utc>) -> Result<(Task, Ve
             let fresh = Task {
                 status: Queued,
                 attempt: Attempt::queued(task.attempt.number + 1),
-                // What nobody named is settled anew: it may be gone by now.
+                // A branch that the preflight chose is chosen again, because it may have been deleted since.
                 base_branch: if task.base_settled { None } else { next.base_branch },
                 base_settled: false,
                 queued_at: now,
@@ -175,7 +175,7 @@ fn apply_report(mut task: Task, report: Completion, now: DateTime<Utc>) -> (Task
         last_http_code: report.callback_last_http_code,
     };
     attempt.commit_sha = report.commit_hash.filter(|commit| !commit.is_empty());
-    // Only this branch is ever pushed, whatever a report claims.
+    // Porter pushes only to this branch, so a different name in a report is ignored.
     attempt.branch = attempt.commit_sha.is_some().then(|| task.id.branch());
     match report.status {
         Outcome::Success if attempt.commit_sha.is_some() => {
@@ -184,7 +184,7 @@ fn apply_report(mut task: Task, report: Completion, now: DateTime<Utc>) -> (Task
         }
         Outcome::Success => {
             let message = "The agent finished without changing anything (no changes).".to_owned();
-            // The summary is what people and tests read first; the agent's own words come after it.
+            // The summary is shown first to readers; the agent's own text follows it.
             attempt.summary = Some(match attempt.summary.take() {
                 Some(words) if !words.trim().is_empty() => format!("no changes\n\n{words}"),
                 _ => "no changes".to_owned(),

@@ -1,10 +1,10 @@
-//! A request that tests begin with: Ada's comment on `acme/shop#42`.
+//! A sample request for tests: Ada's comment on `acme/shop#42`.
 
 use crate::ids::{CommentId, InstallationId, IssueNumber, RepositoryId, RepositoryName, UserId};
 
 use super::{Issue, Repository, Request, Requester};
 
-/// The request.
+/// Returns the sample request.
 pub fn request() -> Request {
     Request {
         repository: Repository {

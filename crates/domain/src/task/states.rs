@@ -1,28 +1,28 @@
-//! Where a task stands, and what its running attempt is doing.
+//! The statuses of a task and the phases of a running attempt.
 
 use serde::{Deserialize, Serialize};
 
-/// A task's status, as everyone outside sees it.
+/// A task's status, as it is shown outside Porter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Waits for its turn.
+    /// The task waits in the queue.
     Queued,
-    /// An attempt is under way.
+    /// An attempt is running.
     Running,
     /// The pull request is open.
     Success,
-    /// It ended without one; the summary says why.
+    /// The task ended without a pull request; the summary states the reason.
     Failed,
-    /// It ran out of time.
+    /// The task exceeded its time limit.
     TimedOut,
 }
 
 impl Status {
-    /// Every status there is.
+    /// All statuses.
     pub const ALL: [Self; 5] = [Self::Queued, Self::Running, Self::Success, Self::Failed, Self::TimedOut];
 
-    /// The status as it is stored and shown.
+    /// Returns the status in its stored and displayed form.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -33,30 +33,30 @@ impl Status {
         }
     }
 
-    /// The status with this name.
+    /// Returns the status with this name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == text)
     }
 
-    /// Whether the task has ended (a retry may begin it anew).
+    /// Returns whether the task has ended. A retry can start an ended task again.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Success | Self::Failed | Self::TimedOut)
     }
 }
 
-/// What a running attempt is doing.
+/// The phase of a running attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Checked, and its machine asked for.
+    /// The preflight passed, and the machine was requested.
     Launching,
-    /// The machine runs; its reports are awaited.
+    /// The machine runs, and Porter waits for its report.
     Working,
     /// The branch is pushed; the pull request is being opened.
     Publishing,
 }
 
 impl Phase {
-    /// The phase as it is stored.
+    /// Returns the phase in its stored form.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Launching => "launching",
@@ -65,7 +65,7 @@ impl Phase {
         }
     }
 
-    /// The phase with this name.
+    /// Returns the phase with this name.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Launching, Self::Working, Self::Publishing].into_iter().find(|phase| phase.as_str() == text)
     }

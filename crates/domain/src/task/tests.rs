@@ -1,4 +1,4 @@
-//! The state machine, edge by edge and at random.
+//! Tests of the state machine: each transition, and random sequences of events.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -38,7 +38,7 @@ fn report(status: Outcome, commit: Option<&str>, timed_out: bool) -> Event {
     }))
 }
 
-/// Every kind of event, each with its name.
+/// Returns one event of every kind, with its name.
 fn events() -> Vec<(&'static str, Event)> {
     let deadline = now() + TimeDelta::hours(1);
     let text = |text: &str| text.to_owned();
@@ -61,13 +61,13 @@ fn events() -> Vec<(&'static str, Event)> {
     ]
 }
 
-/// A task in this state.
+/// Returns a task in this state.
 fn at(status: Status, phase: Option<Phase>) -> Task {
     let completed_at = status.is_terminal().then(now);
     Task { status, phase, attempt: Attempt { completed_at, ..Attempt::queued(1) }, ..queued() }
 }
 
-/// The event's name, with where it leads and what follows, for each event that the state allows.
+/// Returns, for each event that the state allows, its name, the resulting state and the effects.
 fn edges(status: Status, phase: Option<Phase>) -> Vec<String> {
     let task = at(status, phase);
     let edge = |(name, event): (&str, Event)| {
@@ -87,7 +87,7 @@ fn a_queued_task_is_admitted_or_stopped() {
 }
 
 #[test]
-fn a_launching_task_gets_its_machine_or_ends() {
+fn a_launching_task_starts_its_machine_or_ends() {
     assert_eq!(
         edges(Status::Running, Some(Phase::Launching)),
         [
@@ -105,7 +105,7 @@ fn a_launching_task_gets_its_machine_or_ends() {
 }
 
 #[test]
-fn a_publishing_task_hears_no_more_reports() {
+fn a_publishing_task_ignores_further_reports() {
     assert_eq!(
         edges(Status::Running, Some(Phase::Publishing)),
         [
@@ -125,7 +125,7 @@ fn only_a_task_that_did_not_succeed_can_be_retried() {
 }
 
 #[test]
-fn a_retry_begins_from_nothing_with_one_attempt_more() {
+fn a_retry_starts_a_new_attempt_with_empty_results() {
     let ended = Task {
         pr_url: Some("https://github.example/2".to_owned()),
         attempt: Attempt {
@@ -141,7 +141,7 @@ fn a_retry_begins_from_nothing_with_one_attempt_more() {
     assert_eq!(next.attempt, Attempt::queued(2));
     let Attempt { number, machine_id, commit_sha, error_message, .. } = next.attempt;
     assert_eq!((number, machine_id, commit_sha, error_message), (2, None, None, None));
-    assert_eq!(next.status_comment_id, Some(CommentId::new(8)), "the one status comment stays");
+    assert_eq!(next.status_comment_id, Some(CommentId::new(8)), "the status comment is kept");
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn a_report_cannot_name_another_branch() {
 }
 
 #[test]
-fn ids_sort_by_age_and_survive_being_written_down() {
+fn ids_sort_by_age_and_are_unchanged_after_parsing() {
     let (older, newer) = (TaskId::new(now()), TaskId::new(now() + TimeDelta::milliseconds(2)));
     assert!(older < newer, "{older} {newer}");
     assert_eq!(TaskId::parse(older.as_str()), Some(older));
@@ -163,7 +163,7 @@ fn ids_sort_by_age_and_survive_being_written_down() {
 
 proptest! {
     #[test]
-    fn no_other_edge_exists(picks in prop::collection::vec(0_usize..12, 1..60)) {
+    fn no_other_transition_exists(picks in prop::collection::vec(0_usize..12, 1..60)) {
         use Status::{Failed, Queued, Running, Success, TimedOut};
         let mut task = queued();
         for pick in picks {
@@ -174,7 +174,7 @@ proptest! {
                 edge,
                 (Queued, Running) | (Running, Running | Success | Failed | TimedOut) | (Failed | TimedOut, Queued)
             );
-            // Stopping a task that waits is both of its edges in one write.
+            // Stopping a queued task takes two transitions in one write.
             let both = edge == (Queued, Failed) && name == "stopped" && next.attempt.started_at.is_some();
             prop_assert!(allowed || both, "{name}: {edge:?}");
             prop_assert_eq!(next.revision, task.revision + 1);
@@ -191,7 +191,7 @@ proptest! {
 }
 
 #[test]
-fn a_retry_keeps_the_base_branch_that_was_named_and_forgets_the_one_that_was_settled() {
+fn a_retry_keeps_a_requested_base_branch_and_clears_a_chosen_one() {
     let deadline = now() + TimeDelta::hours(1);
     for named in [None, Some("next".to_owned())] {
         let mut task = Task { base_branch: named.clone(), ..queued() };

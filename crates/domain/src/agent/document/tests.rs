@@ -1,4 +1,4 @@
-//! What an operator's document does to the registry, and what it is told when something is wrong with it.
+//! Tests of operators' documents: their changes to the registry, and the reported faults.
 
 use crate::agent::{Keys, Registry};
 
@@ -46,11 +46,11 @@ fn a_second_document_adds_agents_after_the_others() {
     let codex = registry.find("OpenAI-Codex").unwrap();
     assert_eq!(codex.keys, Keys::Any(vec!["CODEX_API_KEY".to_owned(), "OPENAI_API_KEY".to_owned()]));
     assert_eq!(registry.provider_of("CODEX_API_KEY").map(|provider| provider.id.as_str()), Some("openai"));
-    assert_eq!(registry.providers.len(), 10, "the provider replaces the one with its id");
+    assert_eq!(registry.providers.len(), 10, "the provider replaces the one with the same id");
 }
 
 #[test]
-fn an_entry_replaces_the_one_with_its_id_whole_and_in_its_place() {
+fn an_entry_replaces_the_whole_entry_with_the_same_id_in_its_position() {
     let document = r#"
         [[agent]]
         id = "claude-code"
@@ -62,11 +62,11 @@ fn an_entry_replaces_the_one_with_its_id_whole_and_in_its_place() {
     assert_eq!(ids(&registry), ["opencode", "claude-code", "amp", "mock"]);
     let claude = registry.find("claude-code").unwrap();
     assert_eq!((claude.name.as_str(), &claude.keys), ("Our Claude", &Keys::None));
-    assert_eq!(registry.find("claude"), None, "the alias was part of the entry that is gone");
+    assert_eq!(registry.find("claude"), None, "the alias was part of the replaced entry");
 }
 
 #[test]
-fn everything_that_is_wrong_is_said_at_once() {
+fn all_faults_are_reported_at_once() {
     let document = r#"
         colour = "red"
         [[agent]]
@@ -113,7 +113,7 @@ fn everything_that_is_wrong_is_said_at_once() {
 }
 
 #[test]
-fn entries_must_fit_each_other() {
+fn conflicting_entries_are_reported() {
     let document = r#"
         [[agent]]
         id = "other"
@@ -153,7 +153,7 @@ fn entries_must_fit_each_other() {
 }
 
 #[test]
-fn a_document_that_is_no_toml_is_named() {
+fn invalid_toml_is_reported_with_the_name_of_the_document() {
     let seen = faults("[[agent]\n");
     assert!(seen.len() == 1 && seen[0].starts_with("my.toml is not TOML: "), "{seen:?}");
     assert_eq!(faults("agent = 7"), ["my.toml: agent must be written as [[agent]]"]);

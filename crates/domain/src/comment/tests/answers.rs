@@ -1,4 +1,4 @@
-//! Refusals and answers, as people read them.
+//! Tests of refusals and answers.
 
 use super::*;
 
@@ -32,7 +32,7 @@ fn refusals() -> Vec<Refusal> {
 const ANSWERING: AnswerContext<'_> = AnswerContext { comment_id: CommentId::new(7), proof: "p00f" };
 
 #[test]
-fn every_refusal_says_why_and_what_to_do() {
+fn every_refusal_states_the_reason_and_the_next_step() {
     let texts: Vec<_> = refusals().iter().map(|reason| refusal(reason, &ANSWERING)).collect();
     assert_snapshot!(texts.join("\n\n---\n\n"), @r#"
     ⚠️ Porter's GitHub App is not installed on this account. Install it, then ask again.
@@ -203,7 +203,7 @@ fn every_control_word_is_answered() {
 }
 
 #[test]
-fn refusals_and_answers_survive_being_stored() {
+fn refusals_and_answers_are_unchanged_after_serialization() {
     for reason in refusals() {
         let json = serde_json::to_string(&reason).unwrap();
         assert_eq!(serde_json::from_str::<Refusal>(&json).unwrap(), reason, "{json}");
@@ -220,7 +220,7 @@ fn refusals_and_answers_survive_being_stored() {
 #[test]
 fn the_reason_of_a_refusal_is_the_same_on_github_and_in_the_api() {
     for reason in refusals() {
-        // What is a link on GitHub is an action of its own in the API.
+        // A link on GitHub corresponds to a separate action in the API.
         let comment = refusal(&reason, &ANSWERING)
             .replace("[it is running](https://porter.example/tasks/task_0193)", "it is running");
         assert!(comment.starts_with(&format!("⚠️ {}", reason.why())), "{comment}\n{}", reason.why());

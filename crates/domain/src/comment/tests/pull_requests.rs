@@ -1,4 +1,4 @@
-//! Pull requests and labels, as people read them.
+//! Tests of pull requests and labels.
 
 use super::*;
 
@@ -6,7 +6,7 @@ pub(super) const PULL: PullContext<'_> =
     PullContext { task_url: CONTEXT.task_url, agent_name: CONTEXT.agent_name, recovered: false };
 
 #[test]
-fn a_pull_request_tells_what_it_closes_who_asked_and_who_wrote_it() {
+fn a_pull_request_names_its_issue_its_requester_and_its_agent() {
     assert_snapshot!(pull_body(&succeeded(), &PULL), @r#"
     Closes #42
 
@@ -56,7 +56,7 @@ fn a_pull_request_tells_what_it_closes_who_asked_and_who_wrote_it() {
 }
 
 #[test]
-fn an_issue_is_closed_whatever_the_base_and_a_pull_request_never() {
+fn a_pull_request_closes_an_issue_for_any_base_and_never_a_pull_request() {
     let first_line = |task: &Task| pull_body(task, &PULL).lines().next().unwrap().to_owned();
     assert_eq!(first_line(&Task { base_branch: None, ..succeeded() }), "Closes #42");
     assert_eq!(first_line(&Task { base_branch: Some("next".into()), ..succeeded() }), "Closes #42");
@@ -90,7 +90,7 @@ fn the_labels_name_status_agent_and_priority() {
     for label in ["porter:success", "porter:priority:low", "Porter:Timed_Out"] {
         assert!(is_ours(label), "{label}");
     }
-    // The last two may be another task's.
+    // The last two labels may belong to another task.
     for label in [
         "bug",
         "porter",

@@ -1,4 +1,4 @@
-//! No secret of an attempt is in what people read, however the agent writes it.
+//! Tests that no published text contains a secret of an attempt, whatever the agent's output.
 
 use proptest::prelude::*;
 use pulldown_cmark::{Event, Parser};
@@ -10,7 +10,7 @@ use crate::text::visible;
 
 const SECRET: &str = "ghs_12345_eyJhbGciOi+JIUzI1NiJ9/x.y==";
 
-/// What a browser shows of this Markdown, without what nobody sees.
+/// Returns the text that a browser displays for this Markdown, without hidden parts.
 fn rendered(markdown: &str) -> String {
     let mut shown = String::new();
     for event in Parser::new(markdown) {
@@ -26,10 +26,10 @@ fn rendered(markdown: &str) -> String {
 }
 
 proptest! {
-    /// The path of an agent's text: the worker cleans and cuts, the server cleans again, writes its Markdown,
-    /// and redacts the whole once more.
+    /// Follows an agent's text: the worker cleans and shortens it; the server cleans it again, writes the
+    /// Markdown, and redacts the result.
     #[test]
-    fn whatever_is_reported_what_is_emitted_holds_no_secret(
+    fn no_published_text_contains_a_secret(
         pieces in proptest::collection::vec(
             r"(\x{200b}|\x{7}|\x{1b}\[0m|\x{1b}|\\|\*\*|`|_|<!--|-->|&#8203;|&shy;|\n|> | |\[|\]\(x\)|\p{Cf}|\p{Cc}|\PC)?",
             SECRET.len(),
@@ -54,7 +54,7 @@ proptest! {
         for body in [shown(&task), pull_body(&task, &PULL)] {
             let emitted = redactor.redact(&body);
             for seen in [emitted.clone(), visible(&emitted), rendered(&emitted)] {
-                prop_assert!(!seen.contains(SECRET), "the secret stands in {:?}", emitted);
+                prop_assert!(!seen.contains(SECRET), "the secret is contained in {:?}", emitted);
             }
         }
     }
