@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_asked_for_at_once_and_then_ever_more_rarely() {
+    fn an_event_is_requested_at_once_and_then_with_growing_delays() {
         let pauses: Vec<i64> =
             [1, 2, 3, 4, 9, 10, 11, 99].map(|tries| pause_after(tries).num_seconds()).into();
         assert_eq!(pauses, [0, 10, 20, 40, 1280, 2560, 5120, 7200]);
