@@ -84,7 +84,11 @@ async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
     let soon = now + backoff::after(claimed.tries, backoff::chance());
     let later = |reason: String, at: DateTime<Utc>| {
         if context.tried_for(pending_since) > MAX_JOB_AGE {
-            tracing::error!(job.kind = claimed.kind, error = reason, "the job has failed for too long and is dropped");
+            tracing::error!(
+                job.kind = claimed.kind,
+                error = reason,
+                "the job has failed for too long and is dropped"
+            );
             return Ended::Done;
         }
         Ended::Again { at, error: Some(reason), counts: true }

@@ -84,7 +84,9 @@ pub(super) async fn take_back(context: &Context, id: &TaskId, attempt: u32) -> R
     match context.credentials.vault().open(&identity(id, attempt), &kept.sealed) {
         Ok(token) => context.github.revoke(&token).await?,
         // It expires by itself within the hour.
-        Err(error) => tracing::warn!(task.id = %id, error = %error, "a stored token could not be decrypted and was not revoked"),
+        Err(error) => {
+            tracing::warn!(task.id = %id, error = %error, "a stored token could not be decrypted and was not revoked")
+        }
     }
     let mut work = context.store.begin().await?;
     db::secrets::forget_attempt_token(&mut work, id, attempt).await?;

@@ -164,7 +164,10 @@ async fn a_control_word_is_executed_once_after_a_crash() {
     work.commit().await.unwrap();
     control::run(&context, &by, Control::Help).await.unwrap();
     let mut connection = context.store().read().await.unwrap();
-    assert!(!db::jobs::is_pending(&mut connection, &job.key()).await.unwrap(), "the control word would be executed twice");
+    assert!(
+        !db::jobs::is_pending(&mut connection, &job.key()).await.unwrap(),
+        "the control word would be executed twice"
+    );
     drop(connection);
     context.store().close().await;
     drop(context);

@@ -43,8 +43,7 @@ impl Stream {
                 let data = serde_json::from_str(data).expect("JSON");
                 return Some((id, field("event:").expect("a kind").to_owned(), data));
             }
-            let chunk =
-                tokio::time::timeout(TEST_TIMEOUT, self.response.chunk()).await.expect("an event");
+            let chunk = tokio::time::timeout(TEST_TIMEOUT, self.response.chunk()).await.expect("an event");
             match chunk.expect("an intact stream") {
                 Some(bytes) => self.text.push_str(std::str::from_utf8(&bytes).expect("text")),
                 None => return None,
@@ -159,7 +158,10 @@ async fn the_last_lines_of_excessive_output_are_kept_and_shown() {
     assert_eq!(lines.last(), Some(&"line 9.499."));
     assert_eq!(statuses(&told), ["queued", "running", "failed"]);
     let page = kit.get(ADA, &format!("/tasks/{id}")).await.expect(200);
-    assert!(page.text.contains("line 9.499.") && !page.text.contains("line 1.0."), "the page does not show the last lines");
+    assert!(
+        page.text.contains("line 9.499.") && !page.text.contains("line 1.0."),
+        "the page does not show the last lines"
+    );
     kit.status_comment(issue, &id);
     kit.close().await;
 }

@@ -81,7 +81,10 @@ async fn a_machine_receives_its_configuration_and_is_destroyed_afterwards() {
     assert!(prompt.contains("The greeting has a hole") && prompt.contains("Be quick."), "{prompt}");
     let foreign = [TOKEN, "WEBHOOK_SECRET", "PORTER_SECRET"];
     let all = format!("{env:?}");
-    assert!(foreign.iter().all(|secret| !all.contains(secret)), "the machine received a secret that it does not need");
+    assert!(
+        foreign.iter().all(|secret| !all.contains(secret)),
+        "the machine received a secret that it does not need"
+    );
 
     assert_eq!(kit.succeed(&id).await.status, Status::Success);
     kit.only_pull();

@@ -93,8 +93,7 @@ async fn no_request_is_sent_during_a_rate_limit() {
         let issue = kit.issue().await;
         kit.github.inject(Fault::before(Method::POST, path("issues/1/comments"), effect));
         let id = kit.ask(issue, ADA, "@porter mock").await;
-        kit.backlog_when("all that is owed waits", |all| all.pending > 0 && all.pending == all.retrying)
-            .await;
+        kit.backlog_when("all pending jobs wait", |all| all.pending > 0 && all.pending == all.retrying).await;
         let limited = |kit: &standin::GithubState| {
             kit.requests().iter().filter(|request| matches!(request.status, Some(403 | 429))).count()
         };
