@@ -21,7 +21,11 @@ pub async fn run(
         Ok(()) => Ok(Step::Done),
         Err(error) if error.may_pass() => Err(error.into()),
         Err(error) => {
-            tracing::warn!(github.comment_id = %to.comment_id, error = %error, "the reply to a comment was rejected");
+            tracing::warn!(
+                github.comment_id = %to.comment_id,
+                error = %error,
+                "the reply to a comment was rejected"
+            );
             Ok(Step::Done)
         }
     }

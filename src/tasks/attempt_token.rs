@@ -85,7 +85,11 @@ pub(super) async fn take_back(context: &Context, id: &TaskId, attempt: u32) -> R
         Ok(token) => context.github.revoke(&token).await?,
         // It expires by itself within the hour.
         Err(error) => {
-            tracing::warn!(task.id = %id, error = %error, "a stored token could not be decrypted and was not revoked")
+            tracing::warn!(
+                task.id = %id,
+                error = %error,
+                "a stored token could not be decrypted and was not revoked"
+            );
         }
     }
     let mut work = context.store.begin().await?;

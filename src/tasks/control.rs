@@ -18,7 +18,11 @@ pub async fn run(context: &Context, by: &CommentReference, word: Control) -> Res
         Ok(permission) => permission,
         Err(error) if error.may_pass() => return Err(error.into()),
         Err(error) => {
-            tracing::warn!(github.comment_id = %by.comment_id, error = %error, "GitHub did not report the author's permission; the control word is dropped");
+            tracing::warn!(
+                github.comment_id = %by.comment_id,
+                error = %error,
+                "GitHub did not report the author's permission; the control word is dropped"
+            );
             return Ok(Step::Done);
         }
     };

@@ -252,7 +252,12 @@ async fn record(
         work.apply(&current, event).await?;
         let (id, attempt) = (task.id.clone(), task.attempt.number);
         work.log(move || {
-            tracing::info!(task.id = %id, task.attempt = attempt, machine.id = %machine.id, "the machine was started");
+            tracing::info!(
+                task.id = %id,
+                task.attempt = attempt,
+                machine.id = %machine.id,
+                "the machine was started"
+            );
         });
     } else if current.status != Status::Running || current.attempt.number != task.attempt.number {
         work.enqueue([Job::of(task, Effect::CleanUp)]).await?;

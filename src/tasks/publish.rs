@@ -116,7 +116,11 @@ async fn review(
     match github.add_assignee(repo, pull, login).await {
         Err(error) if error.is_transient() => Err(error.into()),
         Err(error) => {
-            tracing::info!(task.id = %task.id, error = %error, "the requester could not be asked for a review");
+            tracing::info!(
+                task.id = %task.id,
+                error = %error,
+                "the requester could not be asked for a review"
+            );
             Ok(Step::Done)
         }
         Ok(_) => Ok(Step::Done),

@@ -95,7 +95,11 @@ async fn ask_for(context: &Context, lost: Vec<Lost<'_>>) -> Result<Swept, Error>
                     due = context.now() + AGAIN;
                 }
                 Err(error) => {
-                    tracing::warn!(github.delivery_id = %latest.guid, %error, "GitHub rejected the redelivery request");
+                    tracing::warn!(
+                        github.delivery_id = %latest.guid,
+                        %error,
+                        "GitHub rejected the redelivery request"
+                    );
                     continue;
                 }
             }

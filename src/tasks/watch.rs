@@ -226,7 +226,11 @@ async fn reap_scope(context: &Context, runner: &dyn crate::runner::Runner) -> Re
         if owned || clean_up_is_pending(context, &machine).await? {
             continue;
         }
-        tracing::warn!(machine.id = %machine.id, task.id = %machine.task, "destroying a machine without a running attempt");
+        tracing::warn!(
+            machine.id = %machine.id,
+            task.id = %machine.task,
+            "destroying a machine without a running attempt"
+        );
         runner.destroy(&machine.id).await?;
     }
     Ok(())

@@ -89,7 +89,11 @@ async fn run(
             }
             // One delivery must not make the others fail, so each is now stored alone.
             Err(error) => {
-                tracing::warn!(error = %error, deliveries = deliveries.len(), "a batch of deliveries failed; storing each alone");
+                tracing::warn!(
+                    error = %error,
+                    deliveries = deliveries.len(),
+                    "a batch of deliveries failed; storing each alone"
+                );
                 for (delivery, waiting) in deliveries.iter().zip(waiting) {
                     let alone = record::batch(&store, &rules, std::slice::from_ref(delivery)).await;
                     let _ = waiting.send(alone.map(|mut answers| answers.remove(0)));
