@@ -21,7 +21,7 @@ async fn a_report_that_is_repeated_changes_nothing() {
         let expected = json!({ "ok": true, "taskId": id, "status": "success", "duplicate": true });
         assert_eq!((repeat.status, repeat.json), (200, expected));
     }
-    assert_eq!(kit.ended(&id).await, ended, "nothing has changed");
+    assert_eq!(kit.ended(&id).await, ended, "the task was changed");
     kit.status_comment(issue, &id);
     kit.only_pull();
     kit.close().await;
@@ -72,7 +72,7 @@ async fn a_refusal_of_a_wrong_token_reveals_nothing_about_the_task() {
     let without = kit.request(Method::POST, "/api/callbacks/complete");
     let body = json!({ "task_id": id, "status": "failed" });
     kit.send(without.json(&body)).await.expect_error(401, "invalid_callback_token");
-    assert_eq!(kit.task(&id).await.revision, task.revision, "nothing was changed");
+    assert_eq!(kit.task(&id).await.revision, task.revision, "the task was changed");
 
     // The token may be in the body, and the task id may be in its older field.
     let body = json!({ "execution_id": id, "status": "complete", "callback_token": right });
@@ -99,7 +99,7 @@ async fn a_report_with_the_token_of_another_attempt_is_refused() {
             kit.call_back(what, token, &body).await.expect_error(401, "invalid_callback_token");
         }
     }
-    assert_eq!(kit.task(&id).await, task, "nothing was changed");
+    assert_eq!(kit.task(&id).await, task, "the task was changed");
     assert_eq!(kit.succeed(&id).await.status, Status::Success);
     kit.status_comment(issue, &id);
     kit.close().await;

@@ -59,7 +59,7 @@ async fn status_and_help_reply_without_changing_the_task() {
     for word in ["`mock`", "`claude-code`", "--priority=low|normal|high", "@porter stop"] {
         assert!(answer.contains(word), "{word} is missing in {answer}");
     }
-    assert_eq!(kit.task(&id).await, task, "nothing was changed");
+    assert_eq!(kit.task(&id).await, task, "the task was changed");
     kit.status_comment(issue, &id);
     kit.close().await;
 }
