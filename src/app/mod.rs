@@ -1,5 +1,4 @@
-//! The composition root: from the configuration to a running Porter. `serve`, `demo` and the tests start the
-//! same parts here.
+//! The composition root: starts Porter from its configuration. `serve`, `demo` and the tests use it.
 
 mod service;
 
@@ -29,7 +28,7 @@ use domain::clock::Clock;
 use service::Engine;
 pub use service::{Configured, Setup};
 
-/// A Porter that is about to run.
+/// A Porter that is ready to run.
 pub struct App {
     listener: TcpListener,
     db: Db,
@@ -39,25 +38,24 @@ pub struct App {
     configured: Option<Configured>,
     engines: UnboundedReceiver<Engine>,
     stop: CancellationToken,
-    /// Held as long as Porter runs: two engines on one database would do everything twice.
+    /// Held while Porter runs: two engines on one database would perform every job twice.
     _lock: Lock,
 }
 
-/// What about machines is not as the configuration says.
+/// Overrides of the configuration's machines, for tests and the demo.
 #[derive(Clone, Default)]
 pub struct Machines {
-    /// The program that the local runner starts as `PROGRAM worker`, in place of this very one.
+    /// The program that the local runner starts as `PROGRAM worker`; by default this executable.
     pub worker: Option<PathBuf>,
-    /// Machines of a kind that the configuration does not know.
+    /// A kind of machines that the configuration does not know.
     pub provider: Option<Arc<dyn MachineProvider>>,
 }
 
 impl App {
-    /// Opens the database, brings it up to date, and puts the parts together. Nothing runs yet, but the
-    /// address is bound.
+    /// Opens and migrates the database, builds the parts and binds the address. Starts nothing.
     ///
     /// # Errors
-    /// What keeps Porter from starting, as a sentence for the operator.
+    /// The reason why Porter cannot start, as a sentence for the operator.
     pub async fn build(
         config: Config,
         environment: &Environment,
@@ -89,38 +87,39 @@ impl App {
         Ok(Self { listener, db, site, slot, setup, configured, engines, stop, _lock: lock })
     }
 
-    /// Where Porter listens.
+    /// Returns the address on which Porter listens.
     ///
     /// # Errors
-    /// When the operating system does not say.
+    /// An error when the operating system does not report the address.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// The database, for what accounts write.
+    /// Returns the database, which accounts use for writing.
     pub fn db(&self) -> &Db {
         &self.db
     }
 
-    /// What the use cases stand on, if the environment describes the GitHub App.
+    /// Returns the use cases, if the environment describes the GitHub App.
     pub fn context(&self) -> Option<&Context> {
         self.configured.as_ref().map(|configured| &configured.context)
     }
 
-    /// Who is signed in, if the environment describes the GitHub App.
+    /// Returns the sessions, if the environment describes the GitHub App.
     pub fn sessions(&self) -> Option<&Sessions> {
         self.configured.as_ref().map(|configured| &configured.sessions)
     }
 
-    /// Configures the GitHub App later, also while Porter runs.
+    /// Returns the setup, which configures the GitHub App later, also while Porter runs.
     pub fn setup(&self) -> Setup {
         self.setup.clone()
     }
 
-    /// Runs until the stop token is cancelled, then drains: no new work, what runs is finished or put back.
+    /// Runs until the stop token is cancelled, then drains: accepts no new work, and finishes running jobs or returns
+    /// them to the queue.
     ///
     /// # Errors
-    /// When a part ends that should not have.
+    /// An error when a part ends unexpectedly.
     pub async fn run(self) -> anyhow::Result<()> {
         let Self { listener, db, site, slot, engines, stop, _lock, setup: _, configured: _ } = self;
         let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
@@ -128,7 +127,7 @@ impl App {
         let closing = stop.clone();
         parts.spawn(async move {
             web::serve(listener, web::router(site), closing).await;
-            // Nobody asks for the service any more; without it the recorder of webhooks ends.
+            // No further requests use the service. Dropping it ends the recorder of webhooks.
             slot.clear();
             Ok(())
         });
@@ -139,7 +138,7 @@ impl App {
                 if ended.is_err() && outcome.is_ok() {
                     outcome = ended;
                 }
-                // One part that ends takes the others along.
+                // When one part ends, all others are stopped.
                 stop.cancel();
             }
         };
@@ -149,7 +148,7 @@ impl App {
         };
         tokio::select! {
             () = drained => {}
-            () = limit => tracing::warn!("some connections did not end in time"),
+            () = limit => tracing::warn!("some connections did not close in time"),
         }
         parts.shutdown().await;
         db.close().await;
@@ -157,10 +156,10 @@ impl App {
     }
 }
 
-/// `porter serve`.
+/// Runs `porter serve`.
 ///
 /// # Errors
-/// What keeps Porter from starting or running.
+/// The reason why Porter cannot start or continue.
 pub async fn serve() -> anyhow::Result<ExitCode> {
     let environment = Environment::process();
     let config = Config::load(&environment)?;
@@ -176,10 +175,10 @@ pub async fn serve() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `porter migrate`.
+/// Runs `porter migrate`.
 ///
 /// # Errors
-/// When the configuration names no database, or it cannot be brought up to date.
+/// An error when the configuration names no database or the migration fails.
 pub async fn migrate() -> anyhow::Result<ExitCode> {
     let database = config::Database::load(&Environment::process())?;
     open(&database.path).await?.close().await;
@@ -187,10 +186,10 @@ pub async fn migrate() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `porter import-d1`: imports `file` into `DATABASE_URL` and prints the report.
+/// Runs `porter import-d1`: imports `file` into `DATABASE_URL` and prints the report.
 ///
 /// # Errors
-/// The configuration, the file or the database is unfit; the message says what to do.
+/// An error when the configuration, the file or the database is unsuitable; the message names the remedy.
 pub async fn import_d1(file: &Path) -> anyhow::Result<ExitCode> {
     let config = config::Import::load(&config::Environment::process())?;
     let vault = Vault::new(config.encryption_root, config.encryption_previous);
@@ -215,11 +214,11 @@ async fn open(path: &Path) -> anyhow::Result<Db> {
     Ok(db)
 }
 
-/// Brings what is stored under a previous root secret under the current one.
+/// Re-encrypts under the current root secret what is stored under a previous one.
 async fn rotate(db: &Db, vault: &Vault) -> anyhow::Result<()> {
     let (resealed, closed) = stored_secrets::reseal(db, vault).await.context("the stored secrets")?;
     if closed > 0 {
-        tracing::warn!(closed, resealed, "some stored secrets open with none of the root secrets");
+        tracing::warn!(closed, resealed, "some stored secrets cannot be decrypted with any root secret");
     } else {
         tracing::info!(
             resealed,
@@ -230,17 +229,17 @@ async fn rotate(db: &Db, vault: &Vault) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The right to the database.
+/// The lock on the database.
 struct Lock(File);
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Not only closed: a process that is being started somewhere may have a copy for a moment.
+        // Closing is not enough: a process that is being started may briefly have a copy.
         self.0.unlock().ok();
     }
 }
 
-/// Takes the database for this process.
+/// Locks the database for this process.
 fn lock(database: &Path) -> anyhow::Result<Lock> {
     let path = beside(database, "lock");
     let file = File::options()
@@ -258,7 +257,7 @@ fn lock(database: &Path) -> anyhow::Result<Lock> {
     }
 }
 
-/// A file or folder that belongs to the database and lies beside it.
+/// Returns the path of a file or folder next to the database.
 fn beside(database: &Path, what: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(".");
@@ -269,7 +268,7 @@ fn beside(database: &Path, what: &str) -> PathBuf {
 fn health(db: &Db, environment: &Environment, runner: RunnerKind) -> Health {
     let set = |name: &str| environment.get(name).is_some_and(|value| !value.trim().is_empty());
     let named = config::VARIABLES.iter().filter(|variable| !variable.name.contains('<'));
-    // Without the others nothing starts; some of them also go by an older name.
+    // Without the other variables nothing starts; some of them also have an older name.
     let needed = named.clone().filter(|variable| variable.need == Need::ForGithub);
     let environment = named.map(|variable| (variable.name.to_owned(), set(variable.name))).collect();
     let missing = needed.map(|variable| variable.name.to_owned()).filter(|name| !set(name)).collect();

@@ -1,5 +1,5 @@
-//! From a GitHub App to a service that runs. [`Setup`] puts the parts together whenever the App becomes known, at the
-//! start or later; `run_engines` runs the engine of the latest. Called by `app` alone.
+//! Builds and runs the service for a GitHub App. [`Setup`] builds the parts when the App becomes known, at the start
+//! or later; `run_engines` runs the engine of the latest service. Called by `app` only.
 
 use std::path::Path;
 use std::pin::Pin;
@@ -33,7 +33,7 @@ use domain::clock::Clock;
 #[derive(Clone)]
 pub struct Setup(Arc<Parts>);
 
-/// What a service is made of besides the App.
+/// The parts of a service that do not depend on the App.
 struct Parts {
     config: Config,
     db: Db,
@@ -46,16 +46,16 @@ struct Parts {
     configuring: tokio::sync::Mutex<()>,
 }
 
-/// What came of a configuration, for whoever goes on with it.
+/// The result of a configuration.
 #[derive(Clone)]
 pub struct Configured {
-    /// What the use cases stand on.
+    /// The use cases.
     pub context: Context,
-    /// Who is signed in.
+    /// The sessions.
     pub sessions: Sessions,
 }
 
-/// What runs behind a service.
+/// The background work of a service.
 pub(super) struct Engine {
     context: Context,
     recorder: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -88,11 +88,11 @@ impl Setup {
         )
     }
 
-    /// Serves this App from now on, in the place of the one before. Requests that have begun go on with that one;
-    /// its engine ends before the new one begins.
+    /// Serves this App instead of the previous one. Requests in progress continue with the previous service, whose
+    /// engine ends before the new one starts.
     ///
     /// # Errors
-    /// What keeps the service from being put together; then everything stays as it was.
+    /// The reason why the service cannot be built; then the previous one continues.
     pub async fn configure(
         &self,
         app: &config::GithubApp,
@@ -142,7 +142,8 @@ fn github_client(config: &Config, app: &config::GithubApp, clock: Clock) -> anyh
     github::Client::new(settings, clock).context("the GitHub client cannot be made")
 }
 
-/// The machines that `PORTER_RUNNER` names. A new kind has its line here. `worker` is the program of local ones.
+/// Returns the provider that `PORTER_RUNNER` names. A new kind of machines is added here. `worker` is the program of
+/// local machines.
 fn provider(config: &Config, worker: Option<&Path>) -> anyhow::Result<Arc<dyn MachineProvider>> {
     Ok(match config.runner {
         RunnerKind::Fly => {
@@ -180,8 +181,8 @@ fn policy(config: &Config, app: &config::GithubApp) -> anyhow::Result<Policy> {
     })
 }
 
-/// Runs the engine of the latest service, and ends each before the next begins. Returns after `stop`, when every
-/// recorder of webhooks has ended.
+/// Runs the engine of the latest service and ends each engine before the next starts. Returns after `stop`, when
+/// every recorder of webhooks has ended.
 pub(super) async fn run_engines(
     mut engines: UnboundedReceiver<Engine>,
     stop: CancellationToken,
@@ -211,7 +212,7 @@ pub(super) async fn run_engines(
                     running.await.context("the engine ended")?;
                     break Some(next);
                 }
-                // The recorder of a service that was replaced ends once its last request has.
+                // The recorder of a replaced service ends after the service's last request.
                 Some(ended) = recorders.join_next() => ended.context("the recorder of webhooks panicked")?,
             }
         };

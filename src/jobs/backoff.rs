@@ -1,38 +1,38 @@
-//! How long to wait before another try.
+//! Exponential backoff with jitter between tries.
 
 use std::time::Duration;
 
 use chrono::TimeDelta;
 
-/// The longest pause between two tries.
+/// The longest delay between two tries, before jitter.
 const MAX_DELAY: TimeDelta = TimeDelta::seconds(30);
 
-/// The growing pauses between the tries of one thing.
+/// The delays between the tries of one operation.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
-    /// Counts a failure; returns how long to wait before the next try.
+    /// Counts a failure and returns the delay before the next try.
     pub(super) fn failed(&mut self) -> Duration {
         self.failures = self.failures.saturating_add(1);
         after(self.failures, chance()).to_std().unwrap_or_default()
     }
 
-    /// How many tries in a row have failed.
+    /// Returns the number of consecutive failures.
     pub(super) fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// The last try succeeded: the pauses begin anew.
+    /// Resets the delays after a success.
     pub(super) fn succeeded(&mut self) {
         self.failures = 0;
     }
 }
 
-/// The pause after the `tries`-th try (from 1): doubling from one second to half a minute, and up to half of
-/// it more by chance, so that many do not come back at once. `chance` is anything.
+/// Returns the delay after the `tries`-th try, counted from 1. It doubles from one second to 30 seconds; `chance`, a
+/// random number, adds up to half of it so that many jobs do not retry at the same moment.
 pub(super) fn after(tries: u32, chance: u32) -> TimeDelta {
     let doubled = TimeDelta::seconds(1 << tries.saturating_sub(1).min(6));
     let pause = doubled.min(MAX_DELAY);
@@ -42,7 +42,7 @@ pub(super) fn after(tries: u32, chance: u32) -> TimeDelta {
     pause + TimeDelta::milliseconds(more)
 }
 
-/// Anything.
+/// Returns a random number, or 0 when the system has none.
 pub(super) fn chance() -> u32 {
     getrandom::u32().unwrap_or(0)
 }

@@ -1,6 +1,6 @@
-//! Which lanes are left alone, and until when: those that a remote side asked to be left alone, and those
-//! whose remote side does not answer. Without the latter an outage would be answered by trying every job of
-//! a long lane in turn, each as soon as the one before had failed.
+//! Stores which lanes are paused and until when: lanes that the remote service limits, and lanes whose remote service
+//! does not answer. Without the second kind, an outage would make the engine try every job of a long lane in turn,
+//! each as soon as the previous one failed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,10 +9,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::backoff;
 
-/// A lane's failures are forgotten when it has not failed for this long.
+/// A lane's failure count is dropped when the lane has not failed for this long.
 const REMEMBERED: TimeDelta = TimeDelta::minutes(10);
 
-/// The lanes that are left alone. Cheap to clone; kept in memory, since to try too soon does no harm.
+/// The paused lanes. Cheap to clone. Kept in memory only, because trying too early does no harm.
 #[derive(Clone, Default)]
 pub(super) struct Lanes {
     paused: Arc<Mutex<HashMap<String, Pause>>>,
@@ -20,29 +20,30 @@ pub(super) struct Lanes {
 
 struct Pause {
     until: DateTime<Utc>,
-    /// How often in a row nobody answered.
+    /// The number of consecutive tries without an answer.
     failures: u32,
 }
 
 impl Lanes {
-    /// The lanes that are left alone at `now`.
+    /// Returns the lanes that are paused at `now`.
     pub(super) fn paused(&self, now: DateTime<Utc>) -> Vec<String> {
         let mut paused = self.lock();
         paused.retain(|_, pause| pause.until + REMEMBERED > now);
         paused.iter().filter(|(_, pause)| pause.until > now).map(|(lane, _)| lane.clone()).collect()
     }
 
-    /// When the first of the lanes that are left alone may be used again.
+    /// Returns the time at which the first paused lane may be used again.
     pub(super) fn next_opening(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.lock().values().map(|pause| pause.until).filter(|until| *until > now).min()
     }
 
-    /// The remote side wants nothing of this lane until then.
+    /// Pauses the lane until the time that the remote service asked for.
     pub(super) fn leave_alone(&self, lane: &str, until: DateTime<Utc>) {
         self.lock().insert(lane.to_owned(), Pause { until, failures: 0 });
     }
 
-    /// The remote side did not answer: others of the lane would fare no better. Gives when to try again.
+    /// Pauses the lane after its remote service did not answer, because its other jobs would fail in the same way.
+    /// Returns the time of the next try.
     pub(super) fn failed(&self, lane: &str, now: DateTime<Utc>) -> DateTime<Utc> {
         let mut paused = self.lock();
         let pause = paused.entry(lane.to_owned()).or_insert(Pause { until: now, failures: 0 });
@@ -51,7 +52,7 @@ impl Lanes {
         pause.until
     }
 
-    /// The remote side answered.
+    /// Ends the lane's pause: the remote service answered.
     pub(super) fn answered(&self, lane: &str) {
         self.lock().remove(lane);
     }
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lane_whose_remote_side_stays_silent_is_tried_less_and_less_often() {
+    fn a_lane_whose_remote_service_does_not_answer_is_tried_with_growing_delays() {
         let lanes = Lanes::default();
         let mut now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
         let mut tries = 0;
@@ -79,15 +80,15 @@ mod tests {
         }
         assert!(
             (80..=140).contains(&tries),
-            "about one every half minute is expected, seen {tries} in an hour"
+            "expected about one try every 30 seconds, found {tries} in an hour"
         );
         lanes.answered("github:1");
         lanes.failed("github:1", now);
-        assert_eq!(lanes.paused(now + TimeDelta::seconds(2)), [""; 0], "an answer makes it begin anew");
+        assert_eq!(lanes.paused(now + TimeDelta::seconds(2)), [""; 0], "an answer resets the delay");
     }
 
     #[test]
-    fn a_lane_that_is_to_be_left_alone_is_until_then() {
+    fn a_rate_limited_lane_is_paused_until_the_limit_ends() {
         let lanes = Lanes::default();
         let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
         lanes.leave_alone("github:1", now + TimeDelta::seconds(9));

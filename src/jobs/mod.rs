@@ -1,9 +1,9 @@
-//! The engine: admits tasks, claims durable jobs and carries them out, and looks around at intervals. It
-//! decides nothing; `tasks` does.
+//! The job engine: admits tasks, claims durable jobs, performs them, and runs periodic checks. The decisions are made
+//! in `tasks`.
 //!
-//! *Wake, then poll*: a [commit](crate::tasks::UnitOfWork::commit) wakes the engine; a poll is the safety net. A job is
-//! claimed with a lease and a fence, tried again with growing pauses, and left alone for as long as the
-//! remote side asks or is away.
+//! A [commit](crate::tasks::UnitOfWork::commit) wakes the engine; polling covers a missed wake-up. A job is claimed
+//! with a lease and a fence and retried with growing delays. It waits while its remote service limits requests or
+//! does not answer.
 
 mod backoff;
 mod lanes;
@@ -20,40 +20,40 @@ use crate::tasks::{Context, Error, admission};
 use domain::errors::error_chain;
 use lanes::Lanes;
 
-/// How many jobs of one kind of lane run at once. Most of them wait for a remote service: when Fly hangs, what is
-/// to be told on GitHub still is.
+/// How many jobs of one kind of lane run at the same time. Most of them wait for a remote service; the limit for each
+/// kind keeps jobs for GitHub running when Fly does not answer.
 const MAX_CONCURRENT_PER_LANE_KIND: u32 = 16;
-/// How long a claimed job is kept from others; longer than any job may take.
+/// How long a claimed job is reserved for this process; longer than the time limit of a job.
 const LEASE: TimeDelta = TimeDelta::minutes(6);
-/// How long the engine waits at most without being woken.
+/// The longest wait before the engine polls the database without being woken.
 const POLL: Duration = Duration::from_secs(2);
-/// The least time between two looks: under load every commit wakes the engine, and each look costs time of
-/// the database that the commits need.
+/// The shortest time between two polls. Under load every commit wakes the engine, and each poll takes database time
+/// that the commits need.
 const CLAIM_DELAY: Duration = Duration::from_millis(20);
-/// How long jobs may go on once the engine is to stop.
+/// How long running jobs may take to finish after the engine is stopped.
 const DRAIN: Duration = Duration::from_secs(7);
 
-/// Runs until `stop`, then lets what runs finish, or puts it back.
+/// Runs until `stop` is cancelled, then waits for running jobs and returns unfinished ones to the queue.
 ///
 /// # Errors
-/// [`Error::Db`] when what an earlier process left cannot be taken over.
+/// [`Error::Db`] when the jobs of an earlier process cannot be released.
 pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error> {
     let mut work = context.store().begin().await?;
     let freed = db::jobs::release_all(&mut work, context.now()).await?;
     let failed = db::jobs::retry_failed(&mut work, context.now()).await?;
     work.commit().await?;
     if failed > 0 {
-        tracing::info!(jobs = failed, "jobs that had failed are tried once more");
+        tracing::info!(jobs = failed, "failed jobs are retried");
     }
     if freed > 0 {
-        tracing::info!(jobs = freed, "took over what an earlier process had begun");
+        tracing::info!(jobs = freed, "released jobs that an earlier process had claimed");
     }
     let schedule = schedule::start(&context, &stop);
     let lanes = Lanes::default();
     let mut running: JoinSet<()> = JoinSet::new();
     while !stop.is_cancelled() {
         if let Err(error) = fill(&context, &mut running, &lanes).await {
-            tracing::error!(error = error_chain(&error), "the engine cannot go on; it tries again");
+            tracing::error!(error = error_chain(&error), "the engine could not read or claim jobs; retrying");
         }
         tokio::select! {
             () = stop.cancelled() => {}
@@ -69,14 +69,13 @@ pub async fn run(context: Context, stop: CancellationToken) -> Result<(), Error>
         let mut work = context.store().begin().await?;
         let freed = db::jobs::release_all(&mut work, context.now()).await?;
         work.commit().await?;
-        tracing::info!(jobs = freed, "put back what could not be finished in time");
+        tracing::info!(jobs = freed, "returned unfinished jobs to the queue");
     }
     schedule.await;
     Ok(())
 }
 
-/// Carries out everything that is due now, one thing after another, until nothing is. For tests, which move
-/// the clock by hand.
+/// Performs all due jobs one after another until none is due. Used by tests, which set the clock themselves.
 ///
 /// # Errors
 /// [`Error::Db`].
@@ -94,7 +93,7 @@ pub async fn run_due(context: &Context) -> Result<(), Error> {
     }
 }
 
-/// Admits what may run, and starts what is due while there is room.
+/// Admits tasks within the limits and starts due jobs while there is capacity.
 async fn fill(context: &Context, running: &mut JoinSet<()>, lanes: &Lanes) -> Result<(), Error> {
     admission::admit(context).await?;
     while running.try_join_next().is_some() {}
@@ -107,7 +106,7 @@ async fn fill(context: &Context, running: &mut JoinSet<()>, lanes: &Lanes) -> Re
 
 async fn claim(context: &Context, lanes: &Lanes) -> Result<Vec<db::jobs::Claimed>, Error> {
     let now = context.now();
-    // Most looks find nothing due: look before taking the one writer.
+    // Most polls find no due job, so this reads first and opens the single write transaction only if needed.
     let due = db::jobs::list_due(
         &mut *context.store().read().await?,
         MAX_CONCURRENT_PER_LANE_KIND,
@@ -124,7 +123,7 @@ async fn claim(context: &Context, lanes: &Lanes) -> Result<Vec<db::jobs::Claimed
     Ok(claimed)
 }
 
-/// How long to wait to be woken: until the next job is due or the next lane may be used again, at most the poll.
+/// Returns how long to wait for a wake-up: until the next job is due or the next lane reopens, at most [`POLL`].
 async fn pause(context: &Context, lanes: &Lanes) -> Duration {
     let now = context.now();
     let next = async { db::jobs::next_due(&mut *context.store().read().await?, now).await };

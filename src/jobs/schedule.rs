@@ -1,4 +1,4 @@
-//! What the engine does at intervals, whether anything was written or not.
+//! The engine's periodic checks, which run whether or not anything was written.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,21 +15,21 @@ use crate::tasks::{Context, Error, redelivery, retention, watch};
 use domain::clock::Clock;
 use domain::errors::error_chain;
 
-/// How often running attempts are looked at.
+/// How often running attempts are checked.
 const WATCH: Duration = Duration::from_secs(5);
-/// How often machines without an owner are looked for.
+/// How often machines without a running attempt are searched for.
 const REAP: Duration = Duration::from_secs(60);
-/// How often GitHub is asked for deliveries that failed (main-spec §5).
+/// How often GitHub is asked for failed deliveries (main-spec §5).
 const REDELIVER: Duration = Duration::from_secs(600);
-/// The first pauses between two such questions: what was on its way while Porter was away is in GitHub's list
-/// only when GitHub has given it up, after ten seconds.
+/// The first delays between two redelivery sweeps. A delivery that was in flight while Porter was down appears in
+/// GitHub's list only after GitHub's timeout of ten seconds.
 const REDELIVER_FIRST: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(45)];
-/// The least pause between two such questions.
+/// The shortest delay between two redelivery sweeps.
 const REDELIVER_AGAIN: Duration = Duration::from_secs(5);
-/// How often what is over is forgotten.
+/// How often expired data is deleted.
 const FORGET: Duration = Duration::from_secs(3600);
 
-/// Starts every interval; the future ends when all have ended, after `stop`.
+/// Starts all periodic checks. The returned future completes when all of them have ended after `stop`.
 pub(super) fn start(context: &Context, stop: &CancellationToken) -> impl Future<Output = ()> + use<> {
     let tracker = TaskTracker::new();
     let begin = |what, pause, act: fn(Context) -> Running| {
@@ -41,7 +41,7 @@ pub(super) fn start(context: &Context, stop: &CancellationToken) -> impl Future<
     };
     begin("the watch", WATCH, |context| Box::pin(async move { watch::look(&context).await }));
     begin("the reaper", REAP, |context| Box::pin(async move { watch::reap(&context).await }));
-    begin("forgetting", FORGET, |context| Box::pin(async move { retention::run(&context).await }));
+    begin("retention", FORGET, |context| Box::pin(async move { retention::run(&context).await }));
     let sweeps = Arc::<Mutex<Sweeps>>::default();
     let own = context.clone();
     tracker.spawn(every("the redelivery sweep", context.store().clock().clone(), stop.clone(), move || {
@@ -53,8 +53,8 @@ pub(super) fn start(context: &Context, stop: &CancellationToken) -> impl Future<
 
 type Running = BoxFuture<'static, Result<(), Error>>;
 
-/// Acts at once, and again after the pause that each time gives, until `stop`; after a failure, a panic included,
-/// as soon as it makes sense.
+/// Calls `act` at once and then again after each delay that it returns, until `stop`. After an error or a panic, it
+/// waits as long as the error asks for, or else with growing delays.
 async fn every<F: Future<Output = Result<Duration, Error>> + Send + 'static>(
     what: &'static str,
     clock: Clock,
@@ -73,13 +73,13 @@ async fn every<F: Future<Output = Result<Duration, Error>> + Send + 'static>(
                 Some(pause)
             }
             Ok(Err(error)) => {
-                tracing::warn!(error = error_chain(&error), "{what} failed; it is tried again");
+                tracing::warn!(error = error_chain(&error), "{what} failed; retrying");
                 let now = clock.now();
                 let until = error.retry_at(now).map(|at| (at - now).max(work::MIN_PAUSE));
                 until.map(|pause| pause.to_std().unwrap_or_default())
             }
             Err(panic) => {
-                tracing::error!(error = %panic, "{what} panicked; it is tried again");
+                tracing::error!(error = %panic, "{what} panicked; retrying");
                 None
             }
         };
@@ -91,15 +91,15 @@ async fn every<F: Future<Output = Result<Duration, Error>> + Send + 'static>(
     }
 }
 
-/// What is known of earlier sweeps for lost deliveries.
+/// The results of earlier redelivery sweeps.
 #[derive(Clone, Copy, Default)]
 struct Sweeps {
     done: usize,
     since: Option<DateTime<Utc>>,
 }
 
-/// Looks three days back at the start, then as far as the last sweep that succeeded, with an hour to spare, and as
-/// far as the oldest event that is still missing.
+/// Runs a redelivery sweep and returns the delay before the next. The first sweep covers the last three days. A later
+/// one starts one hour before the last successful sweep, or at the oldest event that is still missing.
 async fn redeliver(context: Context, sweeps: Arc<Mutex<Sweeps>>) -> Result<Duration, Error> {
     let Sweeps { done, since } = *sweeps.lock().unwrap_or_else(PoisonError::into_inner);
     let began = context.now();
@@ -117,19 +117,19 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_done_at_intervals_goes_on_after_a_panic() {
+    async fn a_periodic_check_continues_after_a_panic() {
         let stop = CancellationToken::new();
         let (mut times, ended) = (0, stop.clone());
         let acts = move || {
             times += 1;
             let (time, ended) = (times, ended.clone());
             async move {
-                assert_ne!(time, 1, "the first time goes wrong");
+                assert_ne!(time, 1, "the first call panics");
                 ended.cancel();
                 Ok(Duration::ZERO)
             }
         };
         let goes_on = every("the example", Clock::system(), stop, acts);
-        tokio::time::timeout(Duration::from_secs(30), goes_on).await.expect("it acts a second time");
+        tokio::time::timeout(Duration::from_secs(30), goes_on).await.expect("a second call");
     }
 }

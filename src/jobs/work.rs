@@ -1,4 +1,4 @@
-//! One claimed job, from its payload to its end: done, put back, or given up.
+//! Performs one claimed job and records the outcome: done, retried or failed.
 
 use std::time::Duration;
 
@@ -12,24 +12,24 @@ use db::jobs::Claimed;
 use domain::errors::error_chain;
 use domain::job::Job;
 
-/// No job may take longer; shorter than the lease.
+/// The time limit for one job; shorter than the lease.
 const JOB_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// An effect that cannot be had for this long is given up: nobody waits for it any more.
+/// A job that has failed for this long is dropped, because its effect is no longer useful.
 const MAX_JOB_AGE: TimeDelta = TimeDelta::days(3);
-/// How often a job's end is written while the database does not take it (a full disk, say).
+/// How many times the outcome of a job is written when the database rejects it, for example because the disk is full.
 const RECORD_TRIES: u32 = 5;
-/// A remote side that asks for no pause at all still gets this one.
+/// The shortest pause after a rate limit, used also when the remote service asks for none.
 pub(super) const MIN_PAUSE: TimeDelta = TimeDelta::seconds(1);
 
-/// Carries out a job and writes down how it ended.
+/// Performs a job and records its outcome.
 pub(super) async fn carry_out(context: &Context, claimed: Claimed, lanes: &Lanes) {
     let ended = attempt(context, &claimed, lanes).await;
     let mut backoff = Backoff::default();
-    // If it cannot be written at all, the lease runs out and the job is claimed again.
+    // If the outcome cannot be written at all, the lease expires and the job is claimed again.
     while backoff.failures() < RECORD_TRIES {
         let Err(error) = record(context, &claimed, &ended).await else { return };
         let error = error_chain(&error);
-        tracing::error!(job.kind = claimed.kind, error, "a job's end could not be written");
+        tracing::error!(job.kind = claimed.kind, error, "the outcome of a job could not be stored");
         tokio::time::sleep(backoff.failed()).await;
     }
 }
@@ -46,19 +46,19 @@ async fn record(context: &Context, claimed: &Claimed, ended: &Ended) -> Result<(
     work.commit().await
 }
 
-/// What becomes of a claimed job.
+/// The outcome of a claimed job.
 enum Ended {
-    /// It is removed.
+    /// The job is deleted.
     Done,
-    /// It is put back.
+    /// The job returns to the queue.
     Again { at: DateTime<Utc>, error: Option<String>, counts: bool },
-    /// It is kept and not tried again by itself.
+    /// The job is kept for inspection and not retried before the next start.
     Failed { error: String },
 }
 
-/// Why a job's operation did not succeed.
+/// Why a job did not succeed.
 enum Failure {
-    /// It says so itself.
+    /// It returned an error.
     Error(Error),
     /// It panicked.
     Panicked(JoinError),
@@ -84,7 +84,11 @@ async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
     let soon = now + backoff::after(claimed.tries, backoff::chance());
     let later = |reason: String, at: DateTime<Utc>| {
         if context.tried_for(pending_since) > MAX_JOB_AGE {
-            tracing::error!(job.kind = claimed.kind, error = reason, "an effect is given up");
+            tracing::error!(
+                job.kind = claimed.kind,
+                error = reason,
+                "the job has failed for too long and is dropped"
+            );
             return Ended::Done;
         }
         Ended::Again { at, error: Some(reason), counts: true }
@@ -105,12 +109,12 @@ async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
         Err(Failure::TimedOut) => return later("took too long".to_owned(), soon),
     };
     if matches!(error, Error::NotFound) {
-        tracing::warn!(job.kind = claimed.kind, "a job's task is gone; it is dropped");
+        tracing::warn!(job.kind = claimed.kind, "the job's task does not exist; the job is dropped");
         return Ended::Done;
     }
     let reason = error_chain(&error);
     if let Some(until) = error.retry_at(now).map(|at| at.max(now + MIN_PAUSE)) {
-        tracing::info!(job.kind = claimed.kind, job.lane = claimed.lane, %until, "left alone as asked");
+        tracing::info!(job.kind = claimed.kind, job.lane = claimed.lane, %until, "rate limited, waiting");
         lanes.leave_alone(&claimed.lane, until);
         return Ended::Again { at: until, error: Some(reason), counts: false };
     }
@@ -118,13 +122,13 @@ async fn attempt(context: &Context, claimed: &Claimed, lanes: &Lanes) -> Ended {
         job.kind = claimed.kind,
         job.attempt = claimed.tries,
         error = reason,
-        "a job is tried again"
+        "the job failed and will be retried"
     );
     if served() > served_before {
-        // GitHub stumbled, but it is there: the others of the lane need not wait for this one.
+        // The call failed, but GitHub served others, so the other jobs of the lane need not wait for this one.
         lanes.answered(&claimed.lane);
     } else if matches!(&error, Error::Github(error) if error.is_transient()) {
-        // Not before its lane: the engine, which wakes when a job is due, finds the lane open then.
+        // Not before the lane reopens: the engine wakes when a job is due, and the lane must be open then.
         return later(reason, soon.max(lanes.failed(&claimed.lane, now)));
     }
     later(reason, soon)
@@ -162,7 +166,8 @@ async fn perform(
     }
 }
 
-/// The same on a task of its own, so that a panic costs one try and not the engine. It ends with whoever waits.
+/// Runs `act` on its own Tokio task, so that a panic fails one try and not the engine. Dropping the returned future
+/// aborts it.
 pub(super) async fn guarded<T: Send + 'static>(
     act: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, JoinError> {

@@ -1,9 +1,8 @@
-//! Machines at Fly (main-spec §7).
+//! Runs workers as Fly Machines (main-spec §7).
 //!
-//! Creating a machine is not idempotent there, and "a 408 is ambiguous" (superfly/flyctl). Three things
-//! together keep it to one machine for each attempt: the name is made from task and attempt and unique in
-//! the app, the same two are its metadata, and whoever is in doubt looks for the metadata before it tries
-//! (again).
+//! Creating a Fly Machine is not idempotent, and "a 408 is ambiguous" (superfly/flyctl). Three measures ensure that
+//! each attempt has one machine: its name is derived from task and attempt and is unique in the app; its metadata
+//! contains both; and after an ambiguous answer the runner searches for the metadata before it tries again.
 
 mod provider;
 
@@ -20,26 +19,27 @@ use domain::task::TaskId;
 
 pub use provider::FlyMachines;
 
-/// The metadata key of the task's id.
+/// The metadata key of the task id.
 const TASK: &str = "porter_task";
-/// The metadata key of the attempt.
+/// The metadata key of the attempt number.
 const ATTEMPT: &str = "porter_attempt";
-/// How often one launch asks for the machine before it leaves the rest to the next launch.
+/// How many times one launch tries to create the machine. Further tries are left to the next launch.
 const CREATES: u32 = 2;
-/// How often what may be repeated is asked before the answer is that there is none.
+/// How many times an idempotent call is tried.
 const ASKS: u32 = 3;
-/// Who was kept waiting for this long is not asked again at once.
+/// A call that took this long is not repeated at once.
 const CREATE_LOOK_DELAY: Duration = Duration::from_secs(5);
-/// How long to wait before looking for a machine that may be being made.
+/// The delay before searching for a machine whose creation is in doubt.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// How long the worker has for its last push and report after SIGTERM. Fly's default is 5 s, its limit 300 s.
+/// The time between SIGTERM and SIGKILL, for the worker's last push and report. Fly's default is 5 s, its maximum 300
+/// s.
 const STOP_TIMEOUT: &str = "120s";
-/// How much of Fly's explanation is shown, in characters.
+/// The longest part of Fly's explanation that is shown, in characters.
 const MAX_MESSAGE: usize = 300;
-/// The shortest value of the environment that is looked for in an error message: shorter ones are words.
+/// The shortest environment value that is redacted from an error message; shorter values may be ordinary words.
 const MIN_SECRET_CHARS: usize = 12;
 
-/// Starts workers as machines of one Fly app, with one token.
+/// Runs workers as machines of one Fly app, with one token.
 pub struct FlyRunner {
     client: fly::Client,
     app: String,
@@ -47,17 +47,17 @@ pub struct FlyRunner {
 }
 
 impl FlyRunner {
-    /// Machines of `app`, managed with the client's token.
+    /// Returns a runner for machines of `app`, managed with the client's token.
     pub fn new(client: fly::Client, app: &str) -> Self {
         Self { client, app: app.to_owned(), pause: LOOK_INTERVAL }
     }
 
-    /// The same with another pause between an unclear answer and the look for its effect.
+    /// Sets the delay between an ambiguous answer and the search for its effect.
     pub fn pausing(self, pause: Duration) -> Self {
         Self { pause, ..self }
     }
 
-    /// Asks again at once, a few times, when Fly stumbles over something that may be repeated.
+    /// Repeats an idempotent call a few times when Fly is unavailable.
     async fn ask<T, F>(&self, call: impl Fn() -> F) -> Result<T, fly::Error>
     where
         F: Future<Output = Result<T, fly::Error>>,
@@ -90,7 +90,7 @@ impl FlyRunner {
                 Ok(machine) => {
                     return Ok(Machine { id: machine.id, task, attempt, state: state(&machine.state) });
                 }
-                // The machine may be there (or, after a conflict, surely was a moment ago).
+                // The machine may exist; after a conflict it certainly existed a moment ago.
                 Err(error @ (fly::Error::Unavailable { .. } | fly::Error::Conflict { .. })) => {
                     doubt = Some(error);
                     tokio::time::sleep(self.pause).await;
@@ -107,8 +107,8 @@ impl FlyRunner {
         }
     }
 
-    /// The name is taken, yet no machine has the metadata. Either the list lags behind, and a later look
-    /// finds it, or someone made a machine of this name by hand, and none ever will.
+    /// Explains a conflict when the name is taken but no machine has the metadata. Either the list is outdated and a
+    /// later search succeeds, or a person created a machine with this name and none will.
     async fn explain_conflict(&self, name: &str) -> Result<Machine, Error> {
         let machines = self.ask(|| self.client.list_machines(&self.app, &[])).await;
         let machines = machines.map_err(|error| self.error(error))?;
@@ -132,7 +132,7 @@ impl FlyRunner {
             .filter_map(ours)
             .filter(|machine| machine.task == *task && machine.attempt == attempt)
             .collect();
-        // Should there be two after all, everyone chooses the same one, rather one that runs.
+        // If there are two machines in spite of this, every caller chooses the same one, preferably a running one.
         machines.sort_by(|a, b| {
             (a.state == MachineState::Gone, &a.id).cmp(&(b.state == MachineState::Gone, &b.id))
         });
@@ -151,7 +151,7 @@ impl FlyRunner {
         let stop = stop_config();
         match self.ask(|| self.client.stop_machine(&self.app, id, &stop)).await {
             Ok(()) | Err(fly::Error::NotFound) => Ok(()),
-            // Fly may refuse to stop what has ended.
+            // Fly may reject stopping a machine that has ended.
             Err(error @ (fly::Error::Rejected { .. } | fly::Error::Conflict { .. })) => {
                 self.unless_gone(id, error).await
             }
@@ -162,7 +162,7 @@ impl FlyRunner {
     async fn destroy_one(&self, id: &str) -> Result<(), Error> {
         match self.ask(|| self.client.destroy_machine(&self.app, id)).await {
             Ok(()) | Err(fly::Error::NotFound) => Ok(()),
-            // Fly may refuse to destroy what is being destroyed.
+            // Fly may reject destroying a machine that is being destroyed.
             Err(error @ (fly::Error::Rejected { .. } | fly::Error::Conflict { .. })) => {
                 match self.ask(|| self.client.machine(&self.app, id)).await {
                     Err(fly::Error::NotFound) => Ok(()),
@@ -282,7 +282,7 @@ fn stop_config() -> fly::StopConfig {
     fly::StopConfig { signal: "SIGTERM", timeout: STOP_TIMEOUT.to_owned() }
 }
 
-/// The machine, when it has Porter's metadata.
+/// Returns the machine if it has Porter's metadata.
 fn ours(machine: &fly::Machine) -> Option<Machine> {
     Some(Machine {
         id: machine.id.clone(),
@@ -292,8 +292,8 @@ fn ours(machine: &fly::Machine) -> Option<Machine> {
     })
 }
 
-/// Fly's states (<https://fly.io/docs/machines/machine-states/>), as far as they matter here. One that is
-/// not known counts as running: the watchdog ends what stays silent, and nothing is given up early.
+/// Converts Fly's states (<https://fly.io/docs/machines/machine-states/>). An unknown state counts as running, so
+/// that no machine is abandoned early; the watchdog ends silent ones.
 fn state(state: &str) -> MachineState {
     match state {
         "created" | "creating" | "starting" | "restarting" | "updating" | "replacing" => {
@@ -309,7 +309,7 @@ fn is_destroyed(state: &str) -> bool {
     matches!(state, "destroying" | "destroyed")
 }
 
-/// Fly explains a refusal in its own words, which might quote what it was sent.
+/// Redacts `secrets` from Fly's explanation of a refusal, which may quote the request.
 fn without(secrets: &[String], error: fly::Error) -> fly::Error {
     let redacted = |message: String| {
         secrets.iter().fold(message, |message, secret| message.replace(secret.as_str(), "[redacted]"))
@@ -322,7 +322,7 @@ fn without(secrets: &[String], error: fly::Error) -> fly::Error {
     }
 }
 
-/// Enough of Fly's words for a comment on an issue. Cut after [`without`], so that no secret is cut in two.
+/// Shortens Fly's message for a comment on an issue. Called after [`without`], so that no secret is cut in two.
 fn short(message: &str) -> String {
     message.chars().take(MAX_MESSAGE).collect()
 }

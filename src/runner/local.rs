@@ -1,17 +1,17 @@
-//! Machines on this computer, for development and the demo: the worker is a child process.
+//! Runs workers as child processes on this computer, for development and the demo.
 //!
-//! A machine is a folder `<state>/<name>/` and outlives the server, `kill -9` included:
+//! A machine is a folder `<state>/<name>/`. It outlives the server, even after `kill -9`:
 //!
-//! | file | says |
+//! | file | content |
 //! |---|---|
-//! | `machine.json` | whose it is; there from the first moment, as the folder is put in place by a rename |
-//! | `alive.lock` | held (`flock`) by the worker, as its standard input: a machine is alive exactly as long as this lock is held, which no crash and no reused process number can fake |
-//! | `pid` | the worker's number, written by the new process itself just before it becomes the worker: without it, the worker was never begun |
-//! | `worker.log` | what the worker printed |
-//! | `files/`, `home/`, `workspace/` | the prompt, the worker's home, its checkout |
+//! | `machine.json` | the task and the attempt; present from the start, because the folder is created by a rename |
+//! | `alive.lock` | a lock (`flock`) that the worker holds through its standard input: a machine is alive exactly while the lock is held, which does not depend on clean exits or process ids |
+//! | `pid` | the worker's process id, which the new process writes just before it becomes the worker; without it, the worker was never started |
+//! | `worker.log` | the worker's output |
+//! | `files/`, `home/`, `workspace/` | the prompt, the worker's home directory and its checkout |
 //!
-//! Every verb holds the lock of the whole state folder while it works, so verbs never overlap, in one process
-//! or in several. The environment, which has the secrets, is handed to the process and written nowhere.
+//! Every operation holds the lock of the whole state folder, so operations never overlap, within one process or
+//! across several. The environment, which contains the secrets, is passed to the process and never written to disk.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -30,13 +30,13 @@ use super::name::machine_name;
 use super::{Error, Holdings, LaunchSpec, Machine, MachineProvider, MachineState, Runner, Scope, processes};
 use domain::task::TaskId;
 
-/// Notes its own number, then becomes the worker (`$2`). A shell's own variables are not passed on.
+/// Writes its process id and then becomes the worker (`$2`). The shell's own variables are not passed on.
 const START: &str = r#"set -e; echo $$ > "$1"; unset PWD OLDPWD SHLVL; exec "$2" worker"#;
-/// How often, and how many times, to look whether a process has done what it was told.
+/// The interval between checks for the effect of a signal or a start.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 const MAX_LOOKS: u32 = 500;
 
-/// Starts workers as child processes, each in its own process group.
+/// Runs workers as child processes, each in its own process group.
 #[derive(Clone)]
 pub struct LocalRunner {
     root: PathBuf,
@@ -44,7 +44,7 @@ pub struct LocalRunner {
     search_path: String,
 }
 
-/// `machine.json`. Holds no secret.
+/// The content of `machine.json`, which includes no secret.
 #[derive(Serialize, Deserialize)]
 struct Label {
     task: TaskId,
@@ -52,11 +52,11 @@ struct Label {
 }
 
 impl LocalRunner {
-    /// Machines as folders of `root` (made if missing), each running `program worker`; `search_path` is the
-    /// workers' `PATH`.
+    /// Returns a runner that stores machines as folders of `root`, which is created if missing. Each machine runs
+    /// `program worker` with `search_path` as its `PATH`.
     ///
     /// # Errors
-    /// When `root` cannot be made, or a path cannot be made absolute.
+    /// An error when `root` cannot be created or a path cannot be made absolute.
     pub fn new(root: &Path, program: &Path, search_path: &str) -> io::Result<Self> {
         make_private(root)?;
         Ok(Self {
@@ -66,7 +66,7 @@ impl LocalRunner {
         })
     }
 
-    /// Runs `verb` on a thread that may wait, while nobody else touches the state folder.
+    /// Runs `verb` on a blocking thread while holding the lock of the state folder.
     fn alone<T: Send + 'static>(
         &self,
         verb: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
@@ -102,14 +102,14 @@ impl LocalRunner {
                     return Ok(machine(MachineState::Running));
                 }
                 None if begun => return Ok(machine(MachineState::Running)),
-                // Started by a server that was killed a moment ago; it will note its number or give up.
+                // A server that was killed a moment ago started it; it will write its process id or exit.
                 None => thread::sleep(LOOK_INTERVAL),
             }
         }
         Err(io::Error::other("a process holds the machine's lock without being its worker"))
     }
 
-    /// Puts a machine's folder in place, whole or not at all.
+    /// Creates a machine's folder atomically.
     fn make(&self, folder: &Path, label: &Label) -> io::Result<()> {
         let new = self.root.join(".new");
         remove(&new)?;
@@ -126,7 +126,7 @@ impl LocalRunner {
         for (number, (guest_path, content)) in spec.files.iter().enumerate() {
             let file = folder.join("files").join(number.to_string());
             fs::write(&file, content)?;
-            // The worker is told where the file really is.
+            // The worker receives the file's actual path.
             for value in env.values_mut().filter(|value| *value == guest_path) {
                 *value = file.display().to_string();
             }
@@ -150,9 +150,9 @@ impl LocalRunner {
             .stderr(log)
             .process_group(0);
         let mut child = command.spawn()?;
-        // The command keeps our copy of the lock: while it lives, the machine would seem to.
+        // The command holds a copy of the lock, which would make the machine appear alive.
         drop(command);
-        // Only to reap it; whether the machine lives is the lock's to say.
+        // Only to reap the process; the lock determines whether the machine is alive.
         tokio::spawn(async move { child.wait().await });
         Ok(())
     }
@@ -164,7 +164,7 @@ impl LocalRunner {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        // A folder whose worker was never begun counts as gone, too: only a launch can change that.
+        // A folder whose worker was never started also counts as gone; only a launch can change that.
         let state = if is_alive(&folder)? { MachineState::Running } else { MachineState::Gone };
         Ok(Some(Machine { id: id.to_owned(), task: label.task, attempt: label.attempt, state }))
     }
@@ -187,7 +187,7 @@ impl LocalRunner {
             if !folder.exists() || !is_alive(&folder)? {
                 return Ok(());
             }
-            // Without a number, the new process is about to note it.
+            // Without a process id, the new process is about to write it.
             if let Some(pid) = noted_pid(&folder)? {
                 if holds_lock(pid, &folder)? {
                     processes::terminate(pid);
@@ -208,7 +208,8 @@ impl LocalRunner {
                 _ => None,
             };
             if processes::end_all(pid, &folder) == 0 && !alive {
-                // Renamed first: a folder half removed must not look like one whose worker was never begun.
+                // Renamed first, so that a partly removed folder does not look like one whose worker was never
+                // started.
                 let gone = self.root.join(".gone");
                 remove(&gone)?;
                 fs::rename(folder, &gone)?;
@@ -219,7 +220,7 @@ impl LocalRunner {
         Err(io::Error::other("its processes do not end"))
     }
 
-    /// The folder of a machine with this id; nothing when no machine can have it.
+    /// Returns the folder of a machine with this id, or `None` when the id is invalid.
     fn folder(&self, id: &str) -> Option<PathBuf> {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         (!id.is_empty() && id.chars().all(plain)).then(|| self.root.join(id))
@@ -265,13 +266,13 @@ impl MachineProvider for LocalRunner {
         Vec::new()
     }
 
-    /// Everybody's machines are on this computer.
+    /// Every person's machines run on this computer.
     fn scope(&self, _: &Holdings<'_>, _: Option<&str>) -> Result<Scope, Error> {
         Ok(Scope { runner: Arc::new(self.clone()), place: None, credential: None })
     }
 }
 
-/// The machine's lock, taken; nothing while its worker holds it.
+/// Takes the machine's lock, or returns `None` while its worker holds it.
 fn free_lock(folder: &Path) -> io::Result<Option<File>> {
     let lock = open_lock(&folder.join("alive.lock"))?;
     match lock.try_lock() {
@@ -281,16 +282,16 @@ fn free_lock(folder: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Whether the machine's worker holds its lock.
+/// Returns whether the machine's worker holds its lock.
 fn is_alive(folder: &Path) -> io::Result<bool> {
     match free_lock(folder)? {
-        // Not only closed: a process being started elsewhere in the server may have a copy for a moment.
+        // Closing is not enough: a process that the server is starting may briefly have a copy.
         Some(lock) => lock.unlock().map(|()| false),
         None => Ok(true),
     }
 }
 
-/// The number that the machine's process noted, once it has.
+/// Returns the process id that the machine's process wrote, if any.
 fn noted_pid(folder: &Path) -> io::Result<Option<i32>> {
     match fs::read_to_string(folder.join("pid")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -298,7 +299,7 @@ fn noted_pid(folder: &Path) -> io::Result<Option<i32>> {
     }
 }
 
-/// Whether that process still is the worker (its number may be another's by now).
+/// Returns whether that process is still the worker; its id may have been reused.
 fn holds_lock(pid: i32, folder: &Path) -> io::Result<bool> {
     Ok(processes::reads_from(pid, &File::open(folder.join("alive.lock"))?))
 }

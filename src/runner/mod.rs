@@ -1,9 +1,10 @@
-//! Where workers run: one machine for each attempt of a task, whatever a machine is there.
+//! Runs workers: one machine for each attempt of a task, on any kind of machine.
 //!
-//! [`Runner`] starts, finds and ends machines; [`MachineProvider`] says what a kind of machines requires of a
-//! person and gives the [`Runner`] of that person's. [`fly`] does both with Fly Machines, [`local`] with child
-//! processes on this computer; `tests/porter/runner` runs the same tests against each. `tasks` calls it (launch,
-//! stop, the watchdog's sweep). What the worker is told is `domain::assignment`'s, what it does is `worker`'s.
+//! [`Runner`] starts, finds and ends machines. [`MachineProvider`] determines what a kind of machines requires of a
+//! person and returns the [`Runner`] for that person. [`fly`] implements both with Fly Machines, [`local`] with child
+//! processes on this computer; `tests/porter/runner` runs the same tests against each. `tasks` calls this module to
+//! launch and stop machines and from the watchdog. `domain::assignment` defines the worker's input, and `worker`
+//! implements it.
 
 pub mod fly;
 pub mod local;
@@ -21,95 +22,96 @@ use domain::task::TaskId;
 
 pub use provider::{Holdings, MachineProvider, Scope};
 
-/// Starts, finds and ends machines. Every verb may be repeated, by several callers at once and after a
-/// crash anywhere inside it.
+/// Starts, finds and ends machines. Every operation is idempotent, also with concurrent callers and after a crash at
+/// any point.
 pub trait Runner: Send + Sync {
-    /// Starts the machine of this task and attempt. One that is there already (running, or ended and not yet
-    /// destroyed) is adopted: there are never two.
+    /// Starts the machine of this task and attempt. An existing one, running or ended and not yet destroyed, is
+    /// adopted, so there are never two.
     ///
     /// # Errors
-    /// [`Error`]; after a temporary one, call again: it looks for the machine before it makes one.
+    /// [`Error`]; after a temporary one, the call may be repeated: it searches for the machine before it creates one.
     fn launch(&self, spec: LaunchSpec) -> BoxFuture<'_, Result<Machine, Error>>;
 
-    /// The machine of this task and attempt.
+    /// Returns the machine of this task and attempt.
     ///
     /// # Errors
-    /// [`Error`] when that cannot be told at present.
+    /// [`Error`] when this cannot be determined at present.
     fn find<'a>(&'a self, task: &'a TaskId, attempt: u32) -> BoxFuture<'a, Result<Option<Machine>, Error>>;
 
-    /// The machine with this id; nothing when it is gone for good.
+    /// Returns the machine with this id, or `None` when it was destroyed.
     ///
     /// # Errors
-    /// [`Error`] when that cannot be told at present.
+    /// [`Error`] when this cannot be determined at present.
     fn find_by_id<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Machine>, Error>>;
 
-    /// Asks the machine's worker to end (SIGTERM): it ends its agent, saves what is worth keeping and
-    /// reports. Does not wait for that. A machine that has ended or is not there is fine.
+    /// Asks the machine's worker to end (SIGTERM): it ends its agent, saves the work and reports. Does not wait for
+    /// the worker. Succeeds if the machine has ended or does not exist.
     ///
     /// # Errors
-    /// [`Error`] when it could not be asked.
+    /// [`Error`] when the request failed.
     fn stop<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Ends the machine now, with everything in it. One that is not there is fine.
+    /// Destroys the machine with its contents at once. Succeeds if it does not exist.
     ///
     /// # Errors
-    /// [`Error`] when it may still be there.
+    /// [`Error`] when the machine may still exist.
     fn destroy<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Every machine that is Porter's, ended or not.
+    /// Lists all of Porter's machines, including ended ones.
     ///
     /// # Errors
-    /// [`Error`] when that cannot be told at present.
+    /// [`Error`] when this cannot be determined at present.
     fn list(&self) -> BoxFuture<'_, Result<Vec<Machine>, Error>>;
 }
 
-/// A machine, as its runner sees it.
+/// A machine as reported by its runner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// The runner's name for it.
+    /// The runner's id of the machine.
     pub id: String,
-    /// Whose it is.
+    /// The task that the machine works on.
     pub task: TaskId,
-    /// Which run of the task.
+    /// The attempt of the task.
     pub attempt: u32,
-    /// Where it stands.
+    /// The machine's state.
     pub state: MachineState,
 }
 
-/// Where a machine stands.
+/// The state of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MachineState {
-    /// Made; the worker does not run yet.
+    /// The machine was created; its worker does not run yet.
     Starting,
     /// The worker runs.
     Running,
-    /// The worker has ended, or never will begin.
+    /// The worker has ended or will never start.
     Gone,
 }
 
-/// The machine to start. Holds secrets: it has no `Debug`.
+/// The machine to start. It contains secrets and therefore does not implement `Debug`.
 #[derive(Clone)]
 pub struct LaunchSpec {
-    /// Whose it is.
+    /// The task that the machine works on.
     pub task: TaskId,
-    /// Which run of the task, from 1.
+    /// The attempt of the task, counted from 1.
     pub attempt: u32,
-    /// The container image (the local runner has none).
+    /// The container image; the local runner ignores it.
     pub image: String,
-    /// Shared CPUs.
+    /// The number of shared CPUs.
     pub cpus: u32,
-    /// Memory in MiB, a multiple of 256.
+    /// The memory in MiB, a multiple of 256.
     pub memory_mb: u32,
-    /// In which part of the world; nothing leaves that to the runner.
+    /// The geographic region; `None` lets the runner choose.
     pub region: Option<String>,
     /// The worker's environment.
     pub env: BTreeMap<String, String>,
-    /// Files the worker reads: absolute path inside the machine, content.
+    /// Files for the worker: absolute path inside the machine, and content.
     pub files: Vec<(String, String)>,
 }
 
 impl LaunchSpec {
-    /// A machine for `assignment`: its environment, and the prompt as a file when it is too long for that.
+    /// Returns the machine for `assignment`: its environment, and the prompt as a file when it is too long for a
+    /// variable.
     pub fn new(task: TaskId, assignment: &Assignment, image: &str, cpus: u32, memory_mb: u32) -> Self {
         let (env, prompt) = assignment.to_env();
         Self {
@@ -124,49 +126,49 @@ impl LaunchSpec {
         }
     }
 
-    /// The same in this region.
+    /// Sets the region.
     pub fn in_region(self, region: Option<String>) -> Self {
         Self { region, ..self }
     }
 }
 
-/// Why a machine could not be started, found or ended, by how the caller reacts. What it says may be shown to the
-/// person who asked; each runner words it.
+/// Why an operation on a machine failed, grouped by how the caller reacts. The message may be shown to the requester;
+/// each runner writes its own.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Too many calls: try again after this time.
+    /// Too many calls; retry after this time.
     #[error("{message}")]
     RateLimited {
         /// How long to wait.
         after: Duration,
-        /// The same, as a sentence.
+        /// A sentence that includes the wait.
         message: String,
     },
-    /// No clear answer: try again later.
+    /// The result is unclear; retry later.
     #[error("{message}")]
     Unavailable {
         /// What happened, as a sentence.
         message: String,
-        /// Why, for the log.
+        /// The cause, for the log.
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
-    /// There is no room at present: try again later.
+    /// No capacity at present; retry later.
     #[error("{message}")]
     NoCapacity {
-        /// What was said, as a sentence.
+        /// The service's explanation, as a sentence.
         message: String,
     },
-    /// It will not work however often it is tried: somebody must do something first.
+    /// Retrying cannot succeed until a person changes something.
     #[error("{message}")]
     Refused {
-        /// Why, and what to do, as a sentence.
+        /// The cause and the remedy, as a sentence.
         message: String,
     },
 }
 
 impl Error {
-    /// Whether the same call may succeed later without anyone changing anything.
+    /// Returns whether the same call may succeed later without any change.
     pub fn is_temporary(&self) -> bool {
         !matches!(self, Self::Refused { .. })
     }

@@ -1,22 +1,23 @@
-//! The name of an attempt's machine: the same for the same attempt, so that a second one cannot be made
-//! beside the first.
+//! Derives the name of an attempt's machine. It is the same for each launch of the attempt, which prevents a second
+//! machine.
 
 use sha2::{Digest, Sha256};
 
 use domain::task::TaskId;
 
-/// Room for the task's own letters, between `porter-` and the longest attempt, in a name of at most 63.
+/// The longest part of the name that is taken from the task id, between `porter-` and the longest attempt number, in
+/// a name of at most 63 characters.
 const MAX_NAME_CHARS: usize = 40;
 
-/// At most 63 of `[a-z0-9-]` (a DNS label, which Fly's names and the local runner's folders both allow),
-/// different for different attempts.
+/// Returns a name of at most 63 characters from `[a-z0-9-]` that is unique for the attempt. This is a DNS label,
+/// which is valid for Fly's machine names and for the local runner's folders.
 pub(super) fn machine_name(task: &TaskId, attempt: u32) -> String {
     let id = task.as_str().trim_start_matches("task_");
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if id.len() <= MAX_NAME_CHARS && id.chars().all(plain) {
         return format!("porter-{id}-{attempt}");
     }
-    // One letter longer than any id that is used as it is, so the two kinds never meet.
+    // One character longer than any id that is used unchanged, so the two forms cannot collide.
     let digest = hex::encode(Sha256::digest(task.as_str()));
     format!("porter-x{}-{attempt}", &digest[..MAX_NAME_CHARS])
 }
@@ -32,7 +33,7 @@ mod tests {
     }
 
     #[test]
-    fn a_usual_id_is_readable_in_its_name() {
+    fn a_typical_task_id_is_part_of_the_name() {
         assert_eq!(
             name("task_0191e0a4c2b37d10a9f1d2c3b4a59687", 2),
             "porter-0191e0a4c2b37d10a9f1d2c3b4a59687-2"
@@ -40,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_differ_only_in_case_or_signs_have_different_names() {
+    fn ids_that_differ_only_in_case_or_punctuation_have_different_names() {
         let names = [name("task_ab", 1), name("task_AB", 1), name("task_a_b", 1), name("task_a-b", 1)];
         let distinct: std::collections::BTreeSet<_> = names.iter().collect();
         assert_eq!(distinct.len(), names.len(), "{names:?}");

@@ -1,9 +1,9 @@
-//! The processes of a local machine: whom to ask to end, and how to be sure that nothing is left of it.
+//! The processes of a local machine: which to ask to end, and how to verify that none is left.
 //!
-//! The worker leads one process group, the agent it starts leads another, so ending the worker's group is not
-//! enough. On Linux `/proc` tells who else belongs to the machine: the worker's descendants, and whoever has
-//! its working directory in the machine's folder (an agent whose worker is dead has no other trace of it).
-//! Elsewhere only the worker's group is ended, and the agent is left to the worker's own SIGTERM.
+//! The worker leads one process group and its agent leads another, so ending the worker's group is not enough. On
+//! Linux `/proc` shows the other processes of the machine: the worker's descendants, and those with their working
+//! directory in the machine's folder, which is the only trace of an agent whose worker is dead. On other systems only
+//! the worker's group is ended, and the worker's SIGTERM handler ends the agent.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -13,8 +13,8 @@ use std::path::Path;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgrp, getpid};
 
-/// Whether `pid` has `file` as its standard input. A number can be given to another process once its owner is
-/// dead; this tells the two apart. Where there is no `/proc`, the number is believed.
+/// Returns whether `pid` has `file` as its standard input. This detects a process id that was reused after its
+/// owner's death. Without `/proc`, the process id is assumed to be right.
 pub(super) fn reads_from(pid: i32, file: &File) -> bool {
     if !Path::new("/proc/self/fd").exists() {
         return true;
@@ -25,16 +25,16 @@ pub(super) fn reads_from(pid: i32, file: &File) -> bool {
     }
 }
 
-/// Sends SIGTERM to one process; one that has ended is fine.
+/// Sends SIGTERM to one process. Succeeds if it has ended.
 pub(super) fn terminate(pid: i32) {
     kill(Pid::from_raw(pid), Signal::SIGTERM).ok();
 }
 
-/// Ends the worker (if it lives), everyone in its group, its descendants and whoever works in `folder`.
-/// Gives how many were there to be ended: call it until it is none.
+/// Kills the worker, its group, its descendants and every process that works in `folder`. Returns how many were
+/// found; the caller repeats it until the result is zero.
 pub(super) fn end_all(worker: Option<i32>, folder: &Path) -> usize {
     if let Some(pid) = worker {
-        // A stopped worker starts no one while we look for those it has started.
+        // A stopped worker cannot start processes during the search for its descendants.
         kill(Pid::from_raw(pid), Signal::SIGSTOP).ok();
     }
     let doomed = belonging(worker, folder);
@@ -71,7 +71,7 @@ fn belonging(worker: Option<i32>, folder: &Path) -> Vec<Process> {
             break;
         }
     }
-    // Whoever destroys a machine may stand in its folder, too.
+    // The calling process may have its own working directory in the folder.
     members.remove(&getpid().as_raw());
     all.into_iter().filter(|process| members.contains(&process.pid)).collect()
 }
@@ -80,7 +80,7 @@ fn works_in(pid: i32, folder: &Path) -> bool {
     fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(folder))
 }
 
-/// Every process that has not ended; none where there is no `/proc`.
+/// Returns every process that has not ended; empty without `/proc`.
 fn living() -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries
@@ -89,8 +89,8 @@ fn living() -> Vec<Process> {
         .collect()
 }
 
-/// Reads `pid (name) state parent group …` (proc(5)); the name may hold blanks and brackets. Nothing for a
-/// process that has ended and only waits to be reaped.
+/// Parses `pid (name) state parent group …` (proc(5)). The name may contain spaces and parentheses. Returns `None`
+/// for a process that has ended and waits to be reaped.
 fn parse_stat(pid: i32, stat: &str) -> Option<Process> {
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     if matches!(fields.next()?, "Z" | "X") {
@@ -104,18 +104,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_read_whatever_its_name_is() {
+    fn a_process_with_any_name_is_parsed() {
         let process = parse_stat(7, "7 (a) b (c)) S 3 5 5 0 -1").expect("a process");
         assert_eq!((process.pid, process.parent, process.group), (7, 3, 5));
     }
 
     #[test]
-    fn one_that_only_waits_to_be_reaped_is_not_counted() {
+    fn a_zombie_process_is_not_counted() {
         assert!(parse_stat(7, "7 (sh) Z 3 5 5 0 -1").is_none());
     }
 
     #[test]
-    fn another_process_than_the_one_with_the_lock_is_told_apart() {
+    fn a_process_without_the_lock_is_not_the_worker() {
         let folder = tempfile::tempdir().expect("a folder");
         let lock = File::create(folder.path().join("lock")).expect("a file");
         assert!(!reads_from(getpid().as_raw(), &lock), "this test does not read from {lock:?}");

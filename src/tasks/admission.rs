@@ -1,10 +1,10 @@
-//! Whose turn it is: takes queued tasks to running while the caps allow. Called by the engine whenever
-//! something was written.
+//! Admission: moves queued tasks to running within the configured limits. Called by the engine after every commit and
+//! poll.
 
 use super::{Context, Error, LAUNCH_TIMEOUT};
 use domain::task::Event;
 
-/// Admits as many tasks as fit. Gives their number.
+/// Admits as many tasks as the limits allow and returns their number.
 ///
 /// # Errors
 /// [`Error::Db`].
@@ -12,7 +12,7 @@ pub async fn admit(context: &Context) -> Result<usize, Error> {
     let mut admitted = 0;
     loop {
         let now = context.now();
-        // Most commits leave nothing to admit: look before taking the one writer.
+        // After most commits no task can be admitted, so this reads first and begins the write only if needed.
         if db::queue::find_next(&mut *context.store.read().await?, context.policy.caps, now).await?.is_none()
         {
             return Ok(admitted);
@@ -24,7 +24,7 @@ pub async fn admit(context: &Context) -> Result<usize, Error> {
         let task = work.find(&id).await?;
         work.apply(&task, Event::Admitted { deadline: now + LAUNCH_TIMEOUT }).await?;
         work.log(move || {
-            tracing::info!(task.id = %id, task.attempt = task.attempt.number, "the task's turn has come");
+            tracing::info!(task.id = %id, task.attempt = task.attempt.number, "the task was admitted");
         });
         work.commit().await?;
         admitted += 1;

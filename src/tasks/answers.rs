@@ -1,4 +1,4 @@
-//! Answers to comments that made no task: one comment each, never two. Run by the engine.
+//! Replies to comments that did not start a task, at most one reply for each comment. Run by the engine.
 
 use chrono::{DateTime, TimeDelta};
 
@@ -6,10 +6,11 @@ use super::{Context, Error, Step};
 use domain::comment::{self, AnswerContext};
 use domain::job::{CommentReference, Reply};
 
-/// Answers a comment. `again` is true when an earlier try may have got through.
+/// Replies to a comment. `again` is true when an earlier try may have succeeded without Porter knowing.
 ///
 /// # Errors
-/// What is worth trying again. Where GitHub refuses for good there is nobody left to tell.
+/// An error that a retry may resolve. A permanent refusal by GitHub is only logged, because there is no other way to
+/// reach the person.
 pub async fn run(
     context: &Context,
     to: &CommentReference,
@@ -20,7 +21,11 @@ pub async fn run(
         Ok(()) => Ok(Step::Done),
         Err(error) if error.may_pass() => Err(error.into()),
         Err(error) => {
-            tracing::warn!(github.comment_id = %to.comment_id, error = %error, "a comment could not be answered");
+            tracing::warn!(
+                github.comment_id = %to.comment_id,
+                error = %error,
+                "the reply to a comment was rejected"
+            );
             Ok(Step::Done)
         }
     }

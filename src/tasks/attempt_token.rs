@@ -1,6 +1,6 @@
-//! The one credential an attempt's worker holds: an installation token for its repository alone. It is minted
-//! once an attempt, kept sealed, and taken back when the attempt ends (main-spec §1, promise 3). With it is kept
-//! where the attempt's machine is.
+//! The installation token of an attempt's worker, restricted to the task's repository. Each attempt has one. It is
+//! stored encrypted in the table of attempt tokens, together with the place of the attempt's machine, and revoked
+//! when the attempt ends (main-spec §1, promise 3).
 
 use chrono::TimeDelta;
 use secrecy::SecretString;
@@ -10,10 +10,12 @@ use crypto::vault::Identity;
 use db::secrets::AttemptToken;
 use domain::task::{Task, TaskId};
 
-/// A token lives an hour. One that is younger than this is still good for a machine that starts now.
+/// The greatest age at which a stored token is used for a new machine. GitHub's installation tokens expire after one
+/// hour.
 const TOKEN_REUSE_LIMIT: TimeDelta = TimeDelta::minutes(15);
 
-/// What an earlier try of the attempt's launch kept; nothing when there was none, or when it was taken back.
+/// Returns the token that an earlier try of the attempt's launch stored, or `None` when there is none or it was
+/// revoked.
 ///
 /// # Errors
 /// [`Error::Db`].
@@ -25,7 +27,8 @@ pub(super) async fn find(
     Ok(db::secrets::find_attempt_token(&mut *context.store.read().await?, id, attempt).await?)
 }
 
-/// The attempt's token for a machine in `place`: the one that an earlier try of its launch `kept`, or a new one.
+/// Returns the attempt's token for a machine in `place`: the `kept` token of an earlier try of the launch, or a new
+/// one.
 ///
 /// # Errors
 /// [`Error::Github`], [`Error::Db`], [`Error::Credentials`].
@@ -59,8 +62,7 @@ pub(super) async fn obtain(
     Ok(token)
 }
 
-/// The token an attempt holds, to take it out of what the attempt says; nothing when it was taken back, or does
-/// not open.
+/// Returns the attempt's token for redaction, or `None` when it was revoked or cannot be decrypted.
 ///
 /// # Errors
 /// [`Error::Db`].
@@ -76,13 +78,19 @@ pub(super) async fn open(
 /// Revokes the attempt's token, if it has one.
 ///
 /// # Errors
-/// [`Error::Github`], [`Error::Db`]; then it is still to be taken back.
+/// [`Error::Github`], [`Error::Db`]; then the token must still be revoked.
 pub(super) async fn take_back(context: &Context, id: &TaskId, attempt: u32) -> Result<(), Error> {
     let Some(kept) = find(context, id, attempt).await? else { return Ok(()) };
     match context.credentials.vault().open(&identity(id, attempt), &kept.sealed) {
         Ok(token) => context.github.revoke(&token).await?,
         // It expires by itself within the hour.
-        Err(error) => tracing::warn!(task.id = %id, error = %error, "a token could not be taken back"),
+        Err(error) => {
+            tracing::warn!(
+                task.id = %id,
+                error = %error,
+                "a stored token could not be decrypted and was not revoked"
+            );
+        }
     }
     let mut work = context.store.begin().await?;
     db::secrets::forget_attempt_token(&mut work, id, attempt).await?;

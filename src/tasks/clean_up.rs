@@ -1,5 +1,5 @@
-//! The end of an attempt: its machine goes, its token is taken back. Run by the engine after every attempt,
-//! however it ended.
+//! Cleans up after an attempt: destroys its machine and revokes its token. Run by the engine after every attempt,
+//! whatever its result.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -8,16 +8,16 @@ use super::{Context, Error, Step, attempt_token};
 use crate::runner::{MachineState, Scope};
 use domain::task::{Status, Task, TaskId};
 
-/// How long a worker that was told to end may take to end its agent, push what is worth keeping, and report.
+/// How long a stopping worker may take to end its agent, push its work and report.
 const GRACE: TimeDelta = TimeDelta::seconds(90);
-/// How often it is looked at meanwhile, and told again.
+/// How often a stopping machine is checked and asked to stop again.
 const LOOK_INTERVAL: TimeDelta = TimeDelta::seconds(5);
 
-/// Ends the attempt's machine, pending since then: a machine that still works is asked to stop, and destroyed when it
-/// has stopped or its grace period is over.
+/// Ends the attempt's machine. A machine that still works is asked to stop, and destroyed when it has stopped or its
+/// grace period, counted from `pending_since`, is over.
 ///
 /// # Errors
-/// What is worth trying again.
+/// An error that a retry may resolve.
 pub async fn run(
     context: &Context,
     id: &TaskId,
@@ -31,9 +31,10 @@ pub async fn run(
     match end_machine(context, &task, attempt, pending_since).await {
         Ok(None) => {}
         Ok(Some(again)) => return Ok(Step::Again(again)),
-        // What the machine was made with no longer works: it cannot be ended, but what GitHub gave can be.
+        // The machine's credential no longer works, so the machine cannot be destroyed; its GitHub token can be
+        // revoked.
         Err(Error::Runner(error)) if !error.is_temporary() => {
-            tracing::warn!(task.id = %id, %error, "an attempt's machine can no longer be reached");
+            tracing::warn!(task.id = %id, %error, "the attempt's machine could not be destroyed");
         }
         Err(error) => return Err(error),
     }
@@ -41,7 +42,7 @@ pub async fn run(
     Ok(Step::Done)
 }
 
-/// Ends the attempt's machine; gives when to look at it again, if it is not gone yet.
+/// Ends the attempt's machine. Returns the time of the next check if the machine still exists.
 async fn end_machine(
     context: &Context,
     task: &Task,

@@ -1,5 +1,5 @@
-//! `stop`, `retry`, `status`, `help`: as control words in a comment (run by the engine, because whether the
-//! author may push is asked of GitHub), and as calls of the API.
+//! `stop`, `retry`, `status` and `help`, as control words in a comment and as calls of the API. The engine runs
+//! control words, because GitHub must be asked whether the author may push.
 
 use super::{Context, Error, Step, Store, UnitOfWork};
 use domain::comment::{Answer, Refusal, TaskSummary};
@@ -8,17 +8,21 @@ use domain::job::{CommentReference, Control, Job, Reply};
 use domain::messages;
 use domain::task::{Event, Status, Task, TaskId};
 
-/// Does what a control word asks, if its author may push.
+/// Executes a control word if its author may push.
 ///
 /// # Errors
-/// What is worth trying again.
+/// An error that a retry may resolve.
 pub async fn run(context: &Context, by: &CommentReference, word: Control) -> Result<Step, Error> {
     let github = context.github.installation(by.installation);
     let permission = match github.permission(&by.repository, &by.login).await {
         Ok(permission) => permission,
         Err(error) if error.may_pass() => return Err(error.into()),
         Err(error) => {
-            tracing::warn!(github.comment_id = %by.comment_id, error = %error, "a control word is dropped");
+            tracing::warn!(
+                github.comment_id = %by.comment_id,
+                error = %error,
+                "GitHub did not report the author's permission; the control word is dropped"
+            );
             return Ok(Step::Done);
         }
     };
@@ -29,7 +33,7 @@ pub async fn run(context: &Context, by: &CommentReference, word: Control) -> Res
     } else {
         Reply::Refusal(Refusal::NotAllowed)
     };
-    // In the same write as the operation: after a crash the answer may be pending, but never the operation.
+    // In the same transaction as the operation: after a crash the reply may be pending, but not the operation.
     work.enqueue([Job::Answer { to: by.clone(), reply }]).await?;
     db::jobs::remove(&mut work, &Job::Control { by: by.clone(), word }.key()).await?;
     work.commit().await?;
@@ -71,7 +75,7 @@ async fn execute(
                 Status::Failed | Status::TimedOut => {
                     match work.apply(&task, Event::Retried).await {
                         Ok(next) => Ok(Answer::Retrying { task_url, attempt: next.attempt.number }),
-                        // An older task of this agent was begun anew meanwhile.
+                        // An older task of this agent was retried in the meantime.
                         Err(Error::Db(db::Error::Conflict)) => {
                             let active = db::tasks::list_active_on_issue(work, by.repo_id, by.issue).await?;
                             let other =
@@ -86,7 +90,7 @@ async fn execute(
     }
 }
 
-/// Where tasks stand, for an answer.
+/// Returns the summaries of tasks for a reply.
 async fn summaries(
     context: &Context,
     connection: &mut db::Connection,
@@ -118,14 +122,14 @@ async fn stop_in(work: &mut UnitOfWork, task: &Task, login: &str) -> Result<Task
     Ok(next)
 }
 
-/// Stops a task for its requester. Stopping one that was stopped before changes nothing.
+/// Stops a task for its requester. Stopping a stopped task has no effect.
 ///
 /// # Errors
-/// [`Error::NotFound`] when it is not theirs, [`Error::InvalidState`] when it ended by itself, [`Error::Db`].
+/// [`Error::NotFound`] when the task is not theirs, [`Error::InvalidState`] when it ended otherwise, [`Error::Db`].
 pub async fn stop(store: &Store, id: &TaskId, requester_id: UserId, login: &str) -> Result<Task, Error> {
     let mut work = store.begin().await?;
     let task = load_own(&mut work, id, requester_id).await?;
-    // Whatever fails names its stage; only a stop does not.
+    // Every failure has a stage; a stopped attempt has none.
     if task.status == Status::Failed && task.attempt.failure_stage.is_none() {
         return Ok(task);
     }
@@ -134,10 +138,10 @@ pub async fn stop(store: &Store, id: &TaskId, requester_id: UserId, login: &str)
     Ok(next)
 }
 
-/// Begins another attempt of a task for its requester.
+/// Starts another attempt of a task for its requester.
 ///
 /// # Errors
-/// [`Error::NotFound`] when it is not theirs, [`Error::InvalidState`] when it is active or succeeded,
+/// [`Error::NotFound`] when the task is not theirs, [`Error::InvalidState`] when it is active or succeeded,
 /// [`Error::Refused`] when another task of its issue and agent is active, [`Error::Db`].
 pub async fn retry(store: &Store, id: &TaskId, requester_id: UserId) -> Result<Task, Error> {
     let mut work = store.begin().await?;

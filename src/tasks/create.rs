@@ -1,5 +1,5 @@
-//! A task asked for through the API: the same rules as for a comment, answered at once. Unlike a webhook, the
-//! caller waits, so GitHub may be asked here.
+//! Creates a task through the API, under the same rules as a mention in a comment. Unlike a webhook's sender, the
+//! caller waits for the result, so this module may call GitHub.
 
 use domain::ids::{IssueNumber, RepositoryName, UserId};
 use std::collections::HashMap;
@@ -14,18 +14,18 @@ use domain::comment::Refusal;
 use domain::settings::Settings;
 use domain::task::{Issue, Repository, Request, Requester, Task, TaskId};
 
-/// What the API was asked for, its values checked.
+/// A validated request of the API.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// Where.
+    /// The repository.
     pub repository: RepositoryName,
-    /// About which issue; a new one when none is named.
+    /// The issue; `None` creates one.
     pub issue_number: Option<IssueNumber>,
-    /// By which agent, with which options, and what else is to be said to it.
+    /// The agent, its options and additional instructions.
     pub run: Run,
 }
 
-/// Makes tasks for the API. Cheap to clone.
+/// Creates tasks for the API. Cheap to clone.
 #[derive(Clone)]
 pub struct Creation {
     context: Context,
@@ -33,12 +33,12 @@ pub struct Creation {
     locks: IdempotencyLocks,
 }
 
-/// Requests with an idempotency key that are being carried out: of those with the same key, the second waits
-/// until the first has its task. One process has the database for itself, so this memory is enough.
+/// Requests with an idempotency key that are in progress. A second request with the same key waits until the first
+/// has stored its task. Only one process uses the database, so a lock in memory is sufficient.
 #[derive(Clone, Default)]
 struct IdempotencyLocks(Arc<Mutex<HashMap<Key, Weak<tokio::sync::Mutex<()>>>>>);
 
-/// A person and what they call their request.
+/// The person and their idempotency key.
 type Key = (UserId, String);
 
 impl IdempotencyLocks {
@@ -54,19 +54,19 @@ impl IdempotencyLocks {
     }
 }
 
-/// Why there is no task.
+/// Why a task was not created.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The rules forbid it.
+    /// The rules forbid the task.
     #[error("{}", .0.reason())]
     Refused(Refusal),
-    /// The key was used for another request.
+    /// The idempotency key was used for a different request.
     #[error("this Idempotency-Key was used for another request")]
     KeyReused,
-    /// The issue does not exist, or what was asked for makes no sense; the text says what.
+    /// The issue does not exist or the request is invalid; the text explains it.
     #[error("{0}")]
     Invalid(String),
-    /// Something else.
+    /// Any other error.
     #[error(transparent)]
     Other(#[from] Error),
 }
@@ -84,12 +84,12 @@ impl From<github::Error> for Failure {
 }
 
 impl Creation {
-    /// Creation with these use cases.
+    /// Returns task creation with these use cases.
     pub fn new(context: Context) -> Self {
         Self { rules: Rules::of(&context), context, locks: IdempotencyLocks::default() }
     }
 
-    /// Makes a task for a signed-in person; a repeated `key` gives the task of the first time.
+    /// Creates a task for a signed-in person. A repeated `key` returns the task of the first request.
     ///
     /// # Errors
     /// [`Failure`].
@@ -122,7 +122,7 @@ impl Creation {
         let settings = Settings::parse(person.settings.as_deref());
         let mut task =
             decide(&rules.about(&person, &settings), &request, &wanted.run, now).map_err(Failure::Refused)?;
-        // Last, so that no issue is made for a request that is refused.
+        // The issue is created last, so that a refused request creates none.
         task.issue = find_or_make_issue(context, &request.repository, wanted).await?;
 
         let mut work = context.store.begin().await?;
@@ -159,7 +159,7 @@ async fn repeat(context: &Context, known: &Remembered, digest: &str) -> Result<T
     Ok(context.load(&id).await?)
 }
 
-/// Asks GitHub what a webhook would have said, except about the issue.
+/// Reads from GitHub what a webhook would contain, except the issue.
 async fn look_up(context: &Context, user: &User, wanted: &Wanted) -> Result<Request, Failure> {
     let repo = &wanted.repository;
     if let Some(agent) = &wanted.run.agent

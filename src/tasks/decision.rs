@@ -1,4 +1,4 @@
-//! May this person have this task? Answers from what the database knows about them; no network.
+//! Decides whether a person may start a task. Uses only the database and the configuration, no network.
 
 use domain::ids::UserId;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use domain::comment::Refusal;
 use domain::settings::Settings;
 use domain::task::{Request, Task};
 
-/// What is decided with, whoever asks. Cheap to clone.
+/// The inputs of a decision that do not depend on the person. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Rules {
     /// The operator's rules.
@@ -29,28 +29,28 @@ impl Rules {
         Self { policy, credentials, machines }
     }
 
-    /// The same with what is known about one person.
+    /// Adds what is stored about one person.
     pub(super) fn about<'a>(&'a self, person: &'a Person, settings: &'a Settings) -> Facts<'a> {
         let (policy, credentials) = (&self.policy, &self.credentials);
         Facts { policy, credentials, machines: self.machines.as_ref(), person, settings }
     }
 }
 
-/// What the decision rests on.
+/// The inputs of a decision.
 pub(super) struct Facts<'a> {
     /// The operator's rules.
     pub policy: &'a Policy,
-    /// Who has which keys.
+    /// The stored credentials.
     pub credentials: &'a Credentials,
-    /// Where machines are.
+    /// The kind of machines that this Porter starts.
     pub machines: &'a dyn MachineProvider,
     /// The person.
     pub person: &'a Person,
-    /// What they have set.
+    /// The person's settings.
     pub settings: &'a Settings,
 }
 
-/// Whether the operator lets this person ask for anything.
+/// Returns an error unless the operator's allowlist permits this person to make requests.
 pub(super) fn may_ask(policy: &Policy, login: &str) -> Result<(), Refusal> {
     let allowed = &policy.allowlist;
     if !allowed.is_empty() && !allowed.iter().any(|name| name.eq_ignore_ascii_case(login)) {
@@ -59,8 +59,8 @@ pub(super) fn may_ask(policy: &Policy, login: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The refusal of one more task of a person who has as many tasks waiting as the operator allows, those that the
-/// database knows and `unwritten` ones. Nothing is counted unless there is a limit.
+/// Returns the refusal for a person who has as many queued tasks as the operator allows. Counts stored tasks and
+/// `unwritten` ones; queries the database only if a limit is configured.
 pub(super) async fn too_many_waiting(
     policy: &Policy,
     connection: &mut db::Connection,
@@ -72,7 +72,7 @@ pub(super) async fn too_many_waiting(
     Ok((waiting >= limit as usize).then_some(Refusal::TooManyTasks { limit }))
 }
 
-/// The task the person asked for, or why they cannot have it.
+/// Returns the requested task, or the reason for refusing it.
 pub(super) fn decide(
     facts: &Facts<'_>,
     request: &Request,

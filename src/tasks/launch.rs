@@ -1,5 +1,5 @@
-//! From an admitted task to a machine that works on it: the preflight (main-spec §6), then one machine. Run by
-//! the engine; after a crash at any line it runs again, finds what it made, and goes on.
+//! Launches an admitted task: runs the preflight checks (main-spec §6) and starts one machine. Run by the engine.
+//! Idempotent: after a crash at any point it runs again, finds what it created, and continues.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,17 +20,17 @@ use domain::prompt::{self, PromptInput};
 use domain::report::FailureStage;
 use domain::task::{Effect, Event, Phase, Status, Task, TaskId};
 
-/// What a machine may take beyond the agent's time: to clone, to push, to report.
+/// The time a machine may need beyond the agent's time, to clone, push and report.
 const MACHINE_OVERHEAD: TimeDelta = TimeDelta::minutes(3);
 
-/// How often it is looked whether an earlier attempt has come to its end.
+/// How often a launch checks whether an earlier attempt has ended.
 const EARLIER_ATTEMPT_RETRY_DELAY: TimeDelta = TimeDelta::seconds(1);
 
-/// Why the preflight stopped.
+/// Why the preflight checks stopped.
 enum Stop {
-    /// The person must do something about it; the text tells them.
+    /// The person must act; the text is shown to them.
     Refused(FailureStage, String),
-    /// Worth trying again.
+    /// A retry may succeed.
     Later(Error),
     /// The attempt no longer waits for a machine.
     Over,
@@ -42,15 +42,15 @@ impl<E: Into<Error>> From<E> for Stop {
     }
 }
 
-/// Checks everything, starts the attempt's machine and records it.
+/// Runs the checks, starts the attempt's machine and stores it.
 ///
 /// # Errors
-/// What is worth trying again.
+/// An error that a retry may resolve.
 pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, Error> {
     let task = context.load(id).await?;
     if task.attempt.number != attempt || task.status != Status::Running {
-        // An earlier try, of this process or of one that was killed, may have made a machine of which nobody
-        // learned: the attempt's own clean-up may have looked before it was there.
+        // An earlier try, of this process or of one that was killed, may have created a machine without storing it,
+        // and the attempt's clean-up may have run before the machine existed.
         let mut work = context.store.begin().await?;
         work.enqueue([Job::CleanUp { task: task.id, attempt }]).await?;
         work.commit().await?;
@@ -61,7 +61,7 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
     }
     let clean_up = Job::CleanUp { task: task.id.clone(), attempt };
     if db::jobs::is_lane_pending(&mut *context.store.read().await?, &clean_up.lane()).await? {
-        // An earlier attempt's worker may still push what it saved, to the branch that this one must lease.
+        // An earlier attempt's worker may still push to the branch that this attempt needs a lease on.
         return Ok(Step::Again(context.now() + EARLIER_ATTEMPT_RETRY_DELAY));
     }
     match prepare(context, &task).await {
@@ -74,7 +74,7 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
             context.end_attempt(&task, Event::Failed { stage, message }).await?;
             Ok(Step::Done)
         }
-        // What is left to do then, the next try knows.
+        // The next try determines what is left to do.
         Err(Stop::Over) => Ok(Step::Again(context.now())),
         Err(Stop::Later(error)) => {
             let since = task.attempt.started_at.unwrap_or(task.queued_at);
@@ -88,7 +88,7 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
     }
 }
 
-/// Settles everything the machine must know, then makes it, or finds it when it is there.
+/// Collects everything that the machine needs, then creates it or finds the existing one.
 async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Duration), Stop> {
     let repository = &task.repository;
     let repo = &repository.full_name;
@@ -105,7 +105,7 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
     let base_branch = base_branch(&github, task).await?;
     let time_limit = time_limit(context.policy.task_timeout, person.settings.settings.task_timeout);
     if kept.is_some() {
-        // An earlier try got far enough to have made the machine. It holds the token that is kept, old or not.
+        // An earlier try may have created the machine, which holds the stored token, whatever its age.
         let found = runner.find(&task.id, task.attempt.number).await.map_err(machine_refused)?;
         if let Some(machine) = found {
             return Ok((machine, base_branch, time_limit));
@@ -155,7 +155,7 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
         provider_keys: provider_keys(&agent, &person),
         agent_spec: agent,
     };
-    // All this took a while: a machine that an earlier try made may have reported since, and be gone.
+    // The checks take time: a machine of an earlier try may have reported since and be gone.
     let now = context.load(&task.id).await?;
     if now.attempt.number != task.attempt.number || now.phase != Some(Phase::Launching) {
         return Err(Stop::Over);
@@ -167,8 +167,8 @@ async fn prepare(context: &Context, task: &Task) -> Result<(Machine, String, Dur
     Ok((machine, base_branch, time_limit))
 }
 
-/// Only people who may push can start an agent (main-spec §5: the permission endpoint decides, never
-/// `author_association`).
+/// Checks that the requester may push. GitHub's permission endpoint decides, never `author_association` (main-spec
+/// §5).
 async fn may_push(github: &github::Installation, task: &Task) -> Result<(), Stop> {
     let repository = &task.repository;
     let permission =
@@ -177,14 +177,15 @@ async fn may_push(github: &github::Installation, task: &Task) -> Result<(), Stop
         return Ok(());
     }
     if permission == github::Permission::None {
-        // GitHub says the same of a stranger and of a repository that Porter may not see (any more).
+        // GitHub returns the same error for an unknown person and for a repository that Porter may not (or no longer)
+        // access.
         github.repository(&repository.full_name).await.map_err(refusal_or_later)?;
     }
     let message = messages::may_not_push(&repository.full_name, &task.requester.login);
     Err(Stop::Refused(FailureStage::Preflight, message))
 }
 
-/// Everything that only the person can provide, each missing item by name.
+/// Checks everything that only the person can provide and names each missing item.
 fn contract(
     context: &Context,
     agent: &Specification,
@@ -200,13 +201,13 @@ fn contract(
         let message = messages::missing_credentials(missing, &context.policy.link("settings"));
         return Err(Stop::Refused(FailureStage::Preflight, message));
     }
-    // One attempt stays in one place, whatever the person chooses while it is launched.
+    // An attempt stays in one place, even if the person's settings change during its launch.
     let place = kept.and_then(|kept| kept.place.as_deref());
     machines.scope(&holdings, place).map_err(machine_refused)
 }
 
-/// The branch to start from: the one that was asked for, the pull request's own when the comment stands on
-/// one, else the default branch.
+/// Returns the branch to start from: the requested one, the pull request's branch when the comment is on a pull
+/// request, or else the default branch.
 async fn base_branch(github: &github::Installation, task: &Task) -> Result<String, Stop> {
     let repository = &task.repository;
     let repo = &repository.full_name;
@@ -228,13 +229,13 @@ async fn base_branch(github: &github::Installation, task: &Task) -> Result<Strin
         return Ok(if own && pull.state == github::State::Open { pull.head_ref } else { pull.base_ref });
     }
     if task.attempt.number > 1 {
-        // It may have got another name since the person asked.
+        // The branch may have been renamed since the request.
         return Ok(github.repository(repo).await.map_err(refusal_or_later)?.default_branch);
     }
     Ok(repository.default_branch.clone())
 }
 
-/// Records the machine. If the attempt has ended meanwhile, a clean-up of the machine is enqueued.
+/// Stores the machine. If the attempt has ended in the meantime, enqueues a clean-up of the machine.
 async fn record(
     context: &Context,
     task: &Task,
@@ -251,7 +252,12 @@ async fn record(
         work.apply(&current, event).await?;
         let (id, attempt) = (task.id.clone(), task.attempt.number);
         work.log(move || {
-            tracing::info!(task.id = %id, task.attempt = attempt, machine.id = %machine.id, "the machine is there");
+            tracing::info!(
+                task.id = %id,
+                task.attempt = attempt,
+                machine.id = %machine.id,
+                "the machine was started"
+            );
         });
     } else if current.status != Status::Running || current.attempt.number != task.attempt.number {
         work.enqueue([Job::of(task, Effect::CleanUp)]).await?;
@@ -267,7 +273,7 @@ fn provider_keys(agent: &Specification, person: &Keyring) -> BTreeMap<String, St
         .collect()
 }
 
-/// The operator's limit, which a person can only lower.
+/// Returns the time limit: the operator's, or the person's if that is lower.
 fn time_limit(operator: Duration, minutes: Option<f64>) -> Duration {
     minutes
         .filter(|minutes| *minutes > 0.0)
@@ -281,7 +287,7 @@ fn clone_url(context: &Context, task: &Task) -> String {
     format!("{web}/{}.git", task.repository.full_name)
 }
 
-/// An error of GitHub that the person must hear, or one that is worth another try.
+/// Returns an explanation for the person, or an error of GitHub that a retry may resolve.
 fn refusal_or_later(error: github::Error) -> Stop {
     let advice = match &error {
         github::Error { kind: github::Kind::NotFound, .. } => messages::repository_not_visible(),
@@ -293,7 +299,7 @@ fn refusal_or_later(error: github::Error) -> Stop {
     Stop::Refused(FailureStage::Preflight, advice)
 }
 
-/// The same for an error of the machines.
+/// Returns the same for an error of the machine runner.
 fn machine_refused(error: runner::Error) -> Stop {
     match error {
         error if error.is_temporary() => Stop::Later(error.into()),
@@ -301,7 +307,8 @@ fn machine_refused(error: runner::Error) -> Stop {
     }
 }
 
-/// The same for the worker's token: what GitHub finds invalid about it is that the App may not push.
+/// Returns the same for the request of the worker's token, where GitHub reports a missing push permission of the App
+/// as invalid.
 fn token_refused(error: github::Error) -> Stop {
     match error {
         github::Error { kind: github::Kind::Invalid, message, .. } => {

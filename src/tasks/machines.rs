@@ -1,5 +1,4 @@
-//! A person's machines: what they have for the kind of machines that this Porter starts, put together from what
-//! they have stored.
+//! A person's stored secrets and settings for the kind of machines that this Porter starts.
 
 use super::{Context, Error, attempt_token};
 use crate::accounts::credentials::Keyring;
@@ -8,12 +7,12 @@ use db::users::Person;
 use domain::settings::Settings;
 use domain::task::Task;
 
-/// What a person has, opened.
+/// Returns the person's secrets with their values, and their settings.
 pub(super) fn holdings<'a>(machines: &dyn MachineProvider, keyring: &'a Keyring) -> Holdings<'a> {
     Holdings::opened(&keyring.settings, keyring.machine_secrets(machines.kind()))
 }
 
-/// What a person has, by name.
+/// Returns the names of the person's secrets, and their settings.
 pub(super) fn stored<'a>(
     machines: &dyn MachineProvider,
     person: &'a Person,
@@ -24,8 +23,8 @@ pub(super) fn stored<'a>(
     Holdings::named(settings, names)
 }
 
-/// The machines among which that of a task's attempt is: in the place that its launch chose, whatever the person
-/// has chosen since. Nothing when the person no longer has what that takes.
+/// Returns the scope of the attempt's machine. It is the place that the launch chose, even if the person's settings
+/// have changed since. Returns `None` when the person no longer has the required secrets or settings.
 ///
 /// # Errors
 /// [`Error::Db`], [`Error::Credentials`].

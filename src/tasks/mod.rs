@@ -1,7 +1,8 @@
-//! The use cases, from a comment to a pull request, in the order in which they happen. Each decides with
-//! `domain`, writes once with `db`, and leaves what must follow as durable jobs; `jobs` calls back for those.
+//! The use cases, from a comment to a pull request, in the order in which they happen. Each decides with `domain`,
+//! writes one transaction with `db`, and enqueues its follow-up work as durable jobs, which `jobs` performs by
+//! calling this module.
 //!
-//! `web` calls [`intake`], [`create`], [`control`] and [`reports`]; `jobs` calls the rest. Nothing here knows
+//! `web` calls [`intake`], [`create`], [`control`] and [`reports`]; `jobs` calls the rest. Nothing here depends on
 //! HTTP servers or pages.
 
 use domain::ids::{InstallationId, UserId};
@@ -39,8 +40,8 @@ pub mod watch;
 
 pub use unit_of_work::{Store, UnitOfWork};
 
-/// What the use cases stand on. Cheap to clone. Whoever needs less takes less: [`Store`], [`intake::Intake`],
-/// [`reports::Callbacks`], [`create::Creation`].
+/// The dependencies of the use cases. Cheap to clone. Code that needs fewer of them takes [`Store`],
+/// [`intake::Intake`], [`reports::Callbacks`] or [`create::Creation`] instead.
 #[derive(Clone)]
 pub struct Context {
     store: Store,
@@ -49,90 +50,90 @@ pub struct Context {
     credentials: accounts::credentials::Credentials,
     keys: Arc<Keys>,
     policy: Arc<Policy>,
-    /// Since when this process runs: before that nobody could report to it, and it tried nothing.
+    /// The start of this process. Before it, Porter received no reports and retried nothing.
     began: DateTime<Utc>,
 }
 
-/// The operator's rules, as the configuration gives them.
+/// The operator's rules from the configuration.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Where people and workers reach this Porter.
+    /// The public base URL of this Porter, for people and workers.
     pub(crate) public_url: Url,
-    /// Where GitHub's pages and repositories are.
+    /// The base URL of GitHub's pages and repositories.
     pub(crate) github_web_url: Url,
-    /// The App's number.
+    /// The id of the GitHub App.
     pub(crate) app_id: u64,
-    /// Lower-case logins that may ask; empty means everyone who may push.
+    /// Lower-case logins that may make requests; empty allows everyone who may push.
     pub(crate) allowlist: Vec<String>,
-    /// How many tasks run at once.
+    /// The limits on running tasks.
     pub(crate) caps: db::queue::Caps,
-    /// How many tasks of one person may wait.
+    /// The limit on queued tasks for each person.
     pub(crate) queued_per_user: Option<u32>,
-    /// Every agent there is, and the providers whose keys they use.
+    /// All agents, and the providers whose keys they use.
     pub(crate) agents: Registry,
-    /// How long an agent may run.
+    /// The operator's time limit for an agent.
     pub(crate) task_timeout: Duration,
-    /// The mock agent may be asked for.
+    /// Whether the mock agent is available.
     pub(crate) mock_agent: bool,
-    /// The machine a task gets.
+    /// The size and image of a task's machine.
     pub(crate) machine: crate::config::MachineSettings,
 }
 
 impl Policy {
-    /// The page of a task.
+    /// Returns the URL of a task's page.
     pub fn task_url(&self, task: &TaskId) -> String {
         self.link(&format!("tasks/{task}"))
     }
 
-    /// The agents that may be asked for.
+    /// Returns the agents that people may use.
     pub fn offered(&self) -> impl Iterator<Item = &Agent> + Clone {
         self.agents.agents().iter().filter(|agent| self.mock_agent || agent.id != "mock")
     }
 
-    /// The one of them with this id or alias.
+    /// Returns the available agent with this id or alias.
     pub fn find_agent(&self, name: &str) -> Option<&Agent> {
         self.offered().find(|agent| agent.is_called(name))
     }
 
-    /// Their ids.
+    /// Returns the ids of the available agents.
     pub fn agent_ids(&self) -> Vec<String> {
         self.offered().map(|agent| agent.id.clone()).collect()
     }
 
-    /// An address below the public one.
+    /// Returns the URL of `path` below the public base URL.
     pub fn link(&self, path: &str) -> String {
         format!("{}/{path}", self.public_url.as_str().trim_end_matches('/'))
     }
 }
 
-/// Why a use case did not succeed, by how the caller reacts.
+/// Why a use case failed, grouped by how the caller reacts.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The database.
+    /// The database failed.
     #[error("the database failed")]
     Db(#[from] db::Error),
-    /// GitHub.
+    /// A call of GitHub failed.
     #[error("GitHub failed")]
     Github(#[from] github::Error),
-    /// The machines.
+    /// A call of the machine runner failed.
     #[error("the machines failed")]
     Runner(#[from] runner::Error),
-    /// Stored keys.
+    /// A stored key could not be used.
     #[error("a stored key could not be used")]
     Credentials(#[from] accounts::Error),
-    /// There is no such task, or not for this person.
+    /// The task does not exist, or this person may not see it.
     #[error("there is no such task")]
     NotFound,
-    /// The task's state does not allow it.
+    /// The task's status does not allow the operation.
     #[error(transparent)]
     InvalidState(#[from] InvalidState),
-    /// The person asked for something that cannot be; the text is for them.
+    /// The request cannot be fulfilled; the text is shown to the person.
     #[error("{0}")]
     Refused(String),
 }
 
 impl Error {
-    /// When the remote side asked to be left alone until.
+    /// Returns the time until which the remote service asked Porter to wait.
     pub fn retry_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
             Self::Github(error) => error.retry_at(now),
@@ -144,17 +145,17 @@ impl Error {
     }
 }
 
-/// How a job ended.
+/// The result of a job that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The effect is there.
+    /// The job is complete.
     Done,
-    /// Nothing went wrong, but there is more to do then.
+    /// The job must run again at this time.
     Again(DateTime<Utc>),
 }
 
 impl Context {
-    /// The use cases over these parts, from now on.
+    /// Returns the use cases with these dependencies and records the current time as the start.
     pub fn new(
         store: Store,
         github: github::Client,
@@ -167,22 +168,22 @@ impl Context {
         Self { store, github, machines, credentials, keys: Arc::new(keys), policy: Arc::new(policy), began }
     }
 
-    /// The database, the time, and who is notified of changes.
+    /// Returns the store.
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// The operator's rules.
+    /// Returns the operator's rules.
     pub fn policy(&self) -> &Arc<Policy> {
         &self.policy
     }
 
-    /// The token that the worker of this attempt presents.
+    /// Returns the callback token of this attempt's worker.
     pub fn callback_token(&self, id: &TaskId, attempt: u32) -> SecretString {
         self.keys.callback_token(id, attempt)
     }
 
-    /// Where this person's machines are now; `None` when they lack what that takes.
+    /// Returns the scope of the person's machines, or `None` when they lack a required secret or setting.
     ///
     /// # Errors
     /// [`Error::Db`].
@@ -192,23 +193,23 @@ impl Context {
         Ok(machines.scope(&machines::holdings(machines, &person), None).ok())
     }
 
-    /// The current instant.
+    /// Returns the current time.
     pub fn now(&self) -> DateTime<Utc> {
         self.store.now()
     }
 
-    /// How long Porter has been waiting since `instant`, or trying: time in which it was not there does not
-    /// count, so that an outage of Porter's own is held against nobody.
+    /// Returns how long Porter has been waiting or retrying since `instant`. Time before the start of this process is
+    /// not counted, so that an outage of Porter does not cause timeouts.
     pub fn tried_for(&self, instant: DateTime<Utc>) -> TimeDelta {
         self.now() - instant.max(self.began)
     }
 
-    /// How many calls GitHub has served for an installation: more than before means that GitHub is there.
+    /// Returns how many calls GitHub has served for an installation. An increase shows that GitHub is available.
     pub fn calls_served(&self, installation: InstallationId) -> u64 {
         self.github.installation(installation).calls_served()
     }
 
-    /// The task, wherever it stands.
+    /// Returns the task in any status.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Db`].
@@ -216,8 +217,8 @@ impl Context {
         db::tasks::find(&mut *self.store.read().await?, id).await?.ok_or(Error::NotFound)
     }
 
-    /// Lets `event` happen to the task if `choose` still wants it when it sees the task inside the write.
-    /// Gives the task as it is afterwards, and whether it was changed.
+    /// Applies the event that `choose` returns for the task as the write transaction sees it. Returns the resulting
+    /// task and whether it was changed.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::InvalidState`], [`Error::Db`].
@@ -234,7 +235,7 @@ impl Context {
         Ok((next, true))
     }
 
-    /// Ends an attempt that cannot go on, if it is still the one that runs.
+    /// Ends an attempt with `event` if it is still the running one.
     ///
     /// # Errors
     /// [`Error::Db`].
@@ -245,5 +246,5 @@ impl Context {
     }
 }
 
-/// How long a launch is tried before the task fails with an explanation.
+/// How long a launch is retried before the task fails with an explanation.
 pub(crate) const LAUNCH_TIMEOUT: TimeDelta = TimeDelta::hours(1);

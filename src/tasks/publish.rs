@@ -1,5 +1,5 @@
-//! A pushed branch becomes a pull request. Run by the engine; looks for its own trace first, so that twice
-//! is once.
+//! Opens a pull request for a pushed branch. Run by the engine. Idempotent: it looks for its own pull request before
+//! it opens one.
 
 use chrono::TimeDelta;
 
@@ -12,14 +12,14 @@ use domain::redact::Redactor;
 use domain::report::FailureStage;
 use domain::task::{Event, Phase, Status, Task, TaskId};
 
-/// How long it is tried.
+/// How long opening the pull request is retried before the task fails.
 pub(super) const PUBLISH_TIMEOUT: TimeDelta = TimeDelta::days(1);
 
-/// Opens the attempt's pull request, or adopts the one that is there, and ends the task; then asks for a
-/// review, which the task does not wait for.
+/// Opens the attempt's pull request, or adopts an existing one, and ends the task. Then requests a review, which the
+/// task's success does not depend on.
 ///
 /// # Errors
-/// What is worth trying again.
+/// An error that a retry may resolve.
 pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, Error> {
     let task = context.load(id).await?;
     if task.attempt.number != attempt {
@@ -28,7 +28,7 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
     let github = context.github.installation(task.repository.installation_id);
     match (task.status, task.phase) {
         (Status::Running, Some(Phase::Publishing)) => {}
-        // An earlier try opened it, and could not ask for the review.
+        // An earlier try opened the pull request but could not request the review.
         (Status::Success, _) => return review(&github, &task, task.pr_number).await,
         _ => return Ok(Step::Done),
     }
@@ -37,7 +37,7 @@ pub async fn run(context: &Context, id: &TaskId, attempt: u32) -> Result<Step, E
         Ok(pull) => {
             let number = pull.number;
             context.end_attempt(&task, Event::Published { number, url: pull.html_url }).await?;
-            tracing::info!(task.id = %id, "the pull request is open");
+            tracing::info!(task.id = %id, "the pull request was opened");
             review(&github, &task, Some(number)).await
         }
         Err(error) => {
@@ -71,7 +71,7 @@ async fn open(
             &comment::PullContext {
                 task_url: &context.policy.task_url(&task.id),
                 agent_name: context.policy.agents.name_of(&task.agent),
-                // Only a report sets how many tries it took, or what the agent said.
+                // Only a report sets the number of tries and the agent's summary.
                 recovered: task.attempt.callback.attempts.is_none() && task.attempt.summary.is_none(),
             },
         )),
@@ -87,8 +87,7 @@ async fn open(
     }
 }
 
-/// The branch's open pull request; or, of those that people have closed or merged since, one that carries
-/// this very commit.
+/// Returns the branch's open pull request, or one that was closed or merged and has this exact commit as its head.
 async fn find_own(github: &github::Installation, task: &Task) -> Result<Option<github::Pull>, github::Error> {
     let repository = &task.repository;
     let mut pulls = github.list_pulls_by_head(&repository.full_name, &task.id.branch()).await?;
@@ -100,8 +99,8 @@ async fn find_own(github: &github::Installation, task: &Task) -> Result<Option<g
     Ok(own.map(|index| pulls.swap_remove(index)))
 }
 
-/// Asks the requester to review, or assigns them where GitHub does not allow that. Where it allows neither,
-/// the pull request still stands.
+/// Requests a review from the requester, or assigns them where GitHub does not allow that. If GitHub allows neither,
+/// the pull request is kept.
 async fn review(
     github: &github::Installation,
     task: &Task,
@@ -117,7 +116,11 @@ async fn review(
     match github.add_assignee(repo, pull, login).await {
         Err(error) if error.is_transient() => Err(error.into()),
         Err(error) => {
-            tracing::info!(task.id = %task.id, error = %error, "the requester could not be made reviewer");
+            tracing::info!(
+                task.id = %task.id,
+                error = %error,
+                "the requester could not be asked for a review"
+            );
             Ok(Step::Done)
         }
         Ok(_) => Ok(Step::Done),

@@ -1,7 +1,7 @@
-//! What an attempt was given to keep secret, so that nothing Porter stores or publishes of it holds any: the
-//! worker redacts its reports, but its words are not trusted.
+//! Redacts the secrets that an attempt was given from everything that Porter stores or publishes about it. The worker
+//! redacts its reports too, but its output is not trusted.
 //!
-//! `tasks::reports` cleans what it stores, `tasks::sync_issue` and `tasks::publish` what they publish.
+//! `tasks::reports` redacts what it stores; `tasks::sync_issue` and `tasks::publish` redact what they publish.
 
 use secrecy::ExposeSecret;
 
@@ -9,11 +9,11 @@ use super::{Context, Error, attempt_token, machines};
 use domain::redact::Redactor;
 use domain::task::Task;
 
-/// Takes out every key that the requester's agents and machines may use, the callback token of the task's attempt, and its
-/// installation token while that is kept.
+/// Returns a redactor for every key that the requester's agents and machines may use, the callback token of the
+/// task's attempt, and its installation token while that is stored.
 ///
 /// # Errors
-/// [`Error::Credentials`], [`Error::Db`]: nothing may be published then.
+/// [`Error::Credentials`], [`Error::Db`]: then nothing may be published.
 pub(super) async fn redactor(context: &Context, task: &Task) -> Result<Redactor, Error> {
     let keyring = context.credentials.load(task.requester.id).await?;
     let callback_token = context.callback_token(&task.id, task.attempt.number);

@@ -1,5 +1,5 @@
-//! GitHub never delivers a webhook again by itself, and keeps it for three days: at the start and every ten
-//! minutes Porter asks for those that failed while it was away (main-spec §5).
+//! Requests redelivery of webhooks that failed while Porter was down. GitHub keeps deliveries for three days and does
+//! not retry them itself, so Porter asks at the start and every ten minutes (main-spec §5).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,37 +10,37 @@ use github::HookDelivery;
 
 /// How long GitHub keeps deliveries (docs.github.com, "Redelivering webhooks").
 const DELIVERY_RETENTION: TimeDelta = TimeDelta::days(3);
-/// The pause before an event is asked for a second time; doubled each time after, up to the longest. As long as
-/// GitHub keeps it, nothing is given up: a disk may be full for a day.
+/// The delay before an event is requested a second time. It doubles after each request, up to [`MAX_PAUSE`]. Requests
+/// continue as long as GitHub keeps the event, because a disk may stay full for a day.
 const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(10);
 const MAX_PAUSE: TimeDelta = TimeDelta::hours(2);
-/// The pause before a question that failed is asked again.
+/// The delay before a failed request is repeated.
 const AGAIN: TimeDelta = TimeDelta::seconds(5);
-/// After so many failures in a row GitHub is left alone for a while.
+/// The number of consecutive failures after which a sweep stops sending requests.
 const MAX_REQUESTS: u32 = 3;
 
-/// What a sweep found.
+/// The result of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// How many deliveries were asked for.
+    /// The number of requested redeliveries.
     pub asked: usize,
-    /// What has not arrived yet.
+    /// The events that have not arrived yet.
     pub missing: Option<Missing>,
 }
 
 /// Events that have not arrived yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// When GitHub first tried to deliver the oldest.
+    /// The time of GitHub's first try to deliver the oldest event.
     pub since: DateTime<Utc>,
-    /// When one of them is to be asked for again.
+    /// The time of the next request for one of them.
     pub due: DateTime<Utc>,
 }
 
-/// Asks again for every delivery since `since` (at most three days back) that never arrived and is due.
+/// Requests every delivery since `since`, at most three days back, that never arrived and is due.
 ///
 /// # Errors
-/// [`Error::Github`], [`Error::Db`]; what was asked for stays asked for.
+/// [`Error::Github`], [`Error::Db`]; redeliveries that were already requested are not undone.
 pub async fn sweep(context: &Context, since: Option<DateTime<Utc>>) -> Result<Swept, Error> {
     let now = context.now();
     let since = since.unwrap_or(now - DELIVERY_RETENTION).max(now - DELIVERY_RETENTION);
@@ -49,7 +49,7 @@ pub async fn sweep(context: &Context, since: Option<DateTime<Utc>>) -> Result<Sw
     loop {
         let (page, next) = match context.github.list_deliveries(cursor.as_deref()).await {
             Ok(page) => page,
-            // No webhook is configured, or this GitHub keeps no deliveries: there is nothing to ask for.
+            // No webhook is configured, or this GitHub keeps no deliveries, so nothing can be requested.
             Err(github::Error { kind: github::Kind::NotFound, .. }) => return Ok(Swept::default()),
             Err(error) => return Err(error.into()),
         };
@@ -71,7 +71,7 @@ pub async fn sweep(context: &Context, since: Option<DateTime<Utc>>) -> Result<Sw
     ask_for(context, lost).await
 }
 
-/// Asks for what is due. One that fails does not keep the others from coming.
+/// Requests the events that are due. A failed request does not prevent the others.
 async fn ask_for(context: &Context, lost: Vec<Lost<'_>>) -> Result<Swept, Error> {
     let mut swept = Swept::default();
     let mut in_a_row = 0;
@@ -79,7 +79,7 @@ async fn ask_for(context: &Context, lost: Vec<Lost<'_>>) -> Result<Swept, Error>
         if due <= context.now() {
             match context.github.redeliver(latest.id).await {
                 Ok(()) => {
-                    tracing::info!(github.delivery_id = %latest.guid, "asked GitHub to deliver again");
+                    tracing::info!(github.delivery_id = %latest.guid, "requested a redelivery from GitHub");
                     swept.asked += 1;
                     in_a_row = 0;
                     due = context.now() + pause_after(tries + 1);
@@ -95,7 +95,11 @@ async fn ask_for(context: &Context, lost: Vec<Lost<'_>>) -> Result<Swept, Error>
                     due = context.now() + AGAIN;
                 }
                 Err(error) => {
-                    tracing::warn!(github.delivery_id = %latest.guid, %error, "GitHub does not deliver again");
+                    tracing::warn!(
+                        github.delivery_id = %latest.guid,
+                        %error,
+                        "GitHub rejected the redelivery request"
+                    );
                     continue;
                 }
             }
@@ -106,7 +110,7 @@ async fn ask_for(context: &Context, lost: Vec<Lost<'_>>) -> Result<Swept, Error>
     Ok(swept)
 }
 
-/// An event of which no try arrived.
+/// An event of which no delivery arrived.
 struct Lost<'a> {
     latest: &'a HookDelivery,
     since: DateTime<Utc>,
@@ -115,7 +119,8 @@ struct Lost<'a> {
 }
 
 impl<'a> Lost<'a> {
-    /// Nothing when one of the event's tries arrived, was answered with Porter's own refusal, or cannot matter.
+    /// Returns `None` when one of the event's deliveries arrived or was refused by Porter, or the event is
+    /// irrelevant.
     fn read(tries: &'a [HookDelivery]) -> Option<Self> {
         let arrived = tries.iter().any(|delivery| {
             let refused = matches!(delivery.status_code, 400 | 401 | 413);
@@ -129,7 +134,7 @@ impl<'a> Lost<'a> {
     }
 }
 
-/// How long after the last of so many tries the next one is due. The first repetition is due at once.
+/// Returns the delay between the last of `tries` deliveries and the next request. The first request is due at once.
 fn pause_after(tries: usize) -> TimeDelta {
     match tries {
         0 | 1 => TimeDelta::zero(),
@@ -143,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_asked_for_at_once_and_then_ever_more_rarely() {
+    fn an_event_is_requested_at_once_and_then_with_growing_delays() {
         let pauses: Vec<i64> =
             [1, 2, 3, 4, 9, 10, 11, 99].map(|tries| pause_after(tries).num_seconds()).into();
         assert_eq!(pauses, [0, 10, 20, 40, 1280, 2560, 5120, 7200]);

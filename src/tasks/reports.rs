@@ -1,5 +1,5 @@
-//! What workers say: progress and completion. The callback token was checked before anything here runs
-//! (`web::callbacks`); nothing here waits for GitHub.
+//! Workers' reports: progress and completion. `web::callbacks` has verified the callback token before it calls this
+//! module. Nothing here calls GitHub.
 
 use chrono::TimeDelta;
 
@@ -12,30 +12,30 @@ use domain::redact::Redactor;
 use domain::report::{Completion, Progress};
 use domain::task::{Effect, Event, Phase, Status, Task, TaskId};
 
-/// What became of a report.
+/// The outcome of a report.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Recorded {
-    /// It is stored.
+    /// The report was stored.
     New(Box<Task>),
-    /// It was stored before, or the attempt has ended without it.
+    /// The report was stored before, or the attempt ended without it.
     Duplicate(Box<Task>),
-    /// It is about an attempt that is over.
+    /// The report belongs to an attempt that is not the current one.
     OtherAttempt,
 }
 
-/// What workers may call. Cheap to clone.
+/// The use cases that workers call. Cheap to clone.
 #[derive(Clone)]
 pub struct Callbacks {
     context: Context,
 }
 
 impl Callbacks {
-    /// Callbacks into these use cases.
+    /// Returns the callbacks for these use cases.
     pub fn new(context: Context) -> Self {
         Self { context }
     }
 
-    /// Whether `token` is the one of exactly this attempt. The task need not exist.
+    /// Returns whether `token` belongs to exactly this attempt. The task need not exist.
     pub fn is_authentic(&self, task: &TaskId, attempt: u32, token: &str) -> bool {
         self.context.keys.verify_callback_token(task, attempt, token)
     }
@@ -57,11 +57,11 @@ impl Callbacks {
     }
 }
 
-/// How long the status comment may lag behind the worker's progress: edits count towards GitHub's limits.
+/// How long the status comment may lag behind the worker's progress. Edits count towards GitHub's rate limits.
 const PROGRESS_SHOWN_AFTER: TimeDelta = TimeDelta::seconds(60);
-/// The longest line kept of a worker's output, in bytes.
+/// The longest line of a worker's output that is stored, in bytes.
 const MAX_LINE_BYTES: usize = 2048;
-/// The most lines taken from one report.
+/// The largest number of lines that are stored from one report.
 const MAX_LINES: usize = 500;
 
 /// The most bytes that are stored of a report's summary or error: both are in every answer about the task.
@@ -91,7 +91,7 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.bytes().all(part)
 }
 
-/// Records how an attempt ended.
+/// Records the result of an attempt.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Db`].
@@ -129,7 +129,7 @@ async fn complete(context: &Context, id: &TaskId, mut report: Completion) -> Res
     Ok(Recorded::New(Box::new(next)))
 }
 
-/// Records a sign of life. Gives whether the worker is to end, or nothing when the report is about another
+/// Records a worker's progress. Returns whether the worker must stop, or `None` when the report is about another
 /// attempt.
 ///
 /// # Errors

@@ -1,17 +1,17 @@
-//! What is over and no longer needed goes, a little in each transaction: everybody else waits for the one writer.
+//! Deletes expired data in small transactions, because all other writes wait for the single writer.
 
 use chrono::TimeDelta;
 
 use super::{Context, Error};
 
-/// GitHub Enterprise Server keeps deliveries for seven days; older ones cannot come again.
+/// GitHub Enterprise Server keeps deliveries for seven days; older ones cannot be redelivered.
 const DELIVERIES_KEPT: TimeDelta = TimeDelta::days(8);
-/// How long a task's output is kept after its end. Its status changes stay.
+/// How long a task's output is kept after its end. Its status changes are kept.
 const OUTPUT_KEPT: TimeDelta = TimeDelta::days(7);
-/// How many rows go in one transaction, more or less.
+/// The approximate number of rows that one transaction deletes.
 const BATCH_SIZE: u32 = 1000;
 
-/// Forgets old deliveries, old output and sessions that have ended.
+/// Deletes old deliveries, old output and expired sessions.
 ///
 /// # Errors
 /// [`Error::Db`].

@@ -1,5 +1,6 @@
-//! Makes the issue show where a task stands: a reaction, one status comment edited in place, labels. It looks
-//! at the task as it is, not at what happened, so late, lost and doubled calls all end in the same place.
+//! Shows a task's status on its issue: a reaction, one status comment that is edited in place, and labels. It uses
+//! the task's current state and not the event that caused the job, so late, lost and repeated jobs lead to the same
+//! result.
 
 use chrono::TimeDelta;
 
@@ -8,23 +9,23 @@ use super::{Context, Error, Step};
 use domain::comment;
 use domain::task::{Status, Task, TaskId};
 
-/// Brings the issue up to date. `again` is true when an earlier try may have got half-way.
+/// Brings the issue up to date. `again` is true when an earlier try may have succeeded in part.
 ///
 /// # Errors
-/// What is worth trying again. Where GitHub refuses for good (the issue is gone, locked, or the permission
-/// was taken away) there is nobody left to tell, and the effect counts as done.
+/// An error that a retry may resolve. When GitHub refuses permanently because the issue is gone or locked, or a
+/// permission was removed, the person cannot be informed and the job counts as done.
 pub async fn run(context: &Context, id: &TaskId, again: bool) -> Result<Step, Error> {
     let task = context.load(id).await?;
     let github = context.github.installation(task.repository.installation_id);
     let first = task.status_comment_id.is_none() && !again;
-    // Each for itself: a GitHub that does not take the reaction still gets the comment.
-    // An earlier try may have got the comment through and not the reaction.
+    // The steps are independent: if GitHub rejects the reaction, the comment is still written. An earlier try may
+    // have written the comment but not the reaction.
     let reaction = match task.status_comment_id {
         Some(_) if !again => Ok(()),
         _ => tolerate(&task, "reaction", react(&github, &task).await),
     };
     if let Err(Error::Github(github::Error { kind: github::Kind::RateLimited { .. }, .. })) = reaction {
-        // Nothing else would get through either, and a try that was put off does not count as one.
+        // The other calls would fail too, and a postponed try does not count as one.
         return reaction.map(|()| Step::Done);
     }
     let comment = tolerate(&task, "status comment", show_comment(context, &github, &task, again).await);
@@ -51,8 +52,8 @@ async fn show_comment(
         github.edit_comment(repo, comment_id, &body).await?;
         return Ok(());
     }
-    // A comment may be there although its number was never stored. The proof was nowhere to be read before
-    // that comment was, so the oldest one that carries it is Porter's own.
+    // A comment may exist although its id was never stored. The proof was not public before that comment, so the
+    // oldest comment that contains it is Porter's own.
     let mut found = None;
     if again {
         let since = task.created_at - TimeDelta::minutes(5);
@@ -72,7 +73,7 @@ async fn show_comment(
     Ok(())
 }
 
-/// The status comment's text as of now.
+/// Returns the current text of the status comment.
 ///
 /// # Errors
 /// [`Error::Db`], [`Error::Credentials`].
@@ -103,9 +104,9 @@ pub async fn render(context: &Context, task: &Task, proof: &str) -> Result<Strin
     Ok(redactor(context, task).await?.redact(&body))
 }
 
-/// Adds the labels the task should have, and takes away those that are no longer true. Labels of other
-/// people, and of other agents' tasks on the same issue, stay. The `first` time something is missing for certain,
-/// and GitHub's answer to what is added tells the rest.
+/// Adds the missing labels and removes the outdated ones. Labels of other people, and of other agents' tasks on the
+/// same issue, are kept. On the `first` call labels are certainly missing, and GitHub's response to adding them
+/// contains the rest.
 async fn show_labels(github: &github::Installation, task: &Task, first: bool) -> Result<(), github::Error> {
     let (repo, issue) = (&task.repository.full_name, task.issue.number);
     let wanted = comment::labels(task);
@@ -123,11 +124,11 @@ async fn show_labels(github: &github::Installation, task: &Task, first: bool) ->
     Ok(())
 }
 
-/// Passes on what another try may mend; the rest is logged, since there is nobody left to tell.
+/// Returns errors that a retry may resolve and logs the others.
 fn tolerate<E: Into<Error>>(task: &Task, what: &str, result: Result<(), E>) -> Result<(), Error> {
     match result.map_err(Into::into) {
         Err(Error::Github(error)) if !error.may_pass() => {
-            tracing::warn!(task.id = %task.id, error = %error, "GitHub does not take the {what}");
+            tracing::warn!(task.id = %task.id, error = %error, "GitHub rejects the {what}");
             Ok(())
         }
         result => result,

@@ -1,9 +1,9 @@
-//! How tasks are read and written. [`Store`] gives connections that read, and begins a [`UnitOfWork`], the only
-//! way to write. A unit of work remembers which tasks it changed and what is to be logged about them; its commit
-//! alone notifies followers, wakes the engine and writes the log, after the database has taken everything.
+//! Reading and writing tasks. [`Store`] provides read connections and begins a [`UnitOfWork`], the only way to write.
+//! A unit of work records which tasks it changed and what to log about them. Only its commit notifies followers,
+//! wakes the engine and writes the log, after the database has stored everything.
 //!
-//! Used by every use case, by `jobs`, and by `web` for reads. Nothing else can notify: a follower that reads the
-//! database when it is notified always finds what it was notified of.
+//! Used by every use case, by `jobs`, and by `web` for reads. No other code can notify, so a follower that reads the
+//! database after a notification always finds the change.
 
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
@@ -19,10 +19,10 @@ use domain::event::TaskEvent;
 use domain::job::Job;
 use domain::task::{Effect, Event, Task, TaskId, decide};
 
-/// How many notifications a follower may be behind; one that is further behind reads the database anyway.
+/// How many notifications a follower may lag behind. A follower that lags further reads the database anyway.
 const NOTIFICATION_CAPACITY: usize = 1024;
 
-/// The database, the time, and who is notified of changes. Cheap to clone.
+/// The database, the clock and the change notifications. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     db: Db,
@@ -31,22 +31,22 @@ pub struct Store {
 }
 
 impl Store {
-    /// A store that nobody follows yet.
+    /// Returns a store without followers.
     pub fn new(db: Db, clock: Clock) -> Self {
         Self { db, clock, notifier: Notifier::new() }
     }
 
-    /// The current instant.
+    /// Returns the current time.
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
     }
 
-    /// The clock behind [`Store::now`].
+    /// Returns the clock that [`Store::now`] uses.
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// A connection that only reads.
+    /// Returns a read-only connection.
     ///
     /// # Errors
     /// [`db::Error::Unavailable`].
@@ -54,7 +54,7 @@ impl Store {
         self.db.read().await
     }
 
-    /// Begins a write. Waits for the one before it to end.
+    /// Begins a write transaction after the previous one has ended.
     ///
     /// # Errors
     /// [`db::Error::Unavailable`].
@@ -69,19 +69,19 @@ impl Store {
         })
     }
 
-    /// Receives the id of every task that changes. A receiver that lags misses notifications, never rows: it reads
-    /// the database.
+    /// Subscribes to the ids of changed tasks. A receiver that lags loses notifications, so it must read the database
+    /// for the current rows.
     pub fn follow(&self) -> broadcast::Receiver<TaskId> {
         self.notifier.tasks.subscribe()
     }
 
-    /// Lets the engine look for due jobs at once. A commit does so by itself; this is for tests that move the
+    /// Wakes the engine to look for due jobs. A commit does this itself; this function is for tests that move the
     /// clock.
     pub fn wake_engine(&self) {
         self.notifier.engine.notify_one();
     }
 
-    /// Waits until the engine is to look.
+    /// Waits until the engine is woken.
     pub(crate) async fn engine_woken(&self) {
         self.notifier.engine.notified().await;
     }
@@ -92,7 +92,7 @@ impl Store {
     }
 }
 
-/// Wakes the engine, and whoever follows tasks.
+/// Wakes the engine and the followers of tasks.
 #[derive(Clone)]
 struct Notifier {
     engine: Arc<Notify>,
@@ -105,8 +105,8 @@ impl Notifier {
     }
 }
 
-/// One transaction, and what follows from it. Dropped without [`UnitOfWork::commit`], nothing was written, nobody
-/// is notified and nothing is logged.
+/// One write transaction with its notifications and log lines. If it is dropped without [`UnitOfWork::commit`], it
+/// has no effect.
 pub struct UnitOfWork {
     transaction: db::Transaction,
     now: DateTime<Utc>,
@@ -131,12 +131,12 @@ impl DerefMut for UnitOfWork {
 }
 
 impl UnitOfWork {
-    /// When this write began: one instant for everything in it.
+    /// Returns the time at which this write began. Everything in it has the same timestamp.
     pub fn now(&self) -> DateTime<Utc> {
         self.now
     }
 
-    /// The task as it is inside this write.
+    /// Returns the task as this transaction sees it.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Db`].
@@ -144,10 +144,11 @@ impl UnitOfWork {
         db::tasks::find(self, id).await?.ok_or(Error::NotFound)
     }
 
-    /// Stores new tasks with the first entry of their history, and the job that shows each on its issue.
+    /// Stores new tasks, the first event of each, and the jobs that show them on their issues.
     ///
     /// # Errors
-    /// [`db::Error::Conflict`] when an issue already has an active task of that agent; then none is stored.
+    /// [`db::Error::Conflict`] when an issue already has an active task of that agent; then none of the tasks is
+    /// stored.
     pub async fn insert(&mut self, tasks: &[Task]) -> Result<(), db::Error> {
         if tasks.is_empty() {
             return Ok(());
@@ -157,14 +158,14 @@ impl UnitOfWork {
         self.enqueue(tasks.iter().map(|task| Job::of(task, Effect::SyncIssue))).await
     }
 
-    /// Lets `event` happen to `task`, and writes the result with every job that must follow.
+    /// Applies `event` to `task` and stores the result with all follow-up jobs.
     ///
     /// # Errors
-    /// [`Error::InvalidState`] when the state machine has no such edge, [`Error::Db`].
+    /// [`Error::InvalidState`] when the task's status does not allow the event, [`Error::Db`].
     pub async fn apply(&mut self, task: &Task, event: Event) -> Result<Task, Error> {
         let (next, effects) = decide(task, event, self.now)?;
         if !db::tasks::store(self, task, &next).await? {
-            // Inside the one writer's transaction this row cannot have moved since it was read.
+            // There is only one writer, so the row cannot have changed since this transaction read it.
             return Err(Error::Db(db::Error::Corrupt { what: format!("revision of {}", task.id) }));
         }
         self.touch(&next.id);
@@ -175,7 +176,7 @@ impl UnitOfWork {
         Ok(next)
     }
 
-    /// Writes jobs that are due now; one that is pending already is asked for once more.
+    /// Enqueues jobs that are due now. A job that is already pending will run once more.
     ///
     /// # Errors
     /// [`db::Error::Unavailable`].
@@ -183,7 +184,7 @@ impl UnitOfWork {
         self.enqueue_at(jobs, self.now).await
     }
 
-    /// The same, due at `run_at`.
+    /// Enqueues jobs that are due at `run_at`.
     ///
     /// # Errors
     /// [`db::Error::Unavailable`].
@@ -207,21 +208,21 @@ impl UnitOfWork {
         db::jobs::enqueue(self, &rows, run_at).await
     }
 
-    /// Whoever follows this task is notified after the commit.
+    /// Notifies the followers of this task after the commit.
     pub fn touch(&mut self, task: &TaskId) {
         self.touched.insert(task.clone());
     }
 
-    /// Writes to the log after the commit, when it is true.
+    /// Runs `line`, which writes to the log, after the commit.
     pub fn log(&mut self, line: impl FnOnce() + Send + 'static) {
         self.log.push(Box::new(line));
     }
 
-    /// Makes everything durable; then writes the log, notifies followers of the touched tasks, and wakes the
-    /// engine if there is something for it.
+    /// Commits the transaction, then writes the log, notifies followers of the changed tasks, and wakes the engine if
+    /// jobs were added.
     ///
     /// # Errors
-    /// [`db::Error::Unavailable`]; then nothing was written, and nobody is notified.
+    /// [`db::Error::Unavailable`]; then nothing was stored and nobody is notified.
     pub async fn commit(self) -> Result<(), db::Error> {
         self.transaction.commit().await?;
         for line in self.log {
@@ -229,7 +230,7 @@ impl UnitOfWork {
         }
         let wakes = self.wakes || !self.touched.is_empty();
         for task in self.touched {
-            // Nobody may be following; that is no error.
+            // An error means that nobody follows, which is fine.
             let _ = self.notifier.tasks.send(task);
         }
         if wakes {
@@ -238,7 +239,7 @@ impl UnitOfWork {
         Ok(())
     }
 
-    /// Adds each task's status to its history.
+    /// Adds each task's status to its events.
     async fn record_status(&mut self, tasks: &[Task]) -> Result<(), db::Error> {
         let events: Vec<_> =
             tasks.iter().map(|task| db::events::NewEvent::new(task, &TaskEvent::status_of(task))).collect();

@@ -1,6 +1,6 @@
-//! The watchdog: looks at what is, not at what it was told. A running attempt past its deadline, silent for
-//! three minutes, or without a machine is settled; its work is saved when the branch was pushed. So is one whose
-//! launch or publishing does not come to an end by itself. Machines that no running attempt owns are destroyed.
+//! The watchdog: checks the actual state of running attempts. It ends an attempt that is past its deadline, silent
+//! for three minutes, or without a machine; if its branch was pushed, the work is published. It also ends an attempt
+//! whose launch or publishing does not finish. It destroys machines that no running attempt owns.
 
 use std::collections::BTreeSet;
 
@@ -15,26 +15,25 @@ use domain::messages;
 use domain::report::FailureStage;
 use domain::task::{Event, Phase, Status, Task};
 
-/// After this silence it is looked whether the machine is still there: who has ended says no more. A worker that
-/// cannot get through stays and tries.
+/// After this silence the watchdog checks whether the machine still exists, because an ended worker sends no more
+/// reports. A worker that cannot reach Porter stays alive and retries.
 const LISTEN_TIME: TimeDelta = TimeDelta::seconds(10);
-/// After this silence the attempt is given up, whatever its machine looks like (main-spec §6).
+/// After this silence the attempt ends, whatever the state of its machine (main-spec §6).
 const SILENT: TimeDelta = TimeDelta::minutes(3);
-/// How long workers may take to get through once Porter is there again: longer than the rest between two of
-/// their tries.
+/// How long workers may take to reach Porter after its start; longer than the delay between two of their retries.
 const OUTAGE_GRACE: TimeDelta = TimeDelta::seconds(45);
-/// How long an attempt that should be settled waits for GitHub to say whether its branch is there.
+/// How long the watchdog retries asking GitHub whether the branch of an ended attempt exists.
 const ASK_GITHUB_FOR: TimeDelta = TimeDelta::minutes(30);
-/// How much longer than it is to be tried a launch or a publishing may take: the job itself, which knows why, is to
-/// end the attempt first. Longer than any job may run.
+/// How much longer than its retry limit a launch or a publishing may take. The job itself, which knows the cause,
+/// should end the attempt first, so this is longer than the time limit of a job.
 const OVERDUE: TimeDelta = TimeDelta::minutes(10);
-/// How many attempts are looked at side by side.
+/// The number of attempts that are checked at the same time.
 const MAX_CONCURRENT_LOOKS: usize = 8;
 
-/// Looks at every running attempt.
+/// Checks every running attempt.
 ///
 /// # Errors
-/// [`Error::Db`]; what goes wrong with one attempt does not keep the others from being looked at.
+/// [`Error::Db`]; an error with one attempt does not prevent the checks of the others.
 pub async fn look(context: &Context) -> Result<(), Error> {
     let running = db::tasks::list_running(&mut *context.store.read().await?).await?;
     let missing = missing_machines(context, &running).await?;
@@ -47,7 +46,7 @@ pub async fn look(context: &Context) -> Result<(), Error> {
         };
         if let Err(error) = looked {
             let error = error_chain(&error);
-            tracing::warn!(task.id = %task.id, error, "the attempt could not be looked at");
+            tracing::warn!(task.id = %task.id, error, "the attempt could not be checked");
         }
     });
     futures_util::stream::iter(looks).for_each_concurrent(MAX_CONCURRENT_LOOKS, |look| look).await;
@@ -85,7 +84,7 @@ async fn look_at_publishing(context: &Context, task: &Task) -> Result<(), Error>
     end_overdue(context, task, heard_at(task), publish::PUBLISH_TIMEOUT, failed).await
 }
 
-/// Ends an attempt whose launch or publishing should have ended it after `patience`, and has not.
+/// Ends an attempt whose launch or publishing has exceeded `patience` by [`OVERDUE`].
 async fn end_overdue(
     context: &Context,
     task: &Task,
@@ -100,7 +99,7 @@ async fn end_overdue(
         task.id = %task.id,
         task.attempt = task.attempt.number,
         phase = ?task.phase,
-        "what should have ended never did; the watchdog ends the attempt"
+        "the launch or publishing did not finish in time; the watchdog ends the attempt"
     );
     context.end_attempt(task, failed).await
 }
@@ -109,12 +108,12 @@ fn heard_at(task: &Task) -> DateTime<Utc> {
     task.attempt.seen_at.unwrap_or(task.updated_at)
 }
 
-/// The machines of these attempts that have been silent for a while and that a list does not show as alive: one
-/// question for each scope.
+/// Returns the machines of silent attempts that the list of their scope does not show as alive. Makes one call for
+/// each scope.
 async fn missing_machines(context: &Context, running: &[Task]) -> Result<BTreeSet<String>, Error> {
     let working = running.iter().filter(|task| task.phase == Some(Phase::Working));
     let quiet = working.filter(|task| context.now() - heard_at(task) >= LISTEN_TIME);
-    // Which machines should be where.
+    // The machines that are expected in each scope.
     let mut scopes: Vec<(Scope, BTreeSet<String>)> = Vec::new();
     for task in quiet {
         let (Some(id), Some(scope)) =
@@ -150,7 +149,7 @@ async fn missing_machines(context: &Context, running: &[Task]) -> Result<BTreeSe
     Ok(missing)
 }
 
-/// Whether the machine itself is gone: a list may lag behind.
+/// Returns whether the machine itself is gone, because a list may be outdated.
 async fn machine_is_gone(context: &Context, task: &Task) -> Result<bool, Error> {
     let (Some(id), Some(scope)) =
         (&task.attempt.machine_id, scope_of(context, task, task.attempt.number).await?)
@@ -161,7 +160,7 @@ async fn machine_is_gone(context: &Context, task: &Task) -> Result<bool, Error> 
     Ok(machine.is_none_or(|machine| machine.state == MachineState::Gone))
 }
 
-/// Ends the attempt with `event`, unless its branch was pushed: then the work is published instead.
+/// Ends the attempt with `event`, or publishes its work if its branch was pushed.
 async fn settle(context: &Context, task: &Task, event: Event) -> Result<(), Error> {
     let event = match pushed_head(context, task).await {
         Ok(Some(commit_sha)) => Event::BranchFound { commit_sha },
@@ -171,11 +170,11 @@ async fn settle(context: &Context, task: &Task, event: Event) -> Result<(), Erro
         }
         Err(_) => event,
     };
-    tracing::info!(task.id = %task.id, task.attempt = task.attempt.number, "the watchdog settles the attempt");
+    tracing::info!(task.id = %task.id, task.attempt = task.attempt.number, "the watchdog ends the attempt");
     context.end_attempt(task, event).await
 }
 
-/// The head of the attempt's branch, when it holds finished work of this attempt.
+/// Returns the head commit of the attempt's branch if it contains finished work of this attempt.
 async fn pushed_head(context: &Context, task: &Task) -> Result<Option<String>, github::Error> {
     let repo = &task.repository.full_name;
     let github = context.github.installation(task.repository.installation_id);
@@ -186,18 +185,18 @@ async fn pushed_head(context: &Context, task: &Task) -> Result<Option<String>, g
         return Ok(None);
     }
     let Some(commit) = github.find_commit(repo, &found.sha).await? else { return Ok(None) };
-    // The worker marks what it saved from an agent that did not finish; an earlier attempt's work is older
-    // than this attempt.
+    // The worker marks commits of an agent that did not finish. Commits of an earlier attempt are older than this
+    // attempt.
     let unfinished = commit.message.lines().any(|line| line.trim() == "Porter-Result: unfinished");
     let stale = task.attempt.number > 1
         && commit.committed_at.zip(task.attempt.started_at).is_none_or(|(at, start)| at < start);
     Ok((!unfinished && !stale).then_some(found.sha))
 }
 
-/// Destroys machines that no running attempt owns, wherever people's tasks ran within the last day.
+/// Destroys machines that no running attempt owns, in every scope that was used within the last day.
 ///
 /// # Errors
-/// [`Error::Db`]; what goes wrong with one person's machines does not keep the others' from being looked at.
+/// [`Error::Db`]; an error in one person's scope does not prevent the checks of the others.
 pub async fn reap(context: &Context) -> Result<(), Error> {
     let since = context.now() - TimeDelta::days(1);
     let people = db::tasks::list_requesters_since(&mut *context.store.read().await?, since).await?;
@@ -208,7 +207,7 @@ pub async fn reap(context: &Context) -> Result<(), Error> {
             continue;
         }
         if let Err(error) = reap_scope(context, scope.runner.as_ref()).await {
-            tracing::warn!(machine.place = scope.place, error = %error, "machines could not be looked at");
+            tracing::warn!(machine.place = scope.place, error = %error, "machines could not be checked");
         }
         seen.push(scope);
     }
@@ -217,17 +216,21 @@ pub async fn reap(context: &Context) -> Result<(), Error> {
 
 async fn reap_scope(context: &Context, runner: &dyn crate::runner::Runner) -> Result<(), Error> {
     for machine in runner.list().await? {
-        // Read after the list, so that a machine made meanwhile is not taken for an orphan.
+        // Read after the list, so that a machine that was created in the meantime is not treated as an orphan.
         let task = db::tasks::find(&mut *context.store.read().await?, &machine.task).await?;
         let owned = task.is_some_and(|task| {
             let running = task.status == Status::Running && task.attempt.number == machine.attempt;
             running && task.attempt.machine_id.is_none_or(|id| id == machine.id)
         });
-        // A pending clean-up gives the worker time to push, and destroys the machine itself.
+        // A pending clean-up job gives the worker time to push and then destroys the machine.
         if owned || clean_up_is_pending(context, &machine).await? {
             continue;
         }
-        tracing::warn!(machine.id = %machine.id, task.id = %machine.task, "a machine that nobody owns is destroyed");
+        tracing::warn!(
+            machine.id = %machine.id,
+            task.id = %machine.task,
+            "destroying a machine without a running attempt"
+        );
         runner.destroy(&machine.id).await?;
     }
     Ok(())

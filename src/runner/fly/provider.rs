@@ -1,5 +1,5 @@
-//! Whose Fly machines, and where: a person's own token and app, or those that the operator shares (main-spec §3,
-//! §8). The place that is stored with an attempt is the app's name.
+//! Determines the Fly token and app of a person: their own, or the shared ones of the operator (main-spec §3, §8).
+//! The place that is stored with an attempt is the name of the app.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use secrecy::SecretString;
 use super::{FlyRunner, INVALID_TOKEN};
 use crate::runner::{Error, Holdings, MachineProvider, Scope};
 
-/// The name under which a person's token is stored.
+/// The name of the secret that stores a person's token.
 const TOKEN: &str = "FLY_API_TOKEN";
-/// The setting that names a person's app.
+/// The setting that contains the name of a person's app.
 const APP: &str = "flyAppName";
 
-/// Machines at Fly.
+/// Provides Fly Machines.
 pub struct FlyMachines {
     api: fly::Api,
     shared_token: Option<SecretString>,
@@ -21,18 +21,18 @@ pub struct FlyMachines {
 }
 
 impl FlyMachines {
-    /// Machines of this API; token and app of people who have none of their own.
+    /// Returns a provider for this API. People without their own token and app use the shared ones.
     pub fn new(api: fly::Api, shared_token: Option<SecretString>, shared_app: Option<String>) -> Self {
         Self { api, shared_token, shared_app }
     }
 
-    /// Where machines of people without a token go: the shared token opens the shared app only, for it may
-    /// reach others that are nobody's to name.
+    /// Returns the token and app for people without a token. The shared token is used with the shared app only,
+    /// because it may have access to other apps that people must not choose.
     fn shared(&self) -> Option<(&SecretString, &str)> {
         self.shared_token.as_ref().zip(self.shared_app.as_deref())
     }
 
-    /// The app of a person with a token of their own.
+    /// Returns the app of a person who has their own token.
     fn app<'a>(&'a self, holdings: &Holdings<'a>) -> Option<&'a str> {
         holdings.setting(APP).or(self.shared_app.as_deref())
     }

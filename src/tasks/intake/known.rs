@@ -1,6 +1,6 @@
-//! What the database knows about a batch of deliveries before it is decided. Read with one statement per
-//! table, however many deliveries there are: under load, the way to the database's thread and back costs more
-//! than the look-ups themselves.
+//! The stored data that a batch of deliveries needs before it is decided. It is read with one statement for each
+//! table, however many deliveries there are: under load, the round trip to the database thread costs more than the
+//! look-ups.
 
 use domain::ids::{InstallationId, IssueNumber, RepositoryId, UserId};
 use std::collections::{HashMap, HashSet};
@@ -12,17 +12,17 @@ use db::users::Person;
 use domain::settings::Settings;
 use domain::task::Task;
 
-/// Kept up to date while the batch is decided, so that its deliveries see each other.
+/// Updated while the batch is decided, so that its deliveries take each other into account.
 pub(super) struct Known {
-    /// Deliveries that were answered, and their tasks.
+    /// Deliveries that were processed before, with their tasks.
     pub deliveries: HashMap<String, Option<String>>,
-    /// Comments that were answered, and their tasks.
+    /// Comments that were processed before, with their tasks.
     pub comments: HashMap<String, Option<String>>,
-    /// Installations through which nothing can be done.
+    /// Suspended installations.
     pub suspended: HashSet<InstallationId>,
-    /// Everybody who speaks.
+    /// The authors of the mentions.
     pub people: HashMap<UserId, (Person, Settings)>,
-    /// The active tasks of the issues for which one more is asked for: repository's number, issue's number.
+    /// The active tasks of the issues for which a task is requested, by repository id and issue number.
     active: HashMap<(RepositoryId, IssueNumber), Vec<Active>>,
 }
 
@@ -75,24 +75,24 @@ impl Known {
         Ok(known)
     }
 
-    /// The task of this agent that is active on this issue.
+    /// Returns the active task of the same agent on the same issue.
     pub(super) fn find_active(&self, task: &Task) -> Option<&Active> {
         let on_issue = self.active.get(&(task.repository.id, task.issue.number))?;
         on_issue.iter().find(|active| active.agent == task.agent)
     }
 
-    /// From now on this task is active.
+    /// Records that this task is active.
     pub(super) fn begin(&mut self, task: &Task) {
         self.active.entry((task.repository.id, task.issue.number)).or_default().push(task.into());
     }
 
-    /// From now on no task of this issue is.
+    /// Records that no task of this issue is active.
     pub(super) fn end_all(&mut self, repo_id: RepositoryId, issue: IssueNumber) {
         self.active.remove(&(repo_id, issue));
     }
 
-    /// The task of an earlier delivery of the same event, or about the same comment; the inner nothing is an
-    /// earlier delivery that made none.
+    /// Returns the task of an earlier delivery of the same event or about the same comment. `Some(None)` is an
+    /// earlier delivery that started no task.
     pub(super) fn find_earlier(&self, delivery: &Delivery) -> Option<&Option<String>> {
         let of_comment = || match &delivery.intent {
             Intent::Mention(mention) => self.comments.get(&mention.comment_key),

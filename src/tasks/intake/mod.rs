@@ -1,8 +1,9 @@
-//! Webhooks become durable: each is read (`reading`), decided (`tasks::decision`) and recorded with everything
-//! that must follow (`record`), in one transaction and without a network call; only then it is answered (main-spec §5).
+//! Stores webhooks durably. Each delivery is parsed (`reading`), decided (`tasks::decision`) and stored with all
+//! follow-up jobs (`record`) in one transaction without a network call, and answered only after the commit (main-spec
+//! §5).
 //!
-//! Deliveries that arrive while a commit is under way share the next one: a commit costs a disk flush, and
-//! under load that flush is most of the work.
+//! Deliveries that arrive during a commit share the next one. A commit requires a disk flush, which is most of the
+//! cost under load.
 
 mod known;
 mod reading;
@@ -16,53 +17,53 @@ use super::{Context, Error, Store};
 pub(super) use reading::concerns;
 pub use reading::{Delivery, Unreadable};
 
-/// What a delivery is answered with.
+/// The result of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Recorded; `task` is the one it made or is about.
+    /// The delivery was stored; `task` is the task that it started or refers to.
     Accepted {
         /// The task.
         task: Option<String>,
     },
-    /// Answered before; nothing more happens.
+    /// The delivery was processed before and has no further effect.
     Duplicate {
-        /// The task of the first time.
+        /// The task of the first delivery.
         task: Option<String>,
     },
-    /// Not for Porter.
+    /// The delivery is not relevant to Porter.
     Ignored {
-        /// Why, in one word.
+        /// The reason, in one word.
         reason: &'static str,
     },
-    /// For Porter, but it cannot be done; the person is told on the issue.
+    /// The delivery is for Porter but was refused; the person is informed on the issue.
     Rejected {
-        /// Why, in one word of main-spec §5.
+        /// The reason, in one word of main-spec §5.
         reason: &'static str,
     },
 }
 
-/// The most deliveries that share one commit.
+/// The largest number of deliveries that share one commit.
 const MAX_BATCH: usize = 256;
-/// How many deliveries may wait for a commit; more wait in their sockets.
+/// How many deliveries may wait for a commit. Further ones wait in their connections.
 const QUEUE_CAPACITY: usize = 4096;
 
-/// Takes deliveries. Cheap to clone; when the last clone is gone, the recorder ends.
+/// Accepts deliveries. Cheap to clone. The recorder ends when the last clone is dropped.
 #[derive(Clone)]
 pub struct Intake {
     waiting: mpsc::Sender<(Delivery, oneshot::Sender<Result<Answer, Error>>)>,
 }
 
 impl Intake {
-    /// Starts the recorder. The future ends when every clone of the handle is gone.
+    /// Starts the recorder. The returned future completes when every clone of the handle is dropped.
     pub fn new(context: &Context) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (waiting, deliveries) = mpsc::channel(QUEUE_CAPACITY);
         (Self { waiting }, run(context.store().clone(), Rules::of(context), deliveries))
     }
 
-    /// Records one delivery. When this answers, it is on disk.
+    /// Stores one delivery. It is on disk when this function returns.
     ///
     /// # Errors
-    /// [`Error::Db`]; then nothing was recorded, and GitHub must deliver again.
+    /// [`Error::Db`]; then nothing was stored, and GitHub must deliver again.
     pub async fn take(&self, delivery: Delivery) -> Result<Answer, Error> {
         let closed = || Error::Refused("Porter is shutting down".to_owned());
         let (answer, answered) = oneshot::channel();
@@ -82,13 +83,17 @@ async fn run(
         match record::batch(&store, &rules, &deliveries).await {
             Ok(answers) => {
                 for (answer, waiting) in answers.into_iter().zip(waiting) {
-                    // A sender that hung up was answered all the same: its delivery is on disk.
+                    // An error means that the sender disconnected; its delivery is on disk.
                     let _ = waiting.send(Ok(answer));
                 }
             }
-            // One delivery must not take the others down with it: each alone now.
+            // One delivery must not make the others fail, so each is now stored alone.
             Err(error) => {
-                tracing::warn!(error = %error, deliveries = deliveries.len(), "a batch failed");
+                tracing::warn!(
+                    error = %error,
+                    deliveries = deliveries.len(),
+                    "a batch of deliveries failed; storing each alone"
+                );
                 for (delivery, waiting) in deliveries.iter().zip(waiting) {
                     let alone = record::batch(&store, &rules, std::slice::from_ref(delivery)).await;
                     let _ = waiting.send(alone.map(|mut answers| answers.remove(0)));

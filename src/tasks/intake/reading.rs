@@ -1,4 +1,4 @@
-//! What a webhook says, as far as Porter listens to it.
+//! Parses the webhooks that Porter handles.
 
 use domain::ids::{CommentId, InstallationId, IssueNumber, RepositoryId, RepositoryName};
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -10,66 +10,66 @@ use domain::job::{CommentReference, Control};
 use domain::task::{Issue, Repository, Request, Requester};
 use github::webhook;
 
-/// A verified delivery that was read.
+/// A verified and parsed delivery.
 #[derive(Debug)]
 pub struct Delivery {
     /// `X-GitHub-Delivery`.
     pub guid: String,
     /// `X-GitHub-Event`.
     pub event: String,
-    /// The payload's action.
+    /// The `action` of the payload.
     pub action: Option<String>,
-    /// What it means.
+    /// The meaning for Porter.
     pub(super) intent: Intent,
 }
 
-/// In place of an installation that the payload does not name.
+/// The installation id of a payload that names none.
 pub(super) const NO_INSTALLATION: InstallationId = InstallationId::new(0);
 
-/// What a delivery means to Porter.
+/// The meaning of a delivery for Porter.
 #[derive(Debug)]
 pub(super) enum Intent {
-    /// Nothing.
+    /// The delivery is ignored, for this reason.
     Nothing(&'static str),
-    /// Somebody spoke to Porter.
+    /// A comment mentioned Porter.
     Mention(Box<Mention>),
     /// An issue was closed.
     Closed { repo_id: RepositoryId, issue: IssueNumber, login: String },
-    /// Porter was installed, or what it reaches changed.
+    /// Porter was installed, or its permissions or repositories changed.
     Installed {
         installation: Installation,
         added: Vec<(RepositoryId, String)>,
         removed: Vec<(RepositoryId, String)>,
     },
-    /// Porter was removed.
+    /// Porter was uninstalled.
     Uninstalled { installation: InstallationId },
 }
 
-/// A mention and everything it came with.
+/// A mention with its context.
 #[derive(Debug)]
 pub(super) struct Mention {
-    /// What is asked.
+    /// The requested action.
     pub action: Result<Action, Invalid>,
-    /// Who asks, where, and about what; the installation is 0 when the payload named none.
+    /// The person, the repository and the issue; the installation is 0 when the payload named none.
     pub request: Request,
-    /// The comment.
+    /// The id of the comment.
     pub comment_id: CommentId,
-    /// `<comment id>:<repository id>`, in the order in which comments are made: neighbours in time are
-    /// neighbours in the index, which under load saves most of its writes.
+    /// `<comment id>:<repository id>`, which sorts in the order of creation. Comments that are close in time are then
+    /// close in the index, which saves most of its writes under load.
     pub comment_key: String,
 }
 
-/// What a mention asks.
+/// The action that a mention requests.
 #[derive(Debug)]
 pub(super) enum Action {
-    /// A task.
+    /// Start a task.
     Task(Run),
-    /// Something about the issue's tasks.
+    /// Control the issue's tasks.
     Control(Control),
 }
 
 impl Mention {
-    /// The comment, for whoever answers it.
+    /// Returns the reference to the comment for its reply.
     pub(super) fn mention(&self, at: chrono::DateTime<chrono::Utc>) -> CommentReference {
         CommentReference {
             installation: self.request.repository.installation_id,
@@ -83,7 +83,7 @@ impl Mention {
     }
 }
 
-/// The body is not the JSON object its event has.
+/// The body is not the JSON object that its event requires.
 #[derive(Debug, thiserror::Error)]
 #[error("the payload is not a {event} event: {source}")]
 pub struct Unreadable {
@@ -92,7 +92,7 @@ pub struct Unreadable {
 }
 
 impl Delivery {
-    /// Reads a verified delivery. What Porter's own App wrote is not heard.
+    /// Parses a verified delivery. Comments of Porter's own App are ignored.
     ///
     /// # Errors
     /// [`Unreadable`].
@@ -123,7 +123,7 @@ impl Delivery {
     }
 }
 
-/// Whether a delivery can mean anything to Porter; what is not known of it counts as yes.
+/// Returns whether a delivery may be relevant to Porter. An unknown action counts as relevant.
 pub(in crate::tasks) fn concerns(event: &str, action: Option<&str>) -> bool {
     match event {
         "issue_comment" => action.is_none_or(|action| action == "created"),
@@ -133,7 +133,7 @@ pub(in crate::tasks) fn concerns(event: &str, action: Option<&str>) -> bool {
     }
 }
 
-/// Any JSON object.
+/// Any JSON object, whose values are skipped.
 type AnyObject = std::collections::BTreeMap<String, IgnoredAny>;
 
 fn parse<T: DeserializeOwned>(event: &str, body: &[u8]) -> Result<T, Unreadable> {

@@ -1,4 +1,4 @@
-//! The one transaction behind a batch of deliveries.
+//! Stores a batch of deliveries in one transaction.
 
 use chrono::{DateTime, Utc};
 use domain::ids::{IssueNumber, RepositoryId, UserId};
@@ -13,11 +13,11 @@ use domain::job::{Control, Job, Reply};
 use domain::messages;
 use domain::task::{Event, Task, TaskId};
 
-/// The reason that is remembered when the person was invited to sign in within the day before: only an
-/// invitation that was given keeps the next one back.
+/// The stored reason when the person was invited to sign in within the last day. Only an invitation that was sent
+/// delays the next one.
 const INVITED_BEFORE: &str = "invited_before";
 
-/// Decides and records every delivery of a batch, in order, or none.
+/// Decides and stores all deliveries of a batch in order, or none of them.
 ///
 /// # Errors
 /// [`Error::Db`].
@@ -50,15 +50,15 @@ struct Batch<'a> {
     rules: &'a Rules,
     now: DateTime<Utc>,
     known: Known,
-    /// What is remembered at the end, all at once.
+    /// The deliveries to store, written together at the end.
     rows: Vec<db::deliveries::Delivery>,
     /// Tasks that are not yet written.
     made: Vec<Task>,
-    /// Other effects that are not yet written.
+    /// Other jobs that are not yet written.
     pending: Vec<Job>,
 }
 
-/// A line of the log about a mention.
+/// A log line about a mention.
 enum Line {
     Accepted { delivery: String, task: TaskId, agent: String, repository: String },
     Refused { delivery: String, reason: &'static str },
@@ -81,7 +81,7 @@ impl Line {
     }
 }
 
-/// The decision about a mention, and whether its author is answered with a comment.
+/// The decision about a mention, which determines whether its author receives a reply.
 enum Verdict {
     Task(Box<Task>),
     Control(Control),
@@ -177,7 +177,7 @@ impl Batch<'_> {
         }
     }
 
-    /// Writes what was decided so far: the tasks, their history, and the effects.
+    /// Writes the decisions so far: the tasks, their events and the jobs.
     async fn write_decided(&mut self, work: &mut UnitOfWork) -> Result<(), Error> {
         work.insert(&self.made).await?;
         self.made.clear();
@@ -198,7 +198,8 @@ impl Batch<'_> {
         }
         let (person, settings) = &self.known.people[&sender];
         let asked = match &mention.action {
-            // Anyone who may push may say these; whether they may is asked of GitHub before it is done.
+            // Anyone who may push may use control words; the engine asks GitHub for the permission before it executes
+            // one.
             Ok(Action::Control(word)) => return Ok(Verdict::Control(*word)),
             asked => asked,
         };
@@ -243,7 +244,7 @@ impl Batch<'_> {
         })
     }
 
-    /// Stops every active task of a closed issue; gives the first.
+    /// Stops every active task of a closed issue and returns the first.
     async fn stop_all(
         &mut self,
         work: &mut UnitOfWork,
@@ -251,7 +252,7 @@ impl Batch<'_> {
         issue: IssueNumber,
         login: &str,
     ) -> Result<Option<String>, Error> {
-        // A task of this very batch ends after it began.
+        // A task of this batch must be stored before it can be stopped.
         self.write_decided(work).await?;
         let active = db::tasks::list_active_on_issue(work, repo_id, issue).await?;
         for task in &active {

@@ -1,4 +1,4 @@
-//! Changing tasks over the API (main-spec §6): create, stop, retry; and who may.
+//! Changing tasks over the API (main-spec §6): create, stop and retry, and the required permissions.
 
 use domain::task::{Status, Task, TaskId};
 use reqwest::Method;
@@ -23,7 +23,7 @@ async fn create_with_key(kit: &Testkit, key: &str, body: &Value) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_can_be_asked_for_with_everything_said() {
+async fn a_task_can_be_created_with_every_field() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     let body = wanted(&json!({
@@ -52,7 +52,7 @@ async fn a_task_can_be_asked_for_with_everything_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_an_issue_one_is_made() {
+async fn a_request_without_an_issue_creates_one() {
     let kit = Plan::silent().start().await;
     let body = wanted(&json!({ "prompt": "Greet the moon\n\nAnd the sun.", "priority": "low" }));
     let answer = kit.post(ADA, "/api/tasks", &body).await.expect(201);
@@ -64,12 +64,12 @@ async fn without_an_issue_one_is_made() {
     kit.status_comment(number, &id(&answer));
     let empty = kit.post(ADA, "/api/tasks", &wanted(&json!({ "prompt": "  \n" }))).await;
     empty.expect_error(400, "invalid_request");
-    assert_eq!(kit.github.read(|all| all.issue_count(REPO)), 1, "no issue for what was refused");
+    assert_eq!(kit.github.read(|all| all.issue_count(REPO)), 1, "a refused request created an issue");
     kit.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_makes_no_sense_is_refused_and_named() {
+async fn an_invalid_field_is_refused_and_named() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     for (more, word) in [
@@ -106,7 +106,7 @@ async fn what_makes_no_sense_is_refused_and_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_github_refuses_is_answered_with_its_words() {
+async fn a_refusal_by_github_is_returned_with_its_explanation() {
     let kit = Plan::silent().start().await;
     for (status, answered, code) in [
         (403, 403, "github_forbidden"),
@@ -128,7 +128,7 @@ async fn what_github_refuses_is_answered_with_its_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_rules_are_those_of_a_comment() {
+async fn the_rules_for_comments_apply_to_the_api() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     kit.github.add_repository("other", "place", &[], "main").await.unwrap();
@@ -152,7 +152,7 @@ async fn the_rules_are_those_of_a_comment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_may_not_have_more_tasks_waiting_over_the_api_either() {
+async fn the_limit_on_queued_tasks_applies_to_the_api() {
     let kit = Plan::silent()
         .with("PORTER_MAX_CONCURRENT_TASKS_PER_USER", "1")
         .with("PORTER_MAX_QUEUED_TASKS_PER_USER", "1")
@@ -176,7 +176,7 @@ async fn a_person_may_not_have_more_tasks_waiting_over_the_api_either() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repeated_key_gives_the_task_of_the_first_time() {
+async fn a_repeated_idempotency_key_returns_the_first_task() {
     let kit = Plan::silent().start().await;
     let body = wanted(&json!({ "prompt": "Greet the moon" }));
     let first = create_with_key(&kit, "key-1", &body).await.expect(201);
@@ -188,7 +188,7 @@ async fn a_repeated_key_gives_the_task_of_the_first_time() {
     let late = create_with_key(&kit, "key-1", &body).await.expect(201);
     assert_eq!((id(&late), &late.json["status"]), (id(&first), &json!("failed")));
     assert_eq!(kit.github.read(|all| all.issue_count(REPO)), 1);
-    // Another person's key is another key; a day later it is forgotten.
+    // The same key of another person is independent, and a key expires after a day.
     let request = kit.as_person(Method::POST, BOB, "/api/tasks").await;
     let bobs = kit.send(request.header("idempotency-key", "key-1").json(&body)).await.expect(201);
     assert_ne!(id(&bobs), id(&first));
@@ -204,13 +204,13 @@ async fn a_repeated_key_gives_the_task_of_the_first_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_key_many_times_at_once_makes_one_issue_and_one_task() {
+async fn concurrent_requests_with_one_key_create_one_issue_and_one_task() {
     let kit = Plan::silent().start().await;
     let body = wanted(&json!({ "prompt": "Greet the moon" }));
     let sending = (0..8).map(|_| create_with_key(&kit, "key-1", &body));
     let answers = futures_util::future::join_all(sending).await;
     let made: Vec<TaskId> = answers.into_iter().map(|answer| id(&answer.expect(201))).collect();
-    assert!(made.iter().all(|id| *id == made[0]), "one task, seen {made:?}");
+    assert!(made.iter().all(|id| *id == made[0]), "expected one task, found {made:?}");
     assert_eq!(kit.github.read(|all| all.issue_count(REPO)), 1);
     let task = kit.fail(&made[0]).await;
     kit.status_comment(u64::try_from(task.issue.number.get()).unwrap(), &task.id);
@@ -218,7 +218,7 @@ async fn one_key_many_times_at_once_makes_one_issue_and_one_task() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stop_and_retry_go_only_where_the_status_allows_it() {
+async fn stop_and_retry_require_a_suitable_status() {
     let kit = Plan::silent().start().await;
     let (issue, Task { id, .. }) = kit.at_work().await;
     let path = |what: &str| format!("/api/tasks/{id}/{what}");
@@ -243,7 +243,7 @@ async fn stop_and_retry_go_only_where_the_status_allows_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_retry_while_another_task_is_at_work_has_to_wait() {
+async fn a_retry_is_refused_while_another_task_is_active() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     let first = kit.ask(issue, ADA, "@porter mock").await;

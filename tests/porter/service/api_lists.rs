@@ -1,4 +1,4 @@
-//! Reading tasks over the API (main-spec §6): lists, pages, filters, one task, and who may see it.
+//! Reading tasks over the API (main-spec §6): lists, pages, filters, single tasks, and who may see them.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::testkit::{ADA, Answer, BOB, Plan, REPO, Testkit};
 
-/// Four tasks of Ada's that have ended (one of them well), two that wait, one that runs; oldest first.
+/// Creates seven tasks of Ada, oldest first: four that have ended, one of them successfully, two that are queued, and
+/// one that runs.
 async fn seven() -> (Testkit, Vec<TaskId>) {
     let kit = Plan::silent().with("PORTER_MAX_CONCURRENT_TASKS", "1").start().await;
     let mut tasks = Vec::new();
@@ -33,7 +34,7 @@ fn ids(answer: &Answer) -> Vec<String> {
     list.iter().map(|task| task["id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The address of the next page, as the Link header gives it.
+/// Returns the path of the next page from the Link header.
 fn next(kit: &Testkit, answer: &Answer) -> Option<String> {
     let link = answer.header("link")?;
     let url =
@@ -66,7 +67,7 @@ async fn active_tasks_come_first_newest_first_in_pages_of_any_size() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_can_be_narrowed() {
+async fn a_list_can_be_filtered() {
     let (kit, tasks) = seven().await;
     let some = |indices: &[usize]| indices.iter().map(|index| tasks[*index].to_string()).collect::<Vec<_>>();
     for (query, expected) in [
@@ -92,12 +93,12 @@ async fn a_list_can_be_narrowed() {
     }
     let answer = kit.get(ADA, "/api/tasks?status=failed&repo=acme/greeter&limit=2").await;
     let link = next(&kit, &answer).expect("a next page");
-    assert_eq!(ids(&kit.get(ADA, &link).await), some(&[1]), "the next page is narrowed, too: {link}");
+    assert_eq!(ids(&kit.get(ADA, &link).await), some(&[1]), "the next page is not filtered: {link}");
     kit.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_makes_no_sense_in_a_query_is_said() {
+async fn an_invalid_query_parameter_is_refused() {
     let kit = Plan::silent().start().await;
     for query in [
         "limit=0",
@@ -158,7 +159,7 @@ async fn nobody_sees_other_peoples_tasks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_is_told_with_every_field_it_has_and_none_that_it_has_not() {
+async fn a_task_is_returned_with_the_fields_that_are_known() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     let id = kit.ask(issue, ADA, "@porter mock --priority=high --base=main").await;
@@ -223,7 +224,7 @@ async fn a_task_is_told_with_every_field_it_has_and_none_that_it_has_not() {
     }
     let mut listed = task.clone();
     listed.as_object_mut().unwrap().remove("attempts");
-    assert_eq!(kit.get(ADA, "/api/tasks").await.json[0], listed, "the list tells the same, without attempts");
+    assert_eq!(kit.get(ADA, "/api/tasks").await.json[0], listed, "the list differs from the task");
 
     let status = kit.get(ADA, &format!("{path}/status")).await.expect(200).json;
     let expected: Value = json!({

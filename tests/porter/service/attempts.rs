@@ -1,4 +1,4 @@
-//! A task's attempts (main-spec §6): each keeps what came of it, whatever the next one does.
+//! A task's attempts (main-spec §6): each keeps its result when another one follows.
 
 use domain::task::Task;
 use serde_json::json;
@@ -52,17 +52,17 @@ async fn a_retry_keeps_the_usage_the_error_and_the_machine_of_the_attempt_before
     assert_eq!(
         (&shown["usage"], &shown["errorMessage"]),
         (&json!(null), &json!(null)),
-        "they are the second's"
+        "expected the values of the second attempt"
     );
     let listed = kit.get(ADA, "/api/tasks").await.expect(200).json;
-    assert_eq!(listed[0]["attempts"], json!(null), "a list has tasks only");
+    assert_eq!(listed[0]["attempts"], json!(null), "the list contains attempts");
     kit.status_comment(issue, &id);
     kit.only_pull();
     kit.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_waits_has_an_attempt_that_waits() {
+async fn a_queued_task_has_a_queued_attempt() {
     let kit = Plan::silent().with("PORTER_MAX_CONCURRENT_TASKS", "1").start().await;
     let (issue, Task { id, .. }) = kit.at_work().await;
     let other = kit.issue().await;

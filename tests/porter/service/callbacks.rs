@@ -1,4 +1,4 @@
-//! What workers say (main-spec §7): progress, completion, and who may say it.
+//! Workers' reports (main-spec §7): progress, completion, and their authentication.
 
 use domain::task::{Phase, Status};
 use reqwest::Method;
@@ -21,14 +21,14 @@ async fn a_report_that_is_repeated_changes_nothing() {
         let expected = json!({ "ok": true, "taskId": id, "status": "success", "duplicate": true });
         assert_eq!((repeat.status, repeat.json), (200, expected));
     }
-    assert_eq!(kit.ended(&id).await, ended, "nothing has changed");
+    assert_eq!(kit.ended(&id).await, ended, "the task was changed");
     kit.status_comment(issue, &id);
     kit.only_pull();
     kit.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn twenty_reports_at_once_are_one() {
+async fn twenty_concurrent_reports_are_stored_once() {
     let kit = Plan::silent().start().await;
     let (issue, task) = kit.at_work().await;
     let id = task.id.clone();
@@ -45,7 +45,7 @@ async fn twenty_reports_at_once_are_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_token_says_nothing_about_the_task() {
+async fn a_refusal_of_a_wrong_token_reveals_nothing_about_the_task() {
     let kit = Plan::silent().start().await;
     let (issue, task) = kit.at_work().await;
     let id = task.id.clone();
@@ -68,13 +68,13 @@ async fn a_wrong_token_says_nothing_about_the_task() {
         }
     }
     answers.dedup();
-    assert_eq!(answers.len(), 1, "every refusal reads the same: {answers:?}");
+    assert_eq!(answers.len(), 1, "the refusals differ: {answers:?}");
     let without = kit.request(Method::POST, "/api/callbacks/complete");
     let body = json!({ "task_id": id, "status": "failed" });
     kit.send(without.json(&body)).await.expect_error(401, "invalid_callback_token");
-    assert_eq!(kit.task(&id).await.revision, task.revision, "nothing was changed");
+    assert_eq!(kit.task(&id).await.revision, task.revision, "the task was changed");
 
-    // The token may stand in the body, and the task may go by its older name.
+    // The token may be in the body, and the task id may be in its older field.
     let body = json!({ "execution_id": id, "status": "complete", "callback_token": right });
     kit.send(kit.request(Method::POST, "/api/callbacks/complete").json(&body)).await.expect(200);
     assert_eq!(kit.ended(&id).await.attempt.summary.as_deref(), Some("no changes"));
@@ -91,22 +91,22 @@ async fn a_report_with_the_token_of_another_attempt_is_refused() {
     kit.post(ADA, &format!("/api/tasks/{id}/retry"), &json!({})).await.expect(202);
     let task = kit.working(&id).await;
     let (first, second, third) = (kit.token(&id, 1), kit.token(&id, 2), kit.token(&id, 3));
-    // The worker of the first attempt comes late, under its own name and under that of its successor; and
-    // somebody has a token of an attempt that never was.
+    // The worker of the first attempt reports late, with its own attempt number and with that of the second; another
+    // request has a token for an attempt that does not exist.
     for (token, attempt) in [(&first, 1), (&first, 2), (&second, 1), (&second, 3), (&third, 2), (&third, 3)] {
         let body = json!({ "task_id": id, "attempt": attempt, "status": "failed", "progress": 50 });
         for what in ["complete", "progress"] {
             kit.call_back(what, token, &body).await.expect_error(401, "invalid_callback_token");
         }
     }
-    assert_eq!(kit.task(&id).await, task, "nothing was changed");
+    assert_eq!(kit.task(&id).await, task, "the task was changed");
     assert_eq!(kit.succeed(&id).await.status, Status::Success);
     kit.status_comment(issue, &id);
     kit.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_that_cannot_be_read_is_a_bad_request() {
+async fn an_invalid_report_is_a_bad_request() {
     let kit = Plan::silent().start().await;
     for (body, status, code) in [
         ("{", 400, "invalid_request"),
@@ -122,7 +122,7 @@ async fn a_report_that_cannot_be_read_is_a_bad_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_report_with_endless_words_only_the_beginning_is_kept() {
+async fn a_long_report_is_truncated() {
     let kit = Plan::silent().start().await;
     let (issue, task) = kit.at_work().await;
     let id = task.id.clone();
@@ -138,7 +138,7 @@ async fn of_a_report_with_endless_words_only_the_beginning_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn progress_is_a_sign_of_life_and_shows_on_the_issue() {
+async fn progress_is_recorded_and_shown_on_the_issue() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     let id = kit.ask(issue, ADA, "@porter mock").await;
@@ -152,10 +152,10 @@ async fn progress_is_a_sign_of_life_and_shows_on_the_issue() {
     let answer = kit.call_back("progress", &token, &body).await.expect(200);
     assert_eq!(answer.json, json!({ "ok": true, "cancel": false }));
     let task = kit.task(&id).await;
-    assert!(task.attempt.seen_at > before.attempt.seen_at, "it was heard");
+    assert!(task.attempt.seen_at > before.attempt.seen_at, "the report was not recorded");
     assert_eq!((task.attempt.progress, task.attempt.activity.as_deref()), (42, Some("Running the tests")));
     assert_eq!(task.attempt.usage.input_tokens, Some(7));
-    // Less is no step back; nonsense is not believed.
+    // A lower value does not reduce the progress; an invalid value is ignored.
     let less = json!({ "task_id": id, "attempt": 1, "progress": 3 });
     kit.call_back("progress", &token, &less).await.expect(200);
     let beyond = json!({ "task_id": id, "attempt": 1, "progress": 250 });
@@ -172,12 +172,12 @@ async fn progress_is_a_sign_of_life_and_shows_on_the_issue() {
 
     kit.post(ADA, &format!("/api/tasks/{id}/stop"), &json!({})).await.expect(202);
     let answer = kit.call_back("progress", &token, &less).await.expect(200);
-    assert_eq!(answer.json["cancel"], true, "a worker that is no longer wanted is told so");
+    assert_eq!(answer.json["cancel"], true, "the worker of a stopped task was not cancelled");
     kit.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_of_success_without_a_commit_is_no_changes() {
+async fn a_success_report_without_a_commit_means_no_changes() {
     let kit = Plan::silent().start().await;
     let (issue, task) = kit.at_work().await;
     let id = task.id.clone();

@@ -8,7 +8,7 @@ use standin::Permission;
 use crate::testkit::people::comment_of;
 use crate::testkit::{ADA, BOB, CAROL, EVE, Person, Plan, REPO, TEST_TIMEOUT, Testkit};
 
-/// Says a control word and gives the one answer.
+/// Comments with a control word and returns the one reply.
 async fn control(kit: &Testkit, issue: u64, who: Person, text: &str) -> String {
     let delivery = kit.say(issue, who, text).await;
     assert_eq!((delivery.status, &delivery.answer), (Some(202), &json!({ "status": "accepted" })));
@@ -16,13 +16,13 @@ async fn control(kit: &Testkit, issue: u64, who: Person, text: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stop_ends_a_waiting_and_a_running_task_for_anyone_who_may_push() {
+async fn stop_ends_queued_and_running_tasks_for_anyone_who_may_push() {
     let kit = Plan::silent().with("PORTER_MAX_CONCURRENT_TASKS_PER_USER", "1").start().await;
     let (first, second) = (kit.issue().await, kit.issue().await);
     let running = kit.ask(first, ADA, "@porter mock").await;
     kit.working(&running).await;
     let waiting = kit.ask(second, ADA, "@porter mock").await;
-    // Carol never signed in; that she may push is enough.
+    // Carol has never signed in; her push permission is sufficient.
     for (issue, id) in [(second, &waiting), (first, &running)] {
         let answer = control(&kit, issue, CAROL, "@porter stop").await;
         assert!(answer.contains("Stopped") && answer.contains(id.as_str()), "{answer}");
@@ -35,7 +35,7 @@ async fn stop_ends_a_waiting_and_a_running_task_for_anyone_who_may_push() {
         assert!(comment.body.contains("**Mock Agent was stopped.**"), "{}", comment.body);
         assert!(kit.labels(issue).contains(&"porter:failed".to_owned()), "{:?}", kit.labels(issue));
     }
-    assert_eq!(kit.task(&waiting).await.attempt.machine_id, None, "it was never launched");
+    assert_eq!(kit.task(&waiting).await.attempt.machine_id, None, "the queued task was launched");
     let answer = control(&kit, first, ADA, "@porter stop").await;
     assert!(answer.contains("nothing to stop"), "{answer}");
     assert!(kit.pulls().is_empty());
@@ -43,7 +43,7 @@ async fn stop_ends_a_waiting_and_a_running_task_for_anyone_who_may_push() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn status_and_help_answer_and_change_nothing() {
+async fn status_and_help_reply_without_changing_the_task() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     let answer = control(&kit, issue, ADA, "@porter status").await;
@@ -59,13 +59,13 @@ async fn status_and_help_answer_and_change_nothing() {
     for word in ["`mock`", "`claude-code`", "--priority=low|normal|high", "@porter stop"] {
         assert!(answer.contains(word), "{word} is missing in {answer}");
     }
-    assert_eq!(kit.task(&id).await, task, "nothing was changed");
+    assert_eq!(kit.task(&id).await, task, "the task was changed");
     kit.status_comment(issue, &id);
     kit.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_may_not_push_is_refused_whatever_they_say() {
+async fn control_words_require_push_permission() {
     let kit = Plan::silent().start().await;
     kit.github.add_user("stranger", 900);
     let (issue, task) = kit.at_work().await;
@@ -87,7 +87,7 @@ async fn who_may_not_push_is_refused_whatever_they_say() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn retry_begins_a_second_attempt_that_can_succeed() {
+async fn retry_starts_a_second_attempt_that_can_succeed() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     let answer = control(&kit, issue, ADA, "@porter retry").await;
@@ -116,7 +116,7 @@ async fn retry_begins_a_second_attempt_that_can_succeed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn retry_while_another_task_of_the_agent_is_active_is_answered_so() {
+async fn retry_is_refused_while_another_task_of_the_agent_is_active() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     let older = kit.ask(issue, ADA, "@porter mock").await;
@@ -125,18 +125,18 @@ async fn retry_while_another_task_of_the_agent_is_active_is_answered_so() {
     kit.fail(&newer).await;
     kit.post(ADA, &format!("/api/tasks/{older}/retry"), &json!({})).await.expect(202);
     kit.working(&older).await;
-    // The latest task is the newer one; it cannot begin again while the older one is at work.
+    // The latest task is the newer one; it cannot be retried while the older one is active.
     let answer = control(&kit, issue, ADA, "@porter retry").await;
     assert!(answer.contains("has not ended yet") && answer.contains(older.as_str()), "{answer}");
     kit.succeed(&older).await;
-    assert_eq!(kit.task(&newer).await.attempt.number, 1, "it was not begun later, either");
+    assert_eq!(kit.task(&newer).await.attempt.number, 1, "the newer task was retried");
     kit.status_comment(issue, &older);
     kit.status_comment(issue, &newer);
     kit.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_control_word_is_owed_no_more_once_it_is_obeyed() {
+async fn a_control_word_is_executed_once_after_a_crash() {
     use domain::ids::RepositoryName;
     use domain::job::{CommentReference, Control, Job};
     let mut kit = Plan::silent().start().await;
@@ -155,7 +155,7 @@ async fn a_control_word_is_owed_no_more_once_it_is_obeyed() {
         login: "ada".to_owned(),
         at: kit.clock.now().timestamp_millis(),
     };
-    // As if Porter were killed between obeying and writing down that it had: the engine is not there to do so.
+    // Simulates a kill between the operation and recording the job's end: the engine does not run.
     kit.stop_porter().await;
     let job = Job::Control { by: by.clone(), word: Control::Help };
     let context = kit.context_without_engine().await;
@@ -164,7 +164,10 @@ async fn a_control_word_is_owed_no_more_once_it_is_obeyed() {
     work.commit().await.unwrap();
     control::run(&context, &by, Control::Help).await.unwrap();
     let mut connection = context.store().read().await.unwrap();
-    assert!(!db::jobs::is_pending(&mut connection, &job.key()).await.unwrap(), "it would be obeyed twice");
+    assert!(
+        !db::jobs::is_pending(&mut connection, &job.key()).await.unwrap(),
+        "the control word would be executed twice"
+    );
     drop(connection);
     context.store().close().await;
     drop(context);
@@ -180,7 +183,7 @@ async fn execute(kit: &Testkit, statement: &'static str) {
     work.commit().await.unwrap();
 }
 
-/// A write fails at its last statement, the answer, after the task was changed in it.
+/// Makes a write fail at its last statement, the reply, after the task was changed in the transaction.
 const REFUSE_ANSWERS: &str = "CREATE TRIGGER refuse_answers BEFORE INSERT ON jobs WHEN NEW.kind = 'answer'
    BEGIN SELECT RAISE(ABORT, 'no answers'); END";
 

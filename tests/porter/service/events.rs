@@ -1,4 +1,4 @@
-//! `GET /api/tasks/:id/events`: what happened to a task, told as it happens (main-spec §6).
+//! `GET /api/tasks/:id/events`: the live stream of a task's events (main-spec §6).
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use crate::testkit::{ADA, Plan, TEST_TIMEOUT, Testkit};
 
-/// A stream that is being read.
+/// An open event stream.
 struct Stream {
     response: Response,
     text: String,
 }
 
-/// One event: its id, its kind, its data.
+/// An event: its id, kind and data.
 type Event = (u64, String, Value);
 
 impl Stream {
@@ -30,7 +30,7 @@ impl Stream {
         Self { response, text: String::new() }
     }
 
-    /// The next event; nothing when the stream has ended.
+    /// Returns the next event, or `None` when the stream has ended.
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
@@ -43,9 +43,8 @@ impl Stream {
                 let data = serde_json::from_str(data).expect("JSON");
                 return Some((id, field("event:").expect("a kind").to_owned(), data));
             }
-            let chunk =
-                tokio::time::timeout(TEST_TIMEOUT, self.response.chunk()).await.expect("something is told");
-            match chunk.expect("the stream is whole") {
+            let chunk = tokio::time::timeout(TEST_TIMEOUT, self.response.chunk()).await.expect("an event");
+            match chunk.expect("an intact stream") {
                 Some(bytes) => self.text.push_str(std::str::from_utf8(&bytes).expect("text")),
                 None => return None,
             }
@@ -67,7 +66,7 @@ fn statuses(events: &[Event]) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_follower_is_told_everything_from_the_start_and_then_live_until_the_end() {
+async fn a_follower_receives_past_events_and_then_live_events_until_the_end() {
     let kit = Plan::silent().start().await;
     let (issue, Task { id, .. }) = kit.at_work().await;
     let mut stream = Stream::open(&kit, &id, None).await;
@@ -93,7 +92,7 @@ async fn a_follower_is_told_everything_from_the_start_and_then_live_until_the_en
     assert!(numbers.is_sorted_by(|one, other| one < other), "{numbers:?}");
     assert!(told.iter().all(|(_, _, data)| data["attempt"] == 1 && data["at"].is_string()), "{told:#?}");
 
-    // From the start again, from the middle, and from the end.
+    // Resumes from the start, from the middle, and from the end.
     assert_eq!(Stream::open(&kit, &id, None).await.rest().await, told);
     let middle = numbers[2].to_string();
     assert_eq!(Stream::open(&kit, &id, Some(&middle)).await.rest().await, told[3..]);
@@ -108,7 +107,7 @@ async fn a_follower_is_told_everything_from_the_start_and_then_live_until_the_en
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_ends_when_porter_shuts_down_and_goes_on_where_it_was() {
+async fn a_stream_ends_at_shutdown_and_can_be_resumed() {
     let mut kit = Plan::silent().start().await;
     let (issue, Task { id, .. }) = kit.at_work().await;
     kit.drained().await;
@@ -116,7 +115,7 @@ async fn a_stream_ends_when_porter_shuts_down_and_goes_on_where_it_was() {
     stream.next().await.unwrap();
     let (last, ..) = stream.next().await.unwrap();
     let took = kit.stop_porter().await;
-    assert!(took < Duration::from_secs(10), "the stream held Porter back for {took:?}");
+    assert!(took < Duration::from_secs(10), "the stream delayed the shutdown by {took:?}");
     assert_eq!(stream.rest().await, []);
     kit.start_porter().await;
     let stream = Stream::open(&kit, &id, Some(&last.to_string())).await;
@@ -127,7 +126,7 @@ async fn a_stream_ends_when_porter_shuts_down_and_goes_on_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_lines_at_once_are_all_told() {
+async fn many_lines_in_one_report_are_all_sent() {
     let kit = Plan::silent().start().await;
     let (issue, Task { id, .. }) = kit.at_work().await;
     for batch in 0..3 {
@@ -144,7 +143,7 @@ async fn many_lines_at_once_are_all_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_an_agent_that_talks_too_much_the_last_words_are_kept_and_shown() {
+async fn the_last_lines_of_excessive_output_are_kept_and_shown() {
     let kit = Plan::silent().start().await;
     let (issue, Task { id, .. }) = kit.at_work().await;
     for batch in 0..10 {
@@ -159,7 +158,10 @@ async fn of_an_agent_that_talks_too_much_the_last_words_are_kept_and_shown() {
     assert_eq!(lines.last(), Some(&"line 9.499."));
     assert_eq!(statuses(&told), ["queued", "running", "failed"]);
     let page = kit.get(ADA, &format!("/tasks/{id}")).await.expect(200);
-    assert!(page.text.contains("line 9.499.") && !page.text.contains("line 1.0."), "it shows the end");
+    assert!(
+        page.text.contains("line 9.499.") && !page.text.contains("line 1.0."),
+        "the page does not show the last lines"
+    );
     kit.status_comment(issue, &id);
     kit.close().await;
 }

@@ -21,11 +21,11 @@ async fn store_unreadable(kit: &Testkit, kind: &str, installation: i64) {
     kit.porter().store().wake_engine();
 }
 
-/// What the log says of a job that failed.
+/// Parts of the log line about a failed job.
 const REPORT: [&str; 2] = ["unreadable_example", "kept as failed"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_cannot_be_read_is_kept_reported_once_and_tried_again_at_the_next_start() {
+async fn an_unreadable_job_is_kept_reported_once_and_retried_at_the_next_start() {
     let mut kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     let installation = kit.installation_of(issue).await;
@@ -33,11 +33,11 @@ async fn a_job_that_cannot_be_read_is_kept_reported_once_and_tried_again_at_the_
     kit.backlog_when("the job has failed", |all| all.failed == 1 && all.pending == 0).await;
     let check = kit.look("/api/startup/check").await.expect(200).json;
     assert_eq!(check["engine"]["jobs"], json!({ "pending": 0, "late": 0, "retrying": 0, "failed": 1 }));
-    // The other jobs of its lane are carried out.
+    // The other jobs of its lane are performed.
     let id = kit.ask(issue, ADA, "@porter mock").await;
     assert_eq!(kit.succeed(&id).await.status, Status::Success);
     kit.status_comment(issue, &id);
-    assert_eq!(logs::count_lines(&REPORT), 1, "it is not tried again by itself");
+    assert_eq!(logs::count_lines(&REPORT), 1, "the job was retried before a restart");
 
     kit.stop_porter().await;
     kit.start_porter().await;

@@ -1,4 +1,4 @@
-//! Tasks that do not succeed, and what people read then; with the real worker where the worker decides.
+//! Tasks that do not succeed and their explanations; with the real worker where the worker decides.
 
 use chrono::TimeDelta;
 use domain::ids::IssueNumber;
@@ -26,7 +26,7 @@ fn says(kit: &Testkit, issue: u64, task: &Task, words: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_that_changes_nothing_makes_no_pull_request() {
+async fn an_agent_without_changes_opens_no_pull_request() {
     let kit = Plan::real().start().await;
     let (issue, task) = ends_with(&kit, "@porter mock\nmock: nothing").await;
     assert_eq!((task.status, task.attempt.failure_stage), (Status::Failed, Some(FailureStage::Agent)));
@@ -53,12 +53,12 @@ async fn an_agent_that_fails_leaves_its_work_on_the_branch_and_a_retry_can_succe
     let code = format!("- Branch: `{branch}`");
     says(&kit, issue, &task, &["exit code 3", &code, "@porter retry"]);
 
-    // The branch is there already: the second attempt must be able to push all the same.
+    // The branch exists already; the second attempt must be able to push nevertheless.
     kit.post(ADA, &format!("/api/tasks/{}/retry", task.id), &json!({})).await.expect(202);
     let again = kit.ended(&task.id).await;
     assert_eq!((again.status, again.attempt.number), (Status::Failed, 2), "{again:#?}");
     let messages = kit.github.commit_messages(REPO, "main", &branch).await.unwrap();
-    assert_eq!(messages.len(), 1, "the second attempt's work takes the first one's place: {messages:?}");
+    assert_eq!(messages.len(), 1, "expected the second attempt's commit only: {messages:?}");
     assert_eq!(kit.github.find_branch(REPO, &branch).await.unwrap(), again.attempt.commit_sha);
     kit.close().await;
 }
@@ -76,7 +76,7 @@ async fn a_persons_own_time_limit_ends_the_agent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_permission_taken_back_between_comment_and_launch_counts() {
+async fn a_permission_revoked_before_the_launch_is_respected() {
     let kit = Plan::silent().start().await;
     kit.github.inject(Fault::outage(Effect::Status(503)));
     let issue = kit.issue().await;
@@ -91,7 +91,7 @@ async fn a_permission_taken_back_between_comment_and_launch_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_base_branch_that_is_not_there_is_named() {
+async fn a_missing_base_branch_is_named() {
     let kit = Plan::silent().start().await;
     let (issue, task) = ends_with(&kit, "@porter mock --base=release/9 go").await;
     assert_eq!((task.status, task.attempt.failure_stage), (Status::Failed, Some(FailureStage::Preflight)));
@@ -100,7 +100,7 @@ async fn a_base_branch_that_is_not_there_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_base_branch_that_is_asked_for_is_started_from_and_merged_into() {
+async fn a_requested_base_branch_is_the_start_and_the_target() {
     let kit = Plan::real().start().await;
     let sha = kit.github.commit(REPO, "next", &[File::text("next.txt", "next\n")], "Next").await.unwrap();
     let (issue, task) = ends_with(&kit, "@porter mock --base next\nmock: append next.txt more").await;
@@ -108,7 +108,7 @@ async fn a_base_branch_that_is_asked_for_is_started_from_and_merged_into() {
     let pull = kit.only_pull();
     assert_eq!(pull.base, "next");
     assert!(pull.body.starts_with(&format!("Closes #{issue}\n")), "{}", pull.body);
-    assert_eq!(kit.github.find_branch(REPO, "next").await.unwrap(), Some(sha), "it was not pushed to");
+    assert_eq!(kit.github.find_branch(REPO, "next").await.unwrap(), Some(sha), "the base branch was changed");
     let diff = kit.github.diff(REPO, pull.number).await.unwrap();
     assert!(diff.contains("+more") && !diff.contains("+next"), "{diff}");
     says(&kit, issue, &task, &["is done"]);
@@ -134,7 +134,7 @@ async fn a_comment_on_a_pull_request_starts_from_its_branch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_issue_counts_as_it_was_when_the_person_asked() {
+async fn the_issue_is_used_as_it_was_at_the_request() {
     let kit = Plan::silent().start().await;
     kit.github.inject(Fault::outage(Effect::Status(503)));
     let issue = kit.issue().await;
@@ -167,7 +167,7 @@ async fn a_branch_that_has_an_open_pull_request_is_adopted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_permission_that_the_app_lacks_is_explained() {
+async fn a_missing_permission_of_the_app_is_explained() {
     let mut kit = Plan::silent().prepare().await;
     kit.github.set_app_permission("pull_requests", Some(Access::Read));
     kit.start_porter().await;
@@ -189,7 +189,7 @@ async fn a_permission_that_the_app_lacks_is_explained() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_drafts_are_not_to_be_had_the_pull_request_is_an_ordinary_one() {
+async fn without_draft_support_the_pull_request_is_not_a_draft() {
     let kit = Plan::silent().start().await;
     kit.github.allow_drafts(REPO, false).unwrap();
     let issue = kit.issue().await;
@@ -202,7 +202,7 @@ async fn where_drafts_are_not_to_be_had_the_pull_request_is_an_ordinary_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_of_an_hour_at_launch_ends_the_task_with_words() {
+async fn an_outage_of_an_hour_at_launch_fails_the_task_with_an_explanation() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     kit.github.inject(
@@ -218,7 +218,7 @@ async fn an_outage_of_an_hour_at_launch_ends_the_task_with_words() {
     kit.close().await;
 }
 
-/// A task that is launched only after `happens`; what its person reads in the API then.
+/// Launches a task after `happens` and returns it when it has ended.
 async fn launched_after(kit: &Testkit, happens: impl Future<Output = ()>) -> Task {
     kit.github.inject(Fault::outage(Effect::Status(503)));
     let issue = kit.issue().await;
@@ -231,7 +231,7 @@ async fn launched_after(kit: &Testkit, happens: impl Future<Output = ()>) -> Tas
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_app_that_is_taken_off_ends_the_task_at_once() {
+async fn uninstalling_the_app_fails_the_task_at_once() {
     let kit = Plan::silent().start().await;
     let taken_off = async { kit.github.uninstall("acme").await.unwrap() };
     let task = launched_after(&kit, taken_off).await;
@@ -241,7 +241,7 @@ async fn an_app_that_is_taken_off_ends_the_task_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repository_that_is_taken_out_is_not_held_against_the_person() {
+async fn an_inaccessible_repository_is_not_reported_as_a_missing_permission() {
     let kit = Plan::silent().start().await;
     let taken_out = async { kit.github.select_repositories("acme", &[]).await.unwrap() };
     let task = launched_after(&kit, taken_out).await;
@@ -251,7 +251,7 @@ async fn a_repository_that_is_taken_out_is_not_held_against_the_person() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_retry_does_not_insist_on_a_base_branch_that_nobody_named() {
+async fn a_retry_uses_the_current_default_branch_unless_one_was_requested() {
     let kit = Plan::silent().start().await;
     kit.github.commit(REPO, "feature", &[File::text("a.txt", "a\n")], "A").await.unwrap();
     let pull = kit.open_pull(BOB, "feature", "By hand").await;

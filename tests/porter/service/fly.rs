@@ -1,4 +1,4 @@
-//! Machines on Fly (main-spec §7): what they are told, and that there is one of them, whatever Fly answers.
+//! Machines on Fly (main-spec §7): their configuration, and that each attempt has one, whatever Fly answers.
 
 use chrono::TimeDelta;
 use domain::report::FailureStage;
@@ -23,10 +23,10 @@ async fn kit(fly: &FakeFly) -> Testkit {
         .await
 }
 
-/// The one machine that was ever made.
+/// Returns the only machine that was created.
 fn only_machine(fly: &FakeFly) -> Machine {
     let machines = fly.machines();
-    assert_eq!(machines.len(), 1, "expected one machine, seen {machines:#?}");
+    assert_eq!(machines.len(), 1, "expected one machine, found {machines:#?}");
     machines.into_iter().next().expect("one")
 }
 
@@ -37,7 +37,7 @@ async fn close(kit: Testkit, fly: &FakeFly) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_is_told_everything_it_needs_and_is_gone_afterwards() {
+async fn a_machine_receives_its_configuration_and_is_destroyed_afterwards() {
     let fly = FakeFly::start().await;
     let kit = kit(&fly).await;
     let issue = kit.issue().await;
@@ -81,7 +81,10 @@ async fn a_machine_is_told_everything_it_needs_and_is_gone_afterwards() {
     assert!(prompt.contains("The greeting has a hole") && prompt.contains("Be quick."), "{prompt}");
     let foreign = [TOKEN, "WEBHOOK_SECRET", "PORTER_SECRET"];
     let all = format!("{env:?}");
-    assert!(foreign.iter().all(|secret| !all.contains(secret)), "nothing but what it needs");
+    assert!(
+        foreign.iter().all(|secret| !all.contains(secret)),
+        "the machine received a secret that it does not need"
+    );
 
     assert_eq!(kit.succeed(&id).await.status, Status::Success);
     kit.only_pull();
@@ -90,7 +93,7 @@ async fn a_machine_is_told_everything_it_needs_and_is_gone_afterwards() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ambiguous_answer_makes_no_second_machine() {
+async fn an_ambiguous_answer_creates_no_second_machine() {
     for fault in [
         Fault::StatusAfterEffect(502),
         Fault::StatusAfterEffect(408),
@@ -112,7 +115,7 @@ async fn an_ambiguous_answer_makes_no_second_machine() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_person_lacks_for_fly_is_named_and_their_own_token_goes_first() {
+async fn missing_fly_settings_are_named_and_a_personal_token_takes_precedence() {
     let fly = FakeFly::start().await;
     fly.add_app("adas-app", "ada-org", ADAS_TOKEN);
     let kit = Plan::fly(&fly).start().await;
@@ -130,7 +133,7 @@ async fn what_a_person_lacks_for_fly_is_named_and_their_own_token_goes_first() {
     kit.succeed(&id).await;
     kit.status_comment(issue, &id);
 
-    // Bob has none of his own, and Ada's are not for him.
+    // Bob has no token, and Ada's must not be used for him.
     let delivery = kit.say(issue, BOB, "@porter mock").await;
     assert_eq!(delivery.answer["reason"], "missing_credentials");
     kit.answer_to(issue, comment_of(&delivery)).await;
@@ -138,7 +141,7 @@ async fn what_a_person_lacks_for_fly_is_named_and_their_own_token_goes_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_shared_token_opens_no_app_that_a_person_names() {
+async fn the_shared_token_is_used_only_with_the_shared_app() {
     let fly = FakeFly::start().await;
     let shared = kit(&fly).await;
     fly.add_app("another-app", "acme-org", TOKEN);
@@ -151,7 +154,7 @@ async fn the_shared_token_opens_no_app_that_a_person_names() {
     shared.status_comment(issue, &id);
     close(shared, &fly).await;
 
-    // Without a shared app there is nothing that the token is for.
+    // Without a shared app, the shared token is not used.
     let kit = Plan::fly(&fly).with("PORTER_SHARED_FLY_TOKEN", TOKEN).start().await;
     kit.set(ADA, &json!({ "flyAppName": "another-app" })).await;
     let issue = kit.issue().await;
@@ -163,7 +166,7 @@ async fn the_shared_token_opens_no_app_that_a_person_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_fly_does_not_take_is_explained() {
+async fn a_token_that_fly_rejects_is_explained() {
     let fly = FakeFly::start().await;
     let kit = kit(&fly).await;
     kit.set(ADA, &json!({ "flyAppName": "porter-agents" })).await;
@@ -172,7 +175,7 @@ async fn a_token_that_fly_does_not_take_is_explained() {
     let id = kit.ask(issue, ADA, "@porter mock").await;
     let task = kit.task_in_time(&id, "it has ended", |task| task.status.is_terminal()).await;
     assert_eq!((task.status, task.attempt.failure_stage), (Status::Failed, Some(FailureStage::Launch)));
-    // The clean-up looks for a machine with the same token; with a good one it comes to its end.
+    // The clean-up searches for a machine with the same token; with a valid one it finishes.
     kit.store_key(ADA, "fly", "FLY_API_TOKEN", TOKEN).await;
     kit.drained().await;
     let comment = kit.status_comment(issue, &id);
@@ -181,7 +184,7 @@ async fn a_token_that_fly_does_not_take_is_explained() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_that_fly_has_destroyed_does_not_take_the_pushed_work_along() {
+async fn pushed_work_is_published_after_fly_destroyed_the_machine() {
     let fly = FakeFly::start().await;
     let kit = kit(&fly).await;
     let (issue, Task { id, .. }) = kit.at_work().await;
@@ -209,7 +212,7 @@ async fn stopping_a_task_stops_its_machine_before_it_is_destroyed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_long_prompt_goes_as_a_file() {
+async fn a_long_prompt_is_sent_as_a_file() {
     let fly = FakeFly::start().await;
     let kit = kit(&fly).await;
     let issue = kit.github.open_issue(REPO, "bob", "A long story", &"word ".repeat(12_000)).await.unwrap();
@@ -226,7 +229,7 @@ async fn a_long_prompt_goes_as_a_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_is_looked_for_where_it_was_made_whatever_app_is_chosen_since() {
+async fn a_machine_is_found_in_its_app_after_the_setting_changed() {
     let fly = FakeFly::start().await;
     for app in ["adas-app", "adas-other-app"] {
         fly.add_app(app, "ada-org", ADAS_TOKEN);
@@ -239,16 +242,16 @@ async fn a_machine_is_looked_for_where_it_was_made_whatever_app_is_chosen_since(
     kit.clock.advance(TimeDelta::seconds(46));
     watch::look(kit.porter()).await.unwrap();
     let task = kit.task(&id).await;
-    assert_eq!(task.status, Status::Running, "its machine lives: {task:#?}");
+    assert_eq!(task.status, Status::Running, "its machine is alive: {task:#?}");
     kit.post(ADA, &format!("/api/tasks/{id}/stop"), &json!({})).await.expect(202);
     kit.ended(&id).await;
     kit.status_comment(issue, &id);
-    // None is left living, which every test here ends by looking at.
+    // Closing the kit verifies that no machine is left.
     close(kit, &fly).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_persons_bad_token_does_not_hide_the_machines_of_others() {
+async fn an_invalid_token_does_not_hide_the_machines_of_others() {
     let fly = FakeFly::start().await;
     let kit = kit(&fly).await;
     let (adas_issue, Task { id: adas, .. }) = kit.at_work().await;
@@ -270,7 +273,7 @@ async fn one_persons_bad_token_does_not_hide_the_machines_of_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_that_an_earlier_try_made_keeps_the_token_it_holds() {
+async fn a_machine_of_an_earlier_try_keeps_its_token() {
     let fly = FakeFly::start().await;
     let mut kit = kit(&fly).await;
     let (tell, mut made) = tokio::sync::mpsc::unbounded_channel();
@@ -280,7 +283,7 @@ async fn a_machine_that_an_earlier_try_made_keeps_the_token_it_holds() {
     fly.next(1, Call::Create, Fault::SilenceAfterEffect);
     let issue = kit.issue().await;
     let id = kit.ask(issue, ADA, "@porter mock").await;
-    made.recv().await.expect("a machine is made");
+    made.recv().await.expect("a machine");
     kit.kill_porter().await;
     kit.clock.advance(TimeDelta::minutes(20));
     kit.start_porter().await;
@@ -288,8 +291,8 @@ async fn a_machine_that_an_earlier_try_made_keeps_the_token_it_holds() {
     assert_eq!(task.attempt.machine_id, Some(only_machine(&fly).id));
     let tokens = kit.github.issued_tokens().into_iter();
     let mut workers = tokens.filter(|token| !token.permissions.contains_key("issues"));
-    assert_eq!(workers.next().map(|token| token.is_live), Some(true), "it is to push with it");
-    assert_eq!(workers.next().map(|token| token.is_live), None, "and nobody holds another");
+    assert_eq!(workers.next().map(|token| token.is_live), Some(true), "the machine's token was revoked");
+    assert_eq!(workers.next().map(|token| token.is_live), None, "a second token was created");
     kit.succeed(&id).await;
     kit.only_pull();
     kit.status_comment(issue, &id);

@@ -1,4 +1,4 @@
-//! GitHub in trouble: answers that lie about their effect, limits, outages. Every effect is there once.
+//! Faults of GitHub: lost responses, rate limits and outages. Every effect must exist exactly once.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use standin::{Effect, Fault};
 use crate::testkit::people::comment_of;
 use crate::testkit::{ADA, Plan, REPO, Testkit};
 
-/// Runs one task under this fault; it must end as if nothing had been.
+/// Runs one task under this fault. It must succeed as without the fault.
 async fn succeeds_under(fault: Fault) -> (Testkit, u64, TaskId) {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
@@ -32,7 +32,7 @@ fn path(rest: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pull_request_that_was_opened_in_spite_of_the_answer_is_the_only_one() {
+async fn a_lost_response_does_not_duplicate_the_pull_request() {
     for effect in [Effect::Status(502), Effect::Drop] {
         let fault = Fault::after(Method::POST, path("pulls"), effect);
         let (kit, ..) = succeeds_under(fault).await;
@@ -41,7 +41,7 @@ async fn a_pull_request_that_was_opened_in_spite_of_the_answer_is_the_only_one()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_comment_that_was_written_in_spite_of_the_answer_is_the_only_one() {
+async fn a_lost_response_does_not_duplicate_the_status_comment() {
     for effect in [Effect::Status(502), Effect::Drop] {
         let fault = Fault::after(Method::POST, path("issues/1/comments"), effect).times(1);
         let (kit, ..) = succeeds_under(fault).await;
@@ -50,7 +50,7 @@ async fn a_comment_that_was_written_in_spite_of_the_answer_is_the_only_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_was_written_in_spite_of_the_answer_is_the_only_one() {
+async fn a_lost_response_does_not_duplicate_a_reply() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     kit.github.inject(Fault::after(Method::POST, path("issues/1/comments"), Effect::Status(502)).times(2));
@@ -64,7 +64,7 @@ async fn an_answer_that_was_written_in_spite_of_the_answer_is_the_only_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn labels_reviews_and_reactions_survive_a_stumble() {
+async fn labels_reviews_and_reactions_are_retried() {
     for (method, rest) in [
         (Method::POST, "issues/1/labels"),
         (Method::DELETE, "issues/1/labels"),
@@ -83,7 +83,7 @@ async fn labels_reviews_and_reactions_survive_a_stumble() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_limit_is_waited_out_and_not_knocked_at() {
+async fn no_request_is_sent_during_a_rate_limit() {
     for effect in [
         Effect::PrimaryLimit(TimeDelta::seconds(100)),
         Effect::SecondaryLimit(100),
@@ -93,8 +93,7 @@ async fn a_limit_is_waited_out_and_not_knocked_at() {
         let issue = kit.issue().await;
         kit.github.inject(Fault::before(Method::POST, path("issues/1/comments"), effect));
         let id = kit.ask(issue, ADA, "@porter mock").await;
-        kit.backlog_when("all that is owed waits", |all| all.pending > 0 && all.pending == all.retrying)
-            .await;
+        kit.backlog_when("all pending jobs wait", |all| all.pending > 0 && all.pending == all.retrying).await;
         let limited = |kit: &standin::GithubState| {
             kit.requests().iter().filter(|request| matches!(request.status, Some(403 | 429))).count()
         };
@@ -102,20 +101,20 @@ async fn a_limit_is_waited_out_and_not_knocked_at() {
         kit.clock.advance(TimeDelta::seconds(50));
         porter::tasks::watch::look(kit.porter()).await.unwrap();
         porter::jobs::run_due(kit.porter()).await.unwrap();
-        assert_eq!(kit.github.requests().len(), before, "GitHub had asked for peace");
+        assert_eq!(kit.github.requests().len(), before, "a request was sent during the rate limit");
         assert_eq!(kit.github.read(limited), 1);
         kit.clock.advance(TimeDelta::seconds(60));
         kit.porter().store().wake_engine();
         let task = kit.succeed(&id).await;
         assert_eq!(task.status, Status::Success, "{task:#?}");
-        assert_eq!(kit.github.read(limited), 1, "it was waited out");
+        assert_eq!(kit.github.read(limited), 1, "expected one rate-limited request");
         kit.status_comment(issue, &id);
         kit.close().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_only_costs_time() {
+async fn a_task_succeeds_after_an_outage() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     kit.github.inject(Fault::outage(Effect::Drop));
@@ -132,7 +131,7 @@ async fn an_outage_only_costs_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_storm_of_faults_leaves_one_comment_and_one_pull_request_of_each_task() {
+async fn random_faults_leave_one_comment_and_one_pull_request_for_each_task() {
     for seed in [1, 2, 3] {
         let kit = Plan::silent().start().await;
         let mut tasks = Vec::new();

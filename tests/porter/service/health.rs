@@ -1,4 +1,4 @@
-//! Whether Porter lives and is ready (main-spec §8), and what every answer has.
+//! Liveness and readiness (main-spec §8), and the properties that all responses share.
 
 use domain::task::{Status, Task};
 use reqwest::Method;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::testkit::{ADA, Plan};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn porter_says_that_it_lives_and_is_ready() {
+async fn health_and_readiness_are_reported() {
     let kit = Plan::silent().start().await;
     assert_eq!(kit.look("/healthz").await.expect(200).json["ok"], true);
     assert_eq!(kit.look("/readyz").await.expect(200).json["ok"], true);
@@ -31,7 +31,7 @@ async fn porter_says_that_it_lives_and_is_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_variable_under_its_older_name_is_not_missing() {
+async fn a_variable_with_its_older_name_is_not_missing() {
     let mut kit = Plan::silent().prepare().await;
     let root = kit.environment.get("PORTER_SECRET_ENCRYPTION_KEY").unwrap().to_owned();
     let rest = kit.environment.clone().with("PORTER_SECRET_ENCRYPTION_KEY", "");
@@ -76,7 +76,7 @@ async fn without_an_app_only_health_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_error_has_the_same_shape_and_every_answer_the_same_headers() {
+async fn all_errors_have_one_format_and_all_responses_the_same_headers() {
     let kit = Plan::silent().start().await;
     kit.look("/nowhere").await.expect_error(404, "not_found");
     kit.look("/api/nowhere").await.expect_error(404, "not_found");
@@ -94,7 +94,7 @@ async fn every_error_has_the_same_shape_and_every_answer_the_same_headers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tasks_page_is_for_its_person() {
+async fn a_task_page_is_visible_to_its_requester_only() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     let id = kit.ask(issue, ADA, "@porter mock").await;
@@ -109,7 +109,7 @@ async fn a_tasks_page_is_for_its_person() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_app_that_becomes_known_while_porter_listens_is_served_at_once() {
+async fn an_app_configured_while_porter_runs_is_served_at_once() {
     let mut kit = Plan::silent().prepare().await;
     let whole = kit.environment.clone();
     kit.environment = whole.iter().filter(|(name, _)| !APP.contains(name)).collect();
@@ -127,7 +127,8 @@ async fn an_app_that_becomes_known_while_porter_listens_is_served_at_once() {
     kit.sign_in(ADA).await;
     let (first, Task { id, .. }) = kit.at_work().await;
 
-    // Once more, with another secret: the running task goes on, and what was signed with the old secret is refused.
+    // Configures the App again with another secret: the running task continues, and a delivery signed with the old
+    // secret is refused.
     let changed = whole.clone().with("WEBHOOK_SECRET", "another secret of the webhooks");
     kit.configure_again(&setup, &changed).await;
     assert_eq!(kit.succeed(&id).await.status, Status::Success);

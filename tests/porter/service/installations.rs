@@ -1,11 +1,11 @@
-//! Where Porter is installed, as GitHub's webhooks tell it (main-spec §5).
+//! Installations of the App, as reported by GitHub's webhooks (main-spec §5).
 
 use serde_json::{Value, json};
 use standin::Signature;
 
 use crate::testkit::{ADA, Plan, REPO, Testkit};
 
-/// Tells Porter of an installation, as GitHub would.
+/// Sends a webhook about an installation.
 async fn tell(kit: &Testkit, event: &str, mut body: Value) {
     body["sender"] = json!({ "login": "ada", "id": 101, "type": "User" });
     let delivery = kit.github.deliver_raw(event, body.to_string(), Signature::Valid, None).await.unwrap();
@@ -22,13 +22,13 @@ async fn is_suspended(kit: &Testkit, id: i64) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_suspended_installation_takes_no_tasks_until_it_is_back() {
+async fn a_suspended_installation_accepts_no_tasks() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     let id = kit.installation_of(issue).await;
     tell(&kit, "installation", json!({ "action": "suspend", "installation": installation(id) })).await;
     assert!(is_suspended(&kit, id).await);
-    // A change of its repositories does not bring it back.
+    // A change of its repositories does not end the suspension.
     let change = json!({
         "action": "added", "installation": with(installation(id), "suspended_at", json!("2026-11-21T09:00:00Z")),
         "repositories_added": [{ "id": 5, "full_name": "acme/new" }], "repositories_removed": [],
@@ -54,7 +54,7 @@ fn with(mut value: Value, name: &str, field: Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mention_from_where_the_app_is_not_installed_is_rejected_in_silence() {
+async fn a_mention_without_an_installation_is_rejected_without_a_reply() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     kit.github.uninstall("acme").await.unwrap();
@@ -68,7 +68,7 @@ async fn a_mention_from_where_the_app_is_not_installed_is_rejected_in_silence() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_app_that_is_removed_while_a_task_runs_ends_it_with_a_reason() {
+async fn uninstalling_the_app_fails_a_running_task_with_a_reason() {
     let kit = Plan::silent().start().await;
     let (issue, task) = kit.at_work().await;
     let id = task.id.clone();

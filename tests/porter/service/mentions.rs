@@ -1,4 +1,4 @@
-//! What a comment leads to: nothing, one task, or one refusal; however often it is delivered.
+//! The result of a comment: none, one task or one refusal, however often it is delivered.
 
 use domain::task::{Status, Task};
 use serde_json::json;
@@ -19,7 +19,8 @@ fn rejected(delivery: &Delivery, reason: &str) {
     assert_eq!(seen, (Some(202), &json!({ "status": "rejected", "reason": reason })));
 }
 
-/// The comment is refused with this reason and gets exactly one answer, which says each of `words`.
+/// Asserts that the comment is refused with this reason and receives exactly one reply, which contains each of
+/// `words`.
 async fn refused(kit: &Testkit, issue: u64, delivery: &Delivery, reason: &str, words: &[&str]) {
     rejected(delivery, reason);
     let answer = kit.answer_to(issue, comment_of(delivery)).await;
@@ -29,7 +30,7 @@ async fn refused(kit: &Testkit, issue: u64, delivery: &Delivery, reason: &str, w
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_comment_that_does_not_say_the_name_at_a_lines_start_is_ignored() {
+async fn a_comment_without_the_name_at_the_start_of_a_line_is_ignored() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     let not_mentions = [
@@ -56,7 +57,7 @@ async fn a_comment_that_does_not_say_the_name_at_a_lines_start_is_ignored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bots_and_porter_itself_are_not_heard() {
+async fn comments_by_bots_and_by_porter_are_ignored() {
     let kit = Plan::silent().start().await;
     kit.github.add_account("helper[bot]", 900, AccountKind::Bot);
     let issue = kit.issue().await;
@@ -71,7 +72,7 @@ async fn bots_and_porter_itself_are_not_heard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_edited_comment_is_not_heard() {
+async fn an_edited_comment_is_ignored() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     let first = kit.say(issue, ADA, "Let me think.").await;
@@ -82,7 +83,7 @@ async fn an_edited_comment_is_not_heard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delivery_that_is_repeated_has_no_second_effect() {
+async fn a_repeated_delivery_has_no_effect() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     let first = kit.say(issue, ADA, "@porter mock").await;
@@ -94,7 +95,7 @@ async fn a_delivery_that_is_repeated_has_no_second_effect() {
     }
     kit.succeed(&id).await;
     let again = kit.github.redeliver(&first.guid).await.unwrap();
-    assert_eq!(again.answer, json!({ "status": "duplicate", "taskId": id }), "after the end, too");
+    assert_eq!(again.answer, json!({ "status": "duplicate", "taskId": id }), "after the end of the task");
     kit.drained().await;
     assert_eq!(kit.task(&id).await.status, Status::Success);
     kit.status_comment(issue, &id);
@@ -103,10 +104,11 @@ async fn a_delivery_that_is_repeated_has_no_second_effect() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_deliveries_of_one_comment_at_once_make_one_task() {
+async fn fifty_concurrent_deliveries_of_one_comment_create_one_task() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
-    // Written while nobody listens, then sent fifty times at once: half with the same GUID, half with fresh ones.
+    // Written while the webhook cannot be delivered, then sent fifty times concurrently: half with the same GUID,
+    // half with new ones.
     kit.github.set_webhook_url("http://127.0.0.1:9/nobody");
     let lost = kit.say(issue, ADA, "@porter mock").await;
     assert_eq!(lost.status, None);
@@ -119,7 +121,7 @@ async fn fifty_deliveries_of_one_comment_at_once_make_one_task() {
     let deliveries = futures_util::future::try_join_all(sending).await.unwrap();
     let (first, others): (Vec<_>, Vec<_>) =
         deliveries.iter().partition(|delivery| delivery.answer["status"] == "accepted");
-    assert_eq!(first.len(), 1, "one is accepted: {deliveries:#?}");
+    assert_eq!(first.len(), 1, "expected one accepted delivery: {deliveries:#?}");
     let id = accepted(first[0]);
     for other in others {
         assert_eq!(other.answer, json!({ "status": "duplicate", "taskId": id }));
@@ -131,13 +133,13 @@ async fn fifty_deliveries_of_one_comment_at_once_make_one_task() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_never_signed_in_is_invited_once_a_day_and_repository() {
+async fn a_person_without_an_account_is_invited_once_a_day_in_each_repository() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     let first = kit.say(issue, CAROL, "@porter mock").await;
     let link = format!("{}/api/auth/github", kit.url);
     refused(&kit, issue, &first, "missing_user_oauth", &["@carol", &link]).await;
-    // Every twenty hours: not each is answered, but they are not left alone for ever, either.
+    // One mention every twenty hours: not each receives an invitation, but the later ones are not ignored forever.
     kit.clock.advance(chrono::TimeDelta::hours(20));
     rejected(&kit.say(issue, CAROL, "@porter mock").await, "missing_user_oauth");
     kit.drained().await;
@@ -158,7 +160,7 @@ async fn who_has_never_signed_in_is_invited_once_a_day_and_repository() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_not_on_the_operators_list_is_refused() {
+async fn a_person_outside_the_allowlist_is_refused() {
     let kit = Plan::silent().with("PORTER_ALLOWLIST", "BOB, someone").start().await;
     let issue = kit.issue().await;
     let delivery = kit.say(issue, ADA, "@porter mock").await;
@@ -170,7 +172,7 @@ async fn who_is_not_on_the_operators_list_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn settings_decide_about_repositories_and_agents() {
+async fn settings_restrict_repositories_and_agents() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     kit.set(ADA, &json!({ "onboarding": { "selectedRepos": [{ "fullName": "acme/other" }] } })).await;
@@ -185,7 +187,7 @@ async fn settings_decide_about_repositories_and_agents() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_name_the_first_agent_runs_that_is_on_offer_and_switched_on() {
+async fn the_default_agent_is_the_first_available_and_enabled_one() {
     let (on, off) = (json!({ "enabled": true }), json!({ "enabled": false }));
     for (mock, agents, expected) in [
         ("true", json!({ "mock": on }), "mock"),
@@ -227,7 +229,7 @@ async fn every_missing_key_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_cannot_be_read_is_refused_with_what_is_valid() {
+async fn an_invalid_command_is_refused_with_the_valid_values() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     for (text, words) in [
@@ -242,7 +244,7 @@ async fn a_command_that_cannot_be_read_is_refused_with_what_is_valid() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_mention_while_one_runs_is_refused_with_a_link_to_it() {
+async fn a_mention_during_an_active_task_is_refused_with_a_link_to_it() {
     let kit = Plan::silent().start().await;
     let (issue, Task { id, .. }) = kit.at_work().await;
     let second = kit.say(issue, BOB, "@porter mock again").await;
@@ -259,7 +261,7 @@ async fn a_second_mention_while_one_runs_is_refused_with_a_link_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_mentions_at_once_make_one_task_and_one_refusal() {
+async fn two_concurrent_mentions_create_one_task_and_one_refusal() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     let both = [(issue, "ada", "@porter mock"), (issue, "bob", "@porter mock")];
@@ -275,7 +277,7 @@ async fn two_mentions_at_once_make_one_task_and_one_refusal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_may_have_only_so_many_tasks_waiting_when_the_operator_says_so() {
+async fn the_operators_limit_on_queued_tasks_is_applied() {
     let kit = Plan::silent()
         .with("PORTER_MAX_CONCURRENT_TASKS_PER_USER", "1")
         .with("PORTER_MAX_QUEUED_TASKS_PER_USER", "1")
@@ -298,7 +300,7 @@ async fn a_person_may_have_only_so_many_tasks_waiting_when_the_operator_says_so(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_may_only_read_is_refused_before_anything_is_launched() {
+async fn a_person_with_read_permission_is_refused_before_the_launch() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     let id = kit.ask(issue, EVE, "@porter mock").await;
@@ -308,12 +310,12 @@ async fn who_may_only_read_is_refused_before_anything_is_launched() {
     assert!(comment.body.contains("Only people who may push"), "{}", comment.body);
     let narrowed =
         kit.github.issued_tokens().into_iter().any(|token| !token.permissions.contains_key("issues"));
-    assert!(!narrowed, "no token for a worker was asked for");
+    assert!(!narrowed, "a worker's token was requested");
     kit.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_is_remembered_and_not_given_twice() {
+async fn a_refusal_is_stored_and_not_repeated() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     let first = kit.say(issue, ADA, "@porter claude").await;

@@ -1,4 +1,4 @@
-//! The whole service through its public door: comments, webhooks, HTTP, the database, the binary.
+//! Tests of the whole service through its public interface: comments, webhooks, HTTP, the database and the binary.
 
 mod api_actions;
 mod api_lists;

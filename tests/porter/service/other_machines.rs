@@ -1,5 +1,5 @@
-//! The whole service with a kind of machines that its configuration does not know: nothing but the provider
-//! says what it requires, where its machines are and why it refuses.
+//! Runs the service with a kind of machines that its configuration does not know. Only the provider determines the
+//! requirements, the places of machines and the explanations of refusals.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::testkit::people::comment_of;
 use crate::testkit::{ADA, Plan};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_says_what_it_requires_and_finds_its_machines_in_their_place() {
+async fn a_provider_names_its_requirements_and_finds_machines_in_their_place() {
     let memory = Memory::default();
     let kit = Plan::machines(Arc::new(memory.clone())).start().await;
     let issue = kit.issue().await;
@@ -25,13 +25,13 @@ async fn a_provider_says_what_it_requires_and_finds_its_machines_in_their_place(
     let id = kit.ask(issue, ADA, "@porter mock").await;
     let task = kit.working(&id).await;
     let made = memory.machines();
-    assert_eq!(made.len(), 1, "expected one machine, seen {made:?}");
+    assert_eq!(made.len(), 1, "expected one machine, found {made:?}");
     assert_eq!((made[0].0.as_str(), Some(&made[0].1.id)), ("first", task.attempt.machine_id.as_ref()));
     let env = &memory.environments()[0];
     assert_eq!(env.get("TASK_ID").map(String::as_str), Some(id.as_str()));
-    assert!(!env.contains_key(KEY), "what opens the machines is not for the agent");
+    assert!(!env.contains_key(KEY), "the agent received the machines' credential");
 
-    // Its machine stays where it is, whatever she chooses since.
+    // The attempt's machine stays in its place when she changes her settings.
     kit.set(ADA, &json!({ "rack": "second" })).await;
     assert_eq!(kit.succeed(&id).await.status, Status::Success);
     kit.drained().await;
@@ -42,7 +42,7 @@ async fn a_provider_says_what_it_requires_and_finds_its_machines_in_their_place(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_provider_refuses_is_told_in_its_own_words() {
+async fn a_refusal_by_a_provider_is_shown_with_its_explanation() {
     let memory = Memory::default();
     let kit = Plan::machines(Arc::new(memory.clone())).start().await;
     kit.store_key(ADA, "memory", KEY, "the-key-that-opens-every-rack").await;

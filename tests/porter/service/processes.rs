@@ -1,5 +1,5 @@
-//! The real `porter serve` as a process of its own: started, killed, ended by a signal; and what the binary
-//! says when it cannot start.
+//! Runs the real `porter serve` as a process: start, kill, termination by a signal, and error messages when it cannot
+//! start.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -24,8 +24,8 @@ fn porter(kit: &Testkit, command: &str) -> Command {
     porter
 }
 
-/// Starts `porter serve` and waits until it is ready. Its log goes on in one file of the world's folder, where
-/// the closing step looks for secrets.
+/// Starts `porter serve` and waits until it is ready. Its log is appended to a file in the test's folder, which is
+/// searched for secrets at the end.
 async fn serve(kit: &Testkit) -> Child {
     let path = kit.folder.path().join("serve.log");
     let log = std::fs::File::options().create(true).append(true).open(path).unwrap();
@@ -33,7 +33,7 @@ async fn serve(kit: &Testkit) -> Child {
     let began = Instant::now();
     let client = tls::client().no_proxy().build().unwrap();
     while client.get(format!("{}/readyz", kit.url)).send().await.is_err() {
-        assert!(began.elapsed() < TEST_TIMEOUT, "porter serve did not come up: {}", log_of(kit));
+        assert!(began.elapsed() < TEST_TIMEOUT, "porter serve did not become ready: {}", log_of(kit));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     child
@@ -43,13 +43,13 @@ fn log_of(kit: &Testkit) -> String {
     std::fs::read_to_string(kit.folder.path().join("serve.log")).unwrap_or_default()
 }
 
-/// The task, read beside the process that writes it.
+/// Reads the task while another process writes it.
 async fn read(db: &Db, id: &TaskId) -> Task {
-    db::tasks::find(&mut db.read().await.unwrap(), id).await.unwrap().expect("the task is there")
+    db::tasks::find(&mut db.read().await.unwrap(), id).await.unwrap().expect("the task")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_task_ends_once_whatever_is_killed_lost_or_doubled() {
+async fn every_task_ends_once_despite_kills_and_lost_or_repeated_deliveries() {
     let mut kit = Plan::real().start().await;
     kit.stop_porter().await;
     let mut process = serve(&kit).await;
@@ -73,7 +73,7 @@ async fn every_task_ends_once_whatever_is_killed_lost_or_doubled() {
         deliveries.push(delivery);
     }
     let db = Db::open(&kit.folder.path().join("porter.db")).await.unwrap();
-    // At once after the last answer, and at whatever the tasks are doing a moment later.
+    // Kills the process at once after the last response, and at arbitrary moments after that.
     for pause in [0, 150, 400, 800, 1500] {
         tokio::time::sleep(Duration::from_millis(pause)).await;
         process.kill().await.unwrap();
@@ -94,7 +94,7 @@ async fn every_task_ends_once_whatever_is_killed_lost_or_doubled() {
     db.close().await;
     kill(Pid::from_raw(i32::try_from(process.id().unwrap()).unwrap()), Signal::SIGTERM).unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(10), process.wait()).await;
-    assert!(ended.expect("it ends within ten seconds of SIGTERM").unwrap().success(), "{}", log_of(&kit));
+    assert!(ended.expect("exit within ten seconds of SIGTERM").unwrap().success(), "{}", log_of(&kit));
 
     kit.github.clear_faults();
     kit.start_porter().await;
@@ -111,7 +111,7 @@ async fn every_task_ends_once_whatever_is_killed_lost_or_doubled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_porters_do_not_share_a_database() {
+async fn a_second_process_cannot_use_the_database() {
     let kit = Plan::silent().start().await;
     let output = porter(&kit, "serve").output().await.unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
@@ -120,7 +120,7 @@ async fn two_porters_do_not_share_a_database() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_that_is_wrong_with_the_configuration_is_said_at_once() {
+async fn all_configuration_errors_are_reported_together() {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_porter"))
         .env_clear()
@@ -153,11 +153,11 @@ async fn everything_that_is_wrong_with_the_configuration_is_said_at_once() {
         assert!(words.contains(name), "{name} is not named in {words}");
     }
     assert!(!words.contains("no-key-but-a-secret") && !words.contains("panicked"), "{words}");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was made");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a file was created");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn migrate_brings_a_database_up_to_date_and_does_no_more() {
+async fn migrate_only_migrates_the_database() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("some.db");
     for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! Whose turn it is (main-spec §6): caps under a burst, priority, age, and the place in the line.
+//! The order of queued tasks (main-spec §6): limits under load, priority, age and the queue position.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::testkit::people::accepted;
 use crate::testkit::{ADA, BOB, Plan, REPO, TEST_TIMEOUT, Testkit};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_burst_of_thirty_mentions_never_runs_more_than_the_caps_allow() {
+async fn thirty_concurrent_mentions_never_exceed_the_limits() {
     let kit = Plan::silent()
         .with("PORTER_MAX_CONCURRENT_TASKS_PER_USER", "2")
         .with("PORTER_MAX_CONCURRENT_TASKS", "3")
@@ -34,7 +34,7 @@ async fn a_burst_of_thirty_mentions_never_runs_more_than_the_caps_allow() {
         waiting.retain(|id| *id != task.id);
     }
     let (most, most_of_one) = watched.end().await;
-    assert!(most <= 3 && most_of_one <= 2, "{most} ran side by side, {most_of_one} of one person");
+    assert!(most <= 3 && most_of_one <= 2, "{most} tasks ran at the same time, {most_of_one} of one person");
     kit.drained().await;
     for (delivery, (issue, ..)) in deliveries.iter().zip(&comments) {
         let id = accepted(delivery);
@@ -48,7 +48,7 @@ async fn running(context: &Context) -> Vec<Task> {
     db::tasks::list_running(&mut context.store().read().await.unwrap()).await.unwrap()
 }
 
-/// Waits until at least so many tasks run.
+/// Waits until at least `enough` tasks run.
 async fn running_when(kit: &Testkit, enough: usize) -> Vec<Task> {
     let began = Instant::now();
     let mut notifier = kit.porter().store().follow();
@@ -58,19 +58,19 @@ async fn running_when(kit: &Testkit, enough: usize) -> Vec<Task> {
             return running;
         }
         assert!(began.elapsed() < TEST_TIMEOUT, "timed out waiting until {enough} tasks run: {running:#?}");
-        // A ring may be missed by one who lags; then the rows are looked at all the same.
+        // A lagging receiver may miss a notification, so the rows are also read after a timeout.
         tokio::time::timeout(Duration::from_millis(500), notifier.recv()).await.ok();
     }
 }
 
-/// Counts running tasks at every ring of the bell.
+/// Counts the running tasks at every change notification.
 struct Watched {
     stop: CancellationToken,
     task: JoinHandle<(usize, usize)>,
 }
 
 impl Watched {
-    /// How many ran side by side at most: of all people, and of one.
+    /// Returns the highest number of tasks that ran at the same time, in total and for one person.
     async fn end(self) -> (usize, usize) {
         self.stop.cancel();
         self.task.await.unwrap()
@@ -100,7 +100,7 @@ fn watch_running(kit: &Testkit) -> Watched {
     Watched { stop, task }
 }
 
-/// A world in which one task runs, and others wait behind it with these words.
+/// Starts a kit in which one task runs and one further task for each of `words` is queued.
 async fn line(words: &[&str]) -> (Testkit, Vec<(u64, TaskId)>) {
     let kit = Plan::silent().with("PORTER_MAX_CONCURRENT_TASKS", "1").start().await;
     let mut tasks = Vec::new();
@@ -114,16 +114,16 @@ async fn line(words: &[&str]) -> (Testkit, Vec<(u64, TaskId)>) {
     (kit, tasks)
 }
 
-/// Ends whatever runs, one after another, and gives the order in which the tasks ran, by their place in `tasks`.
+/// Ends each running task in turn and returns the order in which the tasks ran, as indexes of `tasks`.
 async fn run_in_order(kit: &Testkit, tasks: &[(u64, TaskId)]) -> Vec<usize> {
     let mut order = Vec::new();
     for _ in tasks {
         let running = running(kit.porter()).await;
-        let [task] = running.as_slice() else { panic!("one task runs: {running:#?}") };
+        let [task] = running.as_slice() else { panic!("expected one running task: {running:#?}") };
         order.push(tasks.iter().position(|(_, id)| *id == task.id).unwrap());
         let task = kit.working(&task.id).await;
         kit.report_failure(&task).await.expect(200);
-        // The engine may have been quicker; either way the next one's turn has come after this.
+        // The engine may have admitted the next task already; after this call it is certainly admitted.
         admission::admit(kit.porter()).await.unwrap();
     }
     kit.drained().await;
@@ -134,7 +134,7 @@ async fn run_in_order(kit: &Testkit, tasks: &[(u64, TaskId)]) -> Vec<usize> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn higher_priority_goes_first_and_age_decides_among_equals() {
+async fn tasks_run_by_priority_and_then_by_age() {
     let low = "@porter mock --priority=low";
     let high = "@porter mock --priority=high";
     let (kit, tasks) = line(&[low, "@porter mock", high, "@porter mock", high]).await;
@@ -143,20 +143,24 @@ async fn higher_priority_goes_first_and_age_decides_among_equals() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_waited_long_enough_overtakes_who_is_more_urgent() {
+async fn a_long_wait_raises_the_priority() {
     let (kit, mut tasks) = line(&["@porter mock --priority=low"]).await;
     kit.clock.advance(TimeDelta::minutes(20));
-    // The one that runs must not be given up meanwhile.
+    // The running task must not be ended by the watchdog in the meantime.
     let report = serde_json::json!({ "task_id": tasks[0].1, "attempt": 1 });
     kit.call_back("progress", &kit.token(&tasks[0].1, 1), &report).await.expect(200);
     let issue = kit.issue().await;
     tasks.push((issue, kit.ask(issue, BOB, "@porter mock --priority=high").await));
-    assert_eq!(run_in_order(&kit, &tasks).await, [0, 1, 2], "low for twenty minutes is high");
+    assert_eq!(
+        run_in_order(&kit, &tasks).await,
+        [0, 1, 2],
+        "low priority does not become high after twenty minutes"
+    );
     kit.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_place_in_the_line_shows_in_the_comment_and_the_api() {
+async fn the_queue_position_is_shown_in_the_comment_and_the_api() {
     let (kit, mut tasks) = line(&[]).await;
     for (text, words) in [
         ("@porter mock", "It is next in line."),
@@ -167,10 +171,10 @@ async fn the_place_in_the_line_shows_in_the_comment_and_the_api() {
         let id = kit.ask(issue, ADA, text).await;
         kit.drained().await;
         let comment = kit.status_comment(issue, &id);
-        assert!(comment.body.contains(words), "expected {words}, seen {}", comment.body);
+        assert!(comment.body.contains(words), "expected {words}, found {}", comment.body);
         tasks.push((issue, id));
     }
-    // The urgent one came last and goes first.
+    // The urgent task was requested last and runs first.
     for ((_, id), position) in tasks[1..].iter().zip([2, 3, 1]) {
         let path = format!("/api/tasks/{id}");
         assert_eq!(kit.get(ADA, &path).await.json["queuePosition"], position, "{path}");
@@ -181,7 +185,7 @@ async fn the_place_in_the_line_shows_in_the_comment_and_the_api() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_waits_behind_a_person_who_is_at_their_limit() {
+async fn a_person_at_their_limit_does_not_block_others() {
     let kit = Plan::silent().with("PORTER_MAX_CONCURRENT_TASKS_PER_USER", "1").start().await;
     let mut tasks = Vec::new();
     for (who, text) in
@@ -189,7 +193,7 @@ async fn nobody_waits_behind_a_person_who_is_at_their_limit() {
     {
         let issue = kit.issue().await;
         tasks.push((issue, kit.ask(issue, who, text).await));
-        // The first must run before the more urgent one is asked for.
+        // The first task must run before the more urgent one is requested.
         kit.working(&tasks[0].1).await;
     }
     kit.working(&tasks[2].1).await;

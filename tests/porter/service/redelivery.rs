@@ -1,4 +1,4 @@
-//! What GitHub sent while Porter was down is asked for again and done once (main-spec §5).
+//! Webhooks that GitHub sent while Porter was down are requested again and processed once (main-spec §5).
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use porter::tasks::redelivery;
 use crate::testkit::{ADA, Plan};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_sent_while_porter_was_down_is_processed_once() {
+async fn deliveries_sent_while_porter_was_down_are_processed_once() {
     let mut kit = Plan::silent().start().await;
     let (issue, other) = (kit.issue().await, kit.issue().await);
     kit.stop_porter().await;
@@ -22,7 +22,7 @@ async fn what_was_sent_while_porter_was_down_is_processed_once() {
             |guid: &str| all.deliveries().iter().any(|d| d.guid == guid && d.redelivery && d.succeeded());
         [&lost.guid, &also.guid, &nothing.guid].into_iter().all(|guid| came(guid))
     };
-    kit.github.wait_until(arrived, Duration::from_secs(20)).await.expect("they come again");
+    kit.github.wait_until(arrived, Duration::from_secs(20)).await.expect("the redeliveries");
     for (number, delivery) in [(issue, &lost), (other, &also)] {
         let all = kit.github.deliveries();
         let again = all.iter().find(|d| d.guid == delivery.guid && d.redelivery).unwrap();
@@ -30,6 +30,10 @@ async fn what_was_sent_while_porter_was_down_is_processed_once() {
         assert_eq!(kit.succeed(&id).await.status, Status::Success);
         kit.status_comment(number, &id);
     }
-    assert_eq!(redelivery::sweep(kit.porter(), None).await.unwrap().asked, 0, "nothing is asked for twice");
+    assert_eq!(
+        redelivery::sweep(kit.porter(), None).await.unwrap().asked,
+        0,
+        "a delivery was requested twice"
+    );
     kit.close().await;
 }

@@ -1,4 +1,4 @@
-//! Nothing accepted is lost (main-spec §1): Porter ends gently, is killed in the middle, and goes on.
+//! No accepted work is lost (main-spec §1) when Porter shuts down, is killed, and starts again.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::testkit::people::comment_of;
 use crate::testkit::{ADA, Plan, REPO};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_runs_on_while_porter_is_restarted() {
+async fn a_task_continues_during_a_restart() {
     let mut kit = Plan::real().start().await;
     let issue = kit.issue().await;
     let id = kit.ask(issue, ADA, "@porter mock\nmock: write a.txt x\nmock: sleep 2").await;
@@ -26,7 +26,7 @@ async fn a_task_runs_on_while_porter_is_restarted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_hangs_does_not_keep_porter_from_ending() {
+async fn a_hanging_job_does_not_prevent_the_shutdown() {
     let mut kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     kit.github.inject(Fault::before(Method::POST, format!("/repos/{REPO}/issues"), Effect::Hang).always());
@@ -46,8 +46,8 @@ async fn a_job_that_hangs_does_not_keep_porter_from_ending() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn porter_may_be_killed_at_any_call_of_github_and_loses_and_doubles_nothing() {
-    // The effect takes place, the answer never comes, and Porter is killed while it waits.
+async fn a_kill_during_any_github_call_neither_loses_nor_repeats_an_effect() {
+    // The effect takes place, its response never arrives, and Porter is killed while it waits for the response.
     for (method, rest) in [
         (Method::POST, "issues/comments"),
         (Method::POST, "issues/1/comments"),
@@ -70,9 +70,9 @@ async fn porter_may_be_killed_at_any_call_of_github_and_loses_and_doubles_nothin
         };
         let reported = kit.report_once_working(&id);
         let struck = async {
-            kit.github.wait_until(hangs, Duration::from_secs(20)).await.expect("it is called");
+            kit.github.wait_until(hangs, Duration::from_secs(20)).await.expect("the call");
         };
-        // The report is given meanwhile, if the task gets that far.
+        // The worker reports in the meantime, if the task reaches that state.
         tokio::select! { () = struck => {}, () = reported => panic!("{method} {rest} was never called") }
         kit.kill_porter().await;
         kit.start_porter().await;
@@ -95,7 +95,7 @@ async fn porter_may_be_killed_at_any_call_of_github_and_loses_and_doubles_nothin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_owed_survives_the_kill_and_is_given_once() {
+async fn a_pending_reply_survives_a_kill_and_is_posted_once() {
     let mut kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     let path = format!("/repos/{REPO}/issues/{issue}/comments");
@@ -111,7 +111,7 @@ async fn an_answer_that_is_owed_survives_the_kill_and_is_given_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_accepted_just_before_the_kill_is_done_after_it() {
+async fn a_task_accepted_just_before_a_kill_is_done_after_it() {
     let mut kit = Plan::silent().start().await;
     let mut tasks = Vec::new();
     for _ in 0..5 {

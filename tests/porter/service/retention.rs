@@ -1,4 +1,4 @@
-//! What Porter does not keep for ever.
+//! Data that Porter deletes after a time.
 
 use chrono::TimeDelta;
 use domain::task::Task;
@@ -15,11 +15,11 @@ async fn count(kit: &Testkit, of: &'static str) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_old_deliveries_go_however_many_but_those_of_a_task_stay() {
+async fn old_deliveries_are_deleted_except_those_of_tasks() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     let first = kit.say(issue, ADA, "@porter mock").await;
-    let (id, payload) = (accepted(&first), kit.github.payload(&first.guid).expect("it was kept"));
+    let (id, payload) = (accepted(&first), kit.github.payload(&first.guid).expect("the payload"));
     kit.fail(&id).await;
     let mut write = kit.porter().store().begin().await.unwrap();
     sqlx::query(
@@ -35,7 +35,7 @@ async fn all_old_deliveries_go_however_many_but_those_of_a_task_stay() {
     kit.say(issue, BOB, "Nobody is spoken to.").await;
     retention::run(kit.porter()).await.unwrap();
     let ignored = "SELECT count(*) FROM deliveries WHERE task_id IS NULL AND outcome = 'ignored'";
-    assert_eq!(count(&kit, ignored).await, 1, "the one of today");
+    assert_eq!(count(&kit, ignored).await, 1, "expected today's delivery only");
     let again = kit.github.deliver_raw("issue_comment", payload, Signature::Valid, None).await.unwrap();
     assert_eq!(again.answer, json!({ "status": "duplicate", "taskId": id }));
     kit.status_comment(issue, &id);
@@ -43,7 +43,7 @@ async fn all_old_deliveries_go_however_many_but_those_of_a_task_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_task_put_out_goes_a_week_after_its_end_and_its_statuses_stay() {
+async fn a_tasks_output_is_deleted_after_a_week_and_its_statuses_are_kept() {
     let kit = Plan::silent().start().await;
     let (issue, Task { id, .. }) = kit.at_work().await;
     let body = json!({ "task_id": id, "attempt": 1, "message": "Half way", "events": ["first", "second"] });

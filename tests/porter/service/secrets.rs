@@ -1,5 +1,5 @@
-//! No secret leaves Porter (main-spec §3). Every test looks for its own at its end; this one sees to it that there
-//! is much to find, and that the search is not blind.
+//! Porter reveals no secret (main-spec §3). Every test searches its output for secrets at the end; the tests here
+//! produce much output and verify that the search finds secrets.
 
 use domain::task::Status;
 use reqwest::Method;
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::testkit::{ADA, BOB, Plan};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_is_emitted_contains_a_secret() {
+async fn no_output_contains_a_secret() {
     let kit = Plan::real()
         .with("PORTER_SHARED_ANTHROPIC_API_KEY", "sk-ant-that-is-shared-0001")
         .with("SESSION_SECRET", "the-session-secret-of-this-test-0001")
@@ -20,7 +20,7 @@ async fn nothing_that_is_emitted_contains_a_secret() {
     kit.store_key(ADA, "openai", "OPENAI_API_KEY", "sk-openai-that-is-adas-0001").await;
     kit.store_key(ADA, "fly", "FLY_API_TOKEN", "fm2_that-is-adas-0001").await;
 
-    // What succeeds, what fails, what is refused, what is forged; comments, the API, pages, the stream.
+    // Covers success, failure, refusals and forged requests, in comments, the API, pages and the event stream.
     let (issue, other) = (kit.issue().await, kit.issue().await);
     let id = kit.ask(issue, ADA, "@porter mock Make ./test.sh pass.").await;
     assert_eq!(kit.ended(&id).await.status, Status::Success);
@@ -42,13 +42,13 @@ async fn nothing_that_is_emitted_contains_a_secret() {
 
     let found = kit.places_with(id.as_str());
     for place in ["an answer, or a call of GitHub", "the logs", "porter.db"] {
-        assert!(found.iter().any(|found| found.starts_with(place)), "{place} is searched: {found:?}");
+        assert!(found.iter().any(|found| found.starts_with(place)), "{place} is not searched: {found:?}");
     }
     kit.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn once_porter_was_started_with_a_new_root_secret_the_old_one_can_go() {
+async fn the_old_root_secret_can_be_removed_after_a_start_with_the_new_one() {
     let mut kit = Plan::silent().start().await;
     kit.store_key(ADA, "anthropic", "ANTHROPIC_API_KEY", "sk-ant-that-is-adas-0001").await;
     let session = kit.session(ADA).await;
@@ -75,7 +75,7 @@ async fn once_porter_was_started_with_a_new_root_secret_the_old_one_can_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_the_agent_takes_apart_is_in_no_comment_pull_request_or_page() {
+async fn a_key_that_the_agent_splits_is_redacted_everywhere() {
     const KEY: &str = "sk-ant-api03-that_is_adas-0001";
     let letters = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>();
     let kit = Plan::silent().start().await;
@@ -118,7 +118,7 @@ async fn a_key_that_the_agent_takes_apart_is_in_no_comment_pull_request_or_page(
         for text in emitted {
             assert!(
                 !letters(&text).contains(&letters(KEY)),
-                "split by {joint:?}, the key stands in:\n{text}"
+                "the key, split by {joint:?}, is contained in:\n{text}"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! Tasks that people end, and what becomes of machine and token (main-spec §4, §5, §7).
+//! Tasks that people stop, and the clean-up of machine and token (main-spec §4, §5, §7).
 
 use chrono::TimeDelta;
 use domain::task::{Phase, Status};
@@ -7,14 +7,14 @@ use standin::IssuedToken;
 
 use crate::testkit::{ADA, BOB, Plan, REPO, Testkit};
 
-/// The tokens that workers were given: they may push, and no more.
+/// Returns the workers' tokens, which only allow pushing.
 fn worker_tokens(kit: &Testkit) -> Vec<IssuedToken> {
     let narrow = |token: &IssuedToken| !token.permissions.contains_key("issues");
     kit.github.issued_tokens().into_iter().filter(narrow).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stopping_ends_the_machine_and_takes_its_token_back() {
+async fn stopping_destroys_the_machine_and_revokes_its_token() {
     let kit = Plan::real().start().await;
     let issue = kit.issue().await;
     let id = kit.ask(issue, ADA, "@porter mock\nmock: write a.txt half\nmock: sleep 60").await;
@@ -28,19 +28,19 @@ async fn stopping_ends_the_machine_and_takes_its_token_back() {
         (&json!("failed"), &json!("Stopped by ada."))
     );
     let again = kit.post(ADA, &path, &json!({})).await.expect(202);
-    assert_eq!(again.json, answer.json, "stopping twice is stopping once");
-    // The worker has a moment to push what is worth keeping before its machine is destroyed.
+    assert_eq!(again.json, answer.json, "stopping is not idempotent");
+    // The worker has time to push its work before its machine is destroyed.
     kit.github
         .wait_until(
             |all| all.requests().iter().any(|request| request.path.ends_with("git-receive-pack")),
             crate::testkit::TEST_TIMEOUT,
         )
         .await
-        .expect("the worker pushed what there was");
+        .expect("the worker's push");
     let task = kit.ended(&id).await;
     assert_eq!(task.status, Status::Failed);
     assert!(kit.machines().await.is_empty());
-    assert!(!worker_tokens(&kit)[0].is_live, "the token was taken back");
+    assert!(!worker_tokens(&kit)[0].is_live, "the token was not revoked");
     assert!(kit.pulls().is_empty());
     let comment = kit.status_comment(issue, &id);
     assert!(comment.body.contains("**Mock Agent was stopped.**"), "{}", comment.body);
@@ -48,7 +48,7 @@ async fn stopping_ends_the_machine_and_takes_its_token_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_taken_back_after_success_too() {
+async fn the_token_is_revoked_after_success() {
     let kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     let id = kit.ask(issue, ADA, "@porter mock").await;
@@ -82,7 +82,7 @@ async fn closing_the_issue_stops_its_running_and_waiting_tasks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stopping_while_the_pull_request_is_being_opened_leaves_one_answer() {
+async fn stopping_during_publishing_leaves_one_result() {
     use standin::{Effect, Fault};
     let kit = Plan::silent().start().await;
     let (issue, task) = kit.at_work().await;
@@ -96,12 +96,12 @@ async fn stopping_while_the_pull_request_is_being_opened_leaves_one_answer() {
     kit.github.clear_faults();
     let task = kit.ended(&id).await;
     assert_eq!(task.status, Status::Failed);
-    assert!(kit.pulls().is_empty(), "nobody wants it any more");
+    assert!(kit.pulls().is_empty(), "a pull request was opened for the stopped task");
     kit.status_comment(issue, &id);
     kit.close().await;
 }
 
-/// How long, by the clock, it takes until everything owed for a stopped task is done.
+/// Returns the time on the kit's clock until all pending work of a stopped task is done.
 async fn time_to_end(kit: &Testkit) -> TimeDelta {
     let issue = kit.issue().await;
     let id = kit.ask(issue, ADA, "@porter mock go").await;
@@ -109,13 +109,13 @@ async fn time_to_end(kit: &Testkit) -> TimeDelta {
     let since = kit.clock.now();
     kit.post(ADA, &format!("/api/tasks/{id}/stop"), &json!(null)).await.expect(202);
     kit.drained().await;
-    assert!(kit.machines().await.is_empty(), "its machine goes");
+    assert!(kit.machines().await.is_empty(), "the machine was not destroyed");
     kit.status_comment(issue, &id);
     kit.clock.now() - since
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_still_saves_its_work_is_given_the_time() {
+async fn a_stopped_worker_has_time_to_save_its_work() {
     let kit = Plan::stubborn().start().await;
     let took = time_to_end(&kit).await;
     assert!((TimeDelta::seconds(85)..TimeDelta::seconds(130)).contains(&took), "it took {took}");
@@ -123,7 +123,7 @@ async fn a_worker_that_still_saves_its_work_is_given_the_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_has_ended_is_not_waited_for() {
+async fn the_grace_period_ends_when_the_worker_has_ended() {
     let kit = Plan::silent().start().await;
     let took = time_to_end(&kit).await;
     assert!(took < TimeDelta::seconds(15), "it took {took}");
@@ -131,7 +131,7 @@ async fn a_worker_that_has_ended_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_retry_gets_its_machine_only_once_the_stopped_attempts_machine_is_gone() {
+async fn a_retry_starts_its_machine_after_the_previous_one_is_gone() {
     let kit = Plan::stubborn().start().await;
     let issue = kit.issue().await;
     let id = kit.ask(issue, ADA, "@porter mock go").await;
@@ -142,7 +142,7 @@ async fn a_retry_gets_its_machine_only_once_the_stopped_attempts_machine_is_gone
     let task = kit.task_in_time(&id, "its second machine works", works).await;
     assert_eq!(task.attempt.number, 2);
     let attempts: Vec<u32> = kit.machines().await.iter().map(|machine| machine.attempt).collect();
-    assert_eq!(attempts, [2], "what the first one saves must not come between");
+    assert_eq!(attempts, [2], "the machines of both attempts exist");
     kit.fail(&id).await;
     kit.status_comment(issue, &id);
     kit.close().await;

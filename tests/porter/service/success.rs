@@ -1,4 +1,4 @@
-//! From a comment to a pull request, with the real worker.
+//! A comment leads to a pull request, with the real worker.
 
 use crate::testkit::{ADA, Plan, REPO};
 use domain::task::Status;
@@ -26,7 +26,7 @@ async fn a_comment_becomes_a_pull_request() {
     assert!(messages[0].starts_with("The greeting has a hole\n"), "{messages:?}");
 
     let comment = kit.status_comment(issue, &id);
-    assert!(!comment.edits.is_empty(), "the comment is edited in place");
+    assert!(!comment.edits.is_empty(), "the comment was not edited in place");
     assert!(comment.edits[0].contains("Queued") || comment.edits[0].contains("Starting"), "{comment:#?}");
     let wanted = [
         "✅ **Mock Agent is done:**".to_owned(),

@@ -1,5 +1,5 @@
-//! A database that an earlier version wrote, with work under way: this version goes on with it. That no row is
-//! lost is tested in `porter-db`.
+//! Opens a database of an earlier version with unfinished work, which this version continues. `porter-db` tests that
+//! no row is lost.
 
 use domain::task::{Status, TaskId};
 use serde_json::json;
@@ -7,18 +7,18 @@ use serde_json::json;
 use crate::testkit::{ADA, Plan};
 
 const RECORDED: &str = include_str!("../../fixtures/database/after-0002.sql");
-/// What the recorded values are sealed with.
+/// The root secret that encrypts the recorded values.
 const ROOT_SECRET: &str = "the root secret of a recorded database";
-/// At work on issue 1, in its second attempt.
+/// A running task on issue 1, in its second attempt.
 const RUNNING: &str = "task_01a224d1772e70c1a5185d2f0b7d0fcd";
-/// Waits on issue 4; the issue does not show it yet.
+/// A queued task on issue 4, which the issue does not show yet.
 const WAITING: &str = "task_01a224d292bb79a694ee96fdc470c22f";
 /// Comments on issue 3, where a task timed out: `@porter status`, and one that is refused.
 const ASKED_STATUS: u64 = 2_000_000_066;
 const REFUSED: u64 = 2_000_000_068;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_earlier_version_left_unfinished_is_finished() {
+async fn unfinished_work_of_an_earlier_version_is_completed() {
     let plan = Plan::silent()
         .with("PORTER_SECRET_ENCRYPTION_KEY", ROOT_SECRET)
         .with("PORTER_MAX_CONCURRENT_TASKS", "1");
@@ -29,7 +29,7 @@ async fn what_an_earlier_version_left_unfinished_is_finished() {
     let db = db::Db::open(&kit.folder.path().join("porter.db")).await.unwrap();
     let mut writer = db.writer().await.unwrap();
     sqlx::raw_sql(RECORDED).execute(&mut *writer).await.unwrap();
-    // The comments of the recording are not on this GitHub, where other comments have their numbers.
+    // The recorded comments do not exist on this GitHub, where their ids belong to other comments.
     let forget = "UPDATE tasks SET comment_id = NULL, status_comment_id = NULL";
     sqlx::raw_sql(forget).execute(&mut *writer).await.unwrap();
     drop(writer);
@@ -39,8 +39,7 @@ async fn what_an_earlier_version_left_unfinished_is_finished() {
     kit.start_porter().await;
     kit.sign_in(ADA).await;
 
-    // Its machine went with the host of the recording. Whether its report or the watchdog comes first: its work
-    // was pushed, so it is published.
+    // The machine does not exist here. Whether its report or the watchdog comes first, the pushed work is published.
     let body = json!({
         "task_id": running, "attempt": 2, "status": "success", "commit_hash": commit,
         "branch_name": running.branch(),
@@ -57,11 +56,11 @@ async fn what_an_earlier_version_left_unfinished_is_finished() {
     );
     assert_eq!((&attempts[1]["status"], &attempts[1]["commitSha"]), (&json!("success"), &json!(commit)));
 
-    // What was asked while GitHub was down is answered.
+    // The comments that were written while GitHub was down receive replies.
     assert!(kit.answer_to(3, ASKED_STATUS).await.contains("timed out"));
     assert!(kit.answer_to(3, REFUSED).await.contains("ANTHROPIC_API_KEY"));
 
-    // Its turn comes, and the job that shows it, written under its old name, has run.
+    // The queued task is admitted, and the job that shows it, stored under its old name, has run.
     let done = kit.succeed(&waiting).await;
     assert_eq!((done.status, done.attempt.number), (Status::Success, 1), "{done:#?}");
     let mut connection = kit.porter().store().read().await.unwrap();

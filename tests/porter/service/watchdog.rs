@@ -1,4 +1,4 @@
-//! What the watchdog makes good, and what it ends (main-spec §6): lost reports, silence, lost machines.
+//! The watchdog (main-spec §6): lost reports, silent workers and lost machines.
 
 use chrono::TimeDelta;
 use domain::report::FailureStage;
@@ -10,7 +10,7 @@ use standin::{Effect, Fault, File};
 
 use crate::testkit::{ADA, Plan, REPO, Testkit};
 
-/// Lets so many seconds pass, then looks.
+/// Advances the clock and runs the watchdog.
 async fn look_after(kit: &Testkit, seconds: i64, id: &TaskId) -> Task {
     kit.clock.advance(TimeDelta::seconds(seconds));
     watch::look(kit.porter()).await.unwrap();
@@ -18,7 +18,7 @@ async fn look_after(kit: &Testkit, seconds: i64, id: &TaskId) -> Task {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_that_is_gone_without_a_report_ends_the_attempt() {
+async fn a_machine_that_disappears_without_a_report_ends_the_attempt() {
     let kit = Plan::hasty().start().await;
     let (issue, Task { id, .. }) = kit.at_work().await;
     kit.machine_gone(&id).await;
@@ -31,7 +31,7 @@ async fn a_machine_that_is_gone_without_a_report_ends_the_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn work_that_was_pushed_is_published_although_the_report_never_came() {
+async fn pushed_work_is_published_without_a_report() {
     let kit = Plan::hasty().start().await;
     let (issue, Task { id, .. }) = kit.at_work().await;
     kit.machine_gone(&id).await;
@@ -46,7 +46,7 @@ async fn work_that_was_pushed_is_published_although_the_report_never_came() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_worker_saved_of_an_unfinished_run_is_not_published() {
+async fn saved_work_of_an_unfinished_run_is_not_published() {
     let kit = Plan::hasty().start().await;
     let (issue, Task { id, .. }) = kit.at_work().await;
     kit.machine_gone(&id).await;
@@ -61,29 +61,29 @@ async fn what_the_worker_saved_of_an_unfinished_run_is_not_published() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_minutes_of_silence_end_the_attempt_and_its_machine() {
+async fn three_minutes_of_silence_end_the_attempt_and_destroy_its_machine() {
     let kit = Plan::silent().start().await;
     let (issue, Task { id, .. }) = kit.at_work().await;
     let task = look_after(&kit, 100, &id).await;
-    assert_eq!(task.status, Status::Running, "its machine lives");
+    assert_eq!(task.status, Status::Running, "its machine is alive");
     let report = json!({ "task_id": id, "attempt": 1 });
     kit.call_back("progress", &kit.token(&id, 1), &report).await.expect(200);
     let task = look_after(&kit, 100, &id).await;
-    assert_eq!(task.status, Status::Running, "it was heard 100 seconds ago");
+    assert_eq!(task.status, Status::Running, "its last report was 100 seconds ago");
     let task = look_after(&kit, 81, &id).await;
     assert_eq!((task.status, task.attempt.failure_stage), (Status::Failed, Some(FailureStage::Callback)));
     kit.ended(&id).await;
-    assert!(kit.machines().await.is_empty(), "the machine is gone");
+    assert!(kit.machines().await.is_empty(), "the machine was not destroyed");
     let comment = kit.status_comment(issue, &id);
     assert!(comment.body.contains("not been heard for three minutes"), "{}", comment.body);
 
     let late = kit.call_back("progress", &kit.token(&id, 1), &report).await.expect(200);
-    assert_eq!(late.json["cancel"], true, "a worker that speaks after all is told to end");
+    assert_eq!(late.json["cancel"], true, "the worker was not cancelled after a late report");
     kit.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_deadline_ends_an_attempt_that_goes_on_talking() {
+async fn the_deadline_ends_an_attempt_that_still_reports() {
     let kit = Plan::silent().with("PORTER_TASK_TIMEOUT_MINUTES", "1").start().await;
     let (issue, Task { id, .. }) = kit.at_work().await;
     let report = json!({ "task_id": id, "attempt": 1, "message": "still at it" });
@@ -93,7 +93,7 @@ async fn the_deadline_ends_an_attempt_that_goes_on_talking() {
     }
     kit.call_back("progress", &kit.token(&id, 1), &report).await.expect(200);
     let task = look_after(&kit, 31, &id).await;
-    assert_eq!(task.status, Status::TimedOut, "a minute, and three around it: {task:#?}");
+    assert_eq!(task.status, Status::TimedOut, "one minute of the agent and three for the rest: {task:#?}");
     kit.ended(&id).await;
     assert!(kit.labels(issue).contains(&"porter:timed_out".to_owned()));
     kit.status_comment(issue, &id);
@@ -101,7 +101,7 @@ async fn the_deadline_ends_an_attempt_that_goes_on_talking() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_is_killed_after_its_push_does_not_take_the_work_along() {
+async fn pushed_work_is_published_after_its_worker_was_killed() {
     let kit = Plan::real().start().await;
     let issue = kit.issue().await;
     let id = kit.ask(issue, ADA, "@porter mock\nmock: write a.txt x\nmock: sleep 60").await;
@@ -122,7 +122,7 @@ async fn a_worker_that_is_killed_after_its_push_does_not_take_the_work_along() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_that_comes_after_the_watchdog_changes_nothing() {
+async fn a_report_after_the_watchdog_ended_the_attempt_has_no_effect() {
     let kit = Plan::silent().start().await;
     let (issue, Task { id, .. }) = kit.at_work().await;
     let working = kit.task(&id).await;
@@ -138,7 +138,7 @@ async fn a_report_that_comes_after_the_watchdog_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn machines_that_nobody_owns_are_destroyed() {
+async fn machines_without_a_running_attempt_are_destroyed() {
     let kit = Plan::silent().start().await;
     let (issue, Task { id, .. }) = kit.at_work().await;
     kit.launch_stray(&id, 7).await;
@@ -151,7 +151,7 @@ async fn machines_that_nobody_owns_are_destroyed() {
     kit.close().await;
 }
 
-/// Lets time pass in which none of the task's jobs comes to an end, as when each panics; then looks.
+/// Advances the clock while no job of the task finishes, as when each one panics, and runs the watchdog.
 async fn look_after_idle(kit: &mut Testkit, minutes: i64, id: &TaskId) -> Task {
     kit.stop_porter().await;
     let context = kit.context_without_engine().await;
@@ -165,7 +165,7 @@ async fn look_after_idle(kit: &mut Testkit, minutes: i64, id: &TaskId) -> Task {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_launch_that_never_comes_to_an_end_does_not_keep_its_place() {
+async fn a_launch_that_never_finishes_is_ended() {
     let mut kit = Plan::silent().start().await;
     let issue = kit.issue().await;
     let permission = format!("/repos/{REPO}/collaborators");
@@ -173,7 +173,7 @@ async fn a_launch_that_never_comes_to_an_end_does_not_keep_its_place() {
     let id = kit.ask(issue, ADA, "@porter mock").await;
     kit.task_when(&id, "it is admitted", |task| task.phase == Some(Phase::Launching)).await;
     let task = look_after_idle(&mut kit, 65, &id).await;
-    assert_eq!(task.status, Status::Running, "the launch itself is to say why");
+    assert_eq!(task.status, Status::Running, "the watchdog ended the attempt before the launch could");
     let task = look_after_idle(&mut kit, 71, &id).await;
     assert_eq!((task.status, task.attempt.failure_stage), (Status::Failed, Some(FailureStage::Launch)));
     kit.github.clear_faults();
@@ -184,7 +184,7 @@ async fn a_launch_that_never_comes_to_an_end_does_not_keep_its_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_publishing_that_never_comes_to_an_end_does_not_keep_its_place() {
+async fn a_publishing_that_never_finishes_is_ended() {
     let mut kit = Plan::silent().start().await;
     let (issue, Task { id, .. }) = kit.at_work().await;
     let pulls = format!("/repos/{REPO}/pulls");
@@ -192,7 +192,7 @@ async fn a_publishing_that_never_comes_to_an_end_does_not_keep_its_place() {
     let commit = kit.push(&id).await;
     kit.report_success(&kit.task(&id).await, &commit).await.expect(200);
     let task = look_after_idle(&mut kit, 23 * 60, &id).await;
-    assert_eq!(task.phase, Some(Phase::Publishing), "an outage of GitHub is waited out");
+    assert_eq!(task.phase, Some(Phase::Publishing), "the publishing ended during an outage of GitHub");
     let task = look_after_idle(&mut kit, 25 * 60, &id).await;
     assert_eq!((task.status, task.attempt.failure_stage), (Status::Failed, Some(FailureStage::Pr)));
     kit.github.clear_faults();

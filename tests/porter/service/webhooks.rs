@@ -1,5 +1,5 @@
-//! What `POST /api/webhooks/github` answers before it looks at what is said (main-spec §5): signatures, sizes,
-//! shapes.
+//! Validation by `POST /api/webhooks/github` before the payload is interpreted (main-spec §5): signatures, sizes and
+//! formats.
 
 use axum::body::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -30,9 +30,9 @@ fn hook(kit: &Testkit, signature: &str) -> RequestBuilder {
         .header("x-hub-signature-256", signature)
 }
 
-/// A body whose length is not announced.
+/// Returns a body without a known length.
 fn chunked(size: usize) -> Body {
-    // Mapping its frames makes a body forget how long it is.
+    // A mapped body has no known length.
     Body::wrap(Full::new(Bytes::from(vec![b' '; size])).map_frame(|frame| frame))
 }
 
@@ -51,7 +51,7 @@ async fn a_ping_is_answered_with_pong() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_what_github_signed_is_heard() {
+async fn only_deliveries_signed_by_github_are_accepted() {
     let kit = Plan::silent().start().await;
     let right = signed(&kit, json!({ "action": "created" }).to_string().as_bytes());
     let forged = [
@@ -76,7 +76,7 @@ async fn only_what_github_signed_is_heard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_body_does_not_fit_its_signature() {
+async fn a_modified_body_fails_verification() {
     let kit = Plan::silent().start().await;
     let signature = signed(&kit, br#"{"action":"created"}"#);
     let answer = kit.send(hook(&kit, &signature).body(r#"{"action":"Created"}"#)).await;
@@ -85,7 +85,7 @@ async fn a_changed_body_does_not_fit_its_signature() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_signed_but_makes_no_sense_is_a_bad_request() {
+async fn an_invalid_signed_body_is_a_bad_request() {
     let kit = Plan::silent().start().await;
     for body in ["not JSON", "", "[]", "\"text\"", "{\"action\":", "{\"action\":\"created\"}"] {
         let delivery = kit.github.deliver_raw("issue_comment", body, Signature::Valid, None).await.unwrap();
@@ -108,7 +108,7 @@ async fn what_is_signed_but_makes_no_sense_is_a_bad_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_that_porter_does_not_know_are_ignored() {
+async fn unknown_events_are_ignored() {
     let kit = Plan::silent().start().await;
     let delivery = kit.github.deliver_raw("star", "{}", Signature::Valid, None).await.unwrap();
     let seen = (delivery.status, delivery.answer);
@@ -120,7 +120,7 @@ async fn events_that_porter_does_not_know_are_ignored() {
     kit.close().await;
 }
 
-/// Sends a body of so many bytes, with its length announced or not, and must see the answer.
+/// Sends a body of `size` bytes with or without a `Content-Length` header, and expects a response.
 async fn send_large(kit: &Testkit, signature: Option<&str>, size: usize, announced: bool) -> Answer {
     let body = if announced { Body::from(vec![b' '; size]) } else { chunked(size) };
     let mut request = kit.request(Method::POST, HOOK).header("x-github-event", "issue_comment").body(body);
@@ -131,7 +131,7 @@ async fn send_large(kit: &Testkit, signature: Option<&str>, size: usize, announc
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_over_25_megabytes_is_refused_and_the_sender_sees_it() {
+async fn a_body_over_25_megabytes_is_refused_with_a_response() {
     let kit = Plan::silent().start().await;
     for announced in [true, false] {
         for size in [26 * MEGABYTE, 60 * MEGABYTE] {
@@ -144,9 +144,9 @@ async fn a_body_over_25_megabytes_is_refused_and_the_sender_sees_it() {
     kit.close().await;
 }
 
-/// As programs do that first send everything and then read: they see no answer on a connection that was cut.
+/// Covers clients that send the whole body before they read: they receive no response on a connection that was reset.
 #[tokio::test(flavor = "multi_thread")]
-async fn even_a_sender_that_reads_only_at_the_end_sees_the_413() {
+async fn a_sender_that_reads_after_sending_receives_the_413() {
     let kit = Plan::silent().start().await;
     for head in ["Transfer-Encoding: chunked", &format!("Content-Length: {}", 40 * MEGABYTE)] {
         let address = kit.url.trim_start_matches("http://").to_owned();
@@ -176,7 +176,7 @@ async fn even_a_sender_that_reads_only_at_the_end_sees_the_413() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_of_just_25_megabytes_is_taken() {
+async fn a_body_of_exactly_25_megabytes_is_accepted() {
     let kit = Plan::silent().start().await;
     let mut body = br#"{"zen":""#.to_vec();
     body.resize(25 * MEGABYTE - 2, b'z');
