@@ -83,7 +83,7 @@ impl Plan {
     pub async fn prepare(self) -> Testkit {
         logs::capture();
         let clock = Clock::running();
-        let folder = TempDir::with_prefix("porter-spine-").expect("a folder");
+        let folder = TempDir::with_prefix("porter-test-").expect("a folder");
         let (port, url) = free_port();
         let options = Options { clock: clock.clone(), ..Options::new() };
         let github = StandIn::start(options).await.expect("the stand-in starts");
