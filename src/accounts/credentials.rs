@@ -102,9 +102,9 @@ impl Credentials {
     /// Returns whether this person has the key or may use a shared one, without decrypting anything.
     pub fn has_key(&self, person: &Person, env_key: &str) -> bool {
         self.shared.contains_key(env_key)
-            || person.secrets.iter().any(|name| {
-                let parts = name.split_once('/');
-                parts.is_some_and(|(provider, key)| key == env_key && !self.kinds.contains(provider))
-            })
+            || person
+                .secrets
+                .iter()
+                .any(|secret| secret.env_key == env_key && !self.kinds.contains(&secret.provider))
     }
 }

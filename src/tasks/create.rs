@@ -135,7 +135,7 @@ impl Creation {
                 return Err(Failure::Refused(Refusal::TaskAlreadyActive {
                     task_url: context.policy.task_url(&other.id),
                     status: other.status,
-                    agent: other.agent.clone(),
+                    agent: context.policy.agents.name_of(&other.agent).to_owned(),
                 }));
             }
             Err(error) => return Err(error.into()),

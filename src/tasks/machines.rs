@@ -18,9 +18,8 @@ pub(super) fn stored<'a>(
     person: &'a Person,
     settings: &'a Settings,
 ) -> Holdings<'a> {
-    let names = person.secrets.iter().filter_map(|name| name.split_once('/'));
-    let names = names.filter(|(provider, _)| *provider == machines.kind()).map(|(_, name)| name);
-    Holdings::named(settings, names)
+    let own = person.secrets.iter().filter(|secret| secret.provider == machines.kind());
+    Holdings::named(settings, own.map(|secret| secret.env_key.as_str()))
 }
 
 /// Returns the scope of the attempt's machine. It is the place that the launch chose, even if the person's settings

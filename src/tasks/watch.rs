@@ -54,7 +54,7 @@ pub async fn look(context: &Context) -> Result<(), Error> {
 }
 
 async fn look_at(context: &Context, task: &Task, missing: bool) -> Result<(), Error> {
-    let silence = context.tried_for(heard_at(task));
+    let silence = context.tried_for(last_report_at(task));
     let overdue = task.attempt.deadline_at.is_some_and(|deadline| context.now() >= deadline);
     if overdue && context.tried_for(task.created_at) >= OUTAGE_GRACE {
         let message = messages::ran_out_of_time();
@@ -81,18 +81,18 @@ async fn look_at_launch(context: &Context, task: &Task) -> Result<(), Error> {
 async fn look_at_publishing(context: &Context, task: &Task) -> Result<(), Error> {
     let message = messages::publishing_overdue(&task.id.branch());
     let failed = Event::Failed { stage: FailureStage::Pr, message };
-    end_overdue(context, task, heard_at(task), publish::PUBLISH_TIMEOUT, failed).await
+    end_overdue(context, task, last_report_at(task), publish::PUBLISH_TIMEOUT, failed).await
 }
 
-/// Ends an attempt whose launch or publishing has exceeded `patience` by [`OVERDUE`].
+/// Ends an attempt whose launch or publishing has exceeded `timeout` by [`OVERDUE`].
 async fn end_overdue(
     context: &Context,
     task: &Task,
     since: DateTime<Utc>,
-    patience: TimeDelta,
+    timeout: TimeDelta,
     failed: Event,
 ) -> Result<(), Error> {
-    if context.tried_for(since) < patience + OVERDUE {
+    if context.tried_for(since) < timeout + OVERDUE {
         return Ok(());
     }
     tracing::error!(
@@ -104,7 +104,7 @@ async fn end_overdue(
     context.end_attempt(task, failed).await
 }
 
-fn heard_at(task: &Task) -> DateTime<Utc> {
+fn last_report_at(task: &Task) -> DateTime<Utc> {
     task.attempt.seen_at.unwrap_or(task.updated_at)
 }
 
@@ -112,7 +112,7 @@ fn heard_at(task: &Task) -> DateTime<Utc> {
 /// each scope.
 async fn missing_machines(context: &Context, running: &[Task]) -> Result<BTreeSet<String>, Error> {
     let working = running.iter().filter(|task| task.phase == Some(Phase::Working));
-    let quiet = working.filter(|task| context.now() - heard_at(task) >= LISTEN_TIME);
+    let quiet = working.filter(|task| context.now() - last_report_at(task) >= LISTEN_TIME);
     // The machines that are expected in each scope.
     let mut scopes: Vec<(Scope, BTreeSet<String>)> = Vec::new();
     for task in quiet {
@@ -165,7 +165,7 @@ async fn settle(context: &Context, task: &Task, event: Event) -> Result<(), Erro
     let event = match pushed_head(context, task).await {
         Ok(Some(commit_sha)) => Event::BranchFound { commit_sha },
         Ok(None) => event,
-        Err(error) if error.is_transient() && context.tried_for(heard_at(task)) < ASK_GITHUB_FOR => {
+        Err(error) if error.is_transient() && context.tried_for(last_report_at(task)) < ASK_GITHUB_FOR => {
             return Err(error.into());
         }
         Err(_) => event,

@@ -23,10 +23,10 @@ const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Serves until `stop` is cancelled, then completes the requests in progress.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    serve_patiently(listener, router, stop, HEAD_TIMEOUT).await;
+    serve_with_timeout(listener, router, stop, HEAD_TIMEOUT).await;
 }
 
-async fn serve_patiently(
+async fn serve_with_timeout(
     listener: TcpListener,
     router: Router,
     stop: CancellationToken,
@@ -111,7 +111,7 @@ mod tests {
         let router = Router::new().route("/", get(|| async { "here" })).route("/slow", slow);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let running = tokio::spawn(serve_patiently(listener, router, stop.clone(), head_within));
+        let running = tokio::spawn(serve_with_timeout(listener, router, stop.clone(), head_within));
         Server { address, stop, begun, running }
     }
 

@@ -17,8 +17,25 @@ pub struct Person {
     pub signed_in: bool,
     /// The person's settings, as JSON.
     pub settings: Option<String>,
-    /// The names of the person's stored keys, as `provider/ENV_KEY`.
-    pub secrets: Vec<String>,
+    /// The names of the person's stored secrets.
+    pub secrets: Vec<SecretName>,
+}
+
+/// The name of a stored secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretName {
+    /// The provider or the kind of machines that it belongs to.
+    pub provider: String,
+    /// The environment variable that it goes into.
+    pub env_key: String,
+}
+
+impl SecretName {
+    /// Parses `provider/ENV_KEY`, as the query below returns it. A provider's id has no slash.
+    fn parse(text: &str) -> Option<Self> {
+        let (provider, env_key) = text.split_once('/')?;
+        Some(Self { provider: provider.to_owned(), env_key: env_key.to_owned() })
+    }
 }
 
 /// Returns the data of the person with this GitHub id. Unlike logins, GitHub ids are never reused.
@@ -54,7 +71,7 @@ pub async fn load_people(
     Ok(rows
         .into_iter()
         .map(|row| {
-            let secrets = row.secrets.map(|names| names.lines().map(str::to_owned).collect());
+            let secrets = row.secrets.map(|names| names.lines().filter_map(SecretName::parse).collect());
             let person = Person {
                 user_key: row.user_key,
                 signed_in: row.signed_in,

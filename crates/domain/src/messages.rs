@@ -95,7 +95,7 @@ pub fn publishing_overdue(branch: &str) -> String {
 
 /// The branch contains nothing to merge. The status comment recognizes this text by its first words.
 pub fn no_changes() -> String {
-    "no changes: the branch holds nothing that its base lacks".to_owned()
+    "no changes: the branch has no commits beyond its base".to_owned()
 }
 
 /// The App has no permission to open pull requests.
@@ -174,7 +174,7 @@ mod tests {
         The machine has not been heard for three minutes.
         The machine ended without a report.
         Porter could not open the pull request within a day; the work is on `porter/task_1`. `@porter retry` tries again.
-        no changes: the branch holds nothing that its base lacks
+        no changes: the branch has no commits beyond its base
         Porter may not open pull requests here; the work is on `porter/task_1`. Grant the App "Pull requests: read and write", then `@porter retry`.
         GitHub refused the pull request (GitHub answered 422); the work is on `porter/task_1`.
         Stopped by ada.

@@ -16,7 +16,7 @@ use super::state::{GithubState, Repository, RepositoryId};
 use super::{Error, Shared, StandIn, payloads};
 
 /// How long GitHub waits for a response, and how long it keeps a delivery.
-const PATIENCE: Duration = Duration::from_secs(10);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 const KEPT: TimeDelta = TimeDelta::days(3);
 
 /// The receiver of the App's webhooks.
@@ -56,7 +56,7 @@ impl Delivery {
         match self.status {
             Some(200..=299) => "OK".to_owned(),
             Some(status) => format!("Invalid HTTP Response: {status}"),
-            None if self.duration >= PATIENCE => "timed out".to_owned(),
+            None if self.duration >= RESPONSE_TIMEOUT => "timed out".to_owned(),
             None => "failed to connect to host".to_owned(),
         }
     }
@@ -190,7 +190,7 @@ impl Shared {
         let mut request = self
             .http
             .post(url)
-            .timeout(PATIENCE)
+            .timeout(RESPONSE_TIMEOUT)
             .header("accept", "*/*")
             .header("content-type", "application/json")
             .header("user-agent", "GitHub-Hookshot/5f1e2d3")

@@ -44,7 +44,7 @@ pub async fn run(prompt: &str) -> anyhow::Result<ExitCode> {
     session.event(&json!({ "type": "system", "subtype": "init", "model": "mock", "cwd": session.folder }))?;
     let done = match steps(&prompt) {
         Ok(steps) if steps.is_empty() => session.work_unguided(&prompt).await?.map(|words| (words, 0)),
-        Ok(steps) => session.obey(steps).await?,
+        Ok(steps) => session.execute(steps).await?,
         Err(problem) => Err(problem),
     };
     let (words, code) = done.unwrap_or_else(|problem| (problem, 1));
@@ -101,7 +101,7 @@ struct Session {
 type Done<T> = Result<T, String>;
 
 impl Session {
-    async fn obey(&mut self, steps: Vec<Step>) -> std::io::Result<Done<(String, u8)>> {
+    async fn execute(&mut self, steps: Vec<Step>) -> std::io::Result<Done<(String, u8)>> {
         for step in steps {
             let done = match step {
                 Step::Write { path, text, append } => {

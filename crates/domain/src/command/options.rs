@@ -196,7 +196,7 @@ impl<'c> Reader<'c> {
             }
         };
         if differs {
-            return Err(wrong(format!("`--{name}` is there twice, the second time as {}", shown())));
+            return Err(wrong(format!("`--{name}` is given twice, the second time as {}", shown())));
         }
         Ok(())
     }

@@ -253,7 +253,7 @@ fn an_invalid_command_is_reported_with_its_position_and_a_correction() {
     insta::assert_snapshot!(invalid("@porter --priority=urgent"), @"`urgent` is not a priority (line 1 of your comment). The options are `--priority=low|normal|high`, `--model=NAME` and `--base=BRANCH`.");
     insta::assert_snapshot!(invalid("@porter --priority"), @"`--priority` needs a value (line 1 of your comment). The options are `--priority=low|normal|high`, `--model=NAME` and `--base=BRANCH`.");
     insta::assert_snapshot!(invalid("@porter --priority --model=x"), @"`--priority` needs a value (line 1 of your comment). The options are `--priority=low|normal|high`, `--model=NAME` and `--base=BRANCH`.");
-    insta::assert_snapshot!(invalid("@porter --model=a --model=b"), @"`--model` is there twice, the second time as `b` (line 1 of your comment). The options are `--priority=low|normal|high`, `--model=NAME` and `--base=BRANCH`.");
+    insta::assert_snapshot!(invalid("@porter --model=a --model=b"), @"`--model` is given twice, the second time as `b` (line 1 of your comment). The options are `--priority=low|normal|high`, `--model=NAME` and `--base=BRANCH`.");
     insta::assert_snapshot!(invalid("@porter --model=a$(rm)"), @"`a$(rm)` cannot be the name of a model (line 1 of your comment). The options are `--priority=low|normal|high`, `--model=NAME` and `--base=BRANCH`.");
     insta::assert_snapshot!(invalid("@porter --base=../x"), @"`../x` cannot be the name of a branch (line 1 of your comment). The options are `--priority=low|normal|high`, `--model=NAME` and `--base=BRANCH`.");
     insta::assert_snapshot!(invalid("@porter claude stop"), @"`stop` is about all tasks of this issue, so it takes no agent and no options: write `@porter stop`.");

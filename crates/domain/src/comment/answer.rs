@@ -152,7 +152,7 @@ fn help(agents: &[String]) -> String {
          - `--priority=low|normal|high`: how soon it starts.\n\
          - `--model=NAME`: which model the agent uses.\n\
          - `--base=BRANCH`: which branch to start from.\n\
-         - `@porter status` tells where things stand, `@porter stop` ends what is running, \
+         - `@porter status` shows the status, `@porter stop` ends what is running, \
          `@porter retry` tries the last task again.\n\n\
          For example: `@porter claude --priority=high fix the flaky test in the login suite`"
     )

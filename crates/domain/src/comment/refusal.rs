@@ -59,7 +59,7 @@ pub enum Refusal {
         task_url: String,
         /// The status of the active task.
         status: Status,
-        /// The agent's id.
+        /// The agent's name, as people know it.
         agent: String,
     },
 }
@@ -87,7 +87,7 @@ impl Refusal {
             Self::MissingInstallation => "Porter's GitHub App is not installed on this account.".to_owned(),
             Self::MissingUserOauth { login, .. } => format!("{}, I do not know you yet.", mention(login)),
             Self::RepoNotSelected { .. } => {
-                "In your settings you have chosen where I may work for you, and this repository is not among it."
+                "In your settings you have chosen where I may work for you, and this repository is not among them."
                     .to_owned()
             }
             Self::NotAllowed => {

@@ -20,14 +20,14 @@ pub(super) const READ: &[(&str, Access)] = &[("issues", Access::Read), ("pull_re
 /// Permissions to change an issue; either is sufficient.
 pub(super) const WRITE: &[(&str, Access)] = &[("issues", Access::Write), ("pull_requests", Access::Write)];
 /// GitHub's maximum length of a body.
-const LONGEST_BODY: usize = 65_536;
+const MAX_BODY_CHARS: usize = 65_536;
 
 /// Refuses a text that is too long for GitHub.
 pub(super) fn check_length(resource: &str, body: Option<&str>) -> Result<(), Reject> {
-    if body.is_none_or(|body| body.chars().count() <= LONGEST_BODY) {
+    if body.is_none_or(|body| body.chars().count() <= MAX_BODY_CHARS) {
         return Ok(());
     }
-    let message = format!("body is too long (maximum is {LONGEST_BODY} characters)");
+    let message = format!("body is too long (maximum is {MAX_BODY_CHARS} characters)");
     Err(Reject::validation(json!({
         "resource": resource, "code": "custom", "field": "body",
         "message": message.replacen('b', "B", 1),

@@ -47,7 +47,7 @@ fn every_refusal_states_the_reason_and_the_next_step() {
 
     ---
 
-    ⚠️ In your settings you have chosen where I may work for you, and this repository is not among it. [Add the repository](https://porter.example/settings), then ask again.
+    ⚠️ In your settings you have chosen where I may work for you, and this repository is not among them. [Add the repository](https://porter.example/settings), then ask again.
 
     <!-- porter:{"comment":7,"proof":"p00f","refusal":"repo_not_selected"} -->
 
@@ -136,7 +136,7 @@ fn every_control_word_is_answered() {
     - `--priority=low|normal|high`: how soon it starts.
     - `--model=NAME`: which model the agent uses.
     - `--base=BRANCH`: which branch to start from.
-    - `@porter status` tells where things stand, `@porter stop` ends what is running, `@porter retry` tries the last task again.
+    - `@porter status` shows the status, `@porter stop` ends what is running, `@porter retry` tries the last task again.
 
     For example: `@porter claude --priority=high fix the flaky test in the login suite`
 
