@@ -98,6 +98,7 @@ fn is_word(text: &str) -> bool {
 async fn complete(context: &Context, id: &TaskId, mut report: Completion) -> Result<Recorded, Error> {
     let redactor = redactor(context, &context.load(id).await?).await?;
     clean(&mut report, &redactor);
+    let lines = clean_lines(&report.events, &redactor);
     let mut work = context.store.begin().await?;
     let task = work.find(id).await?;
     if task.attempt.number != report.attempt {
@@ -106,18 +107,10 @@ async fn complete(context: &Context, id: &TaskId, mut report: Completion) -> Res
     if task.status != Status::Running || task.phase == Some(Phase::Publishing) {
         return Ok(Recorded::Duplicate(Box::new(task)));
     }
-    let lines: Vec<NewEvent> = report
-        .events
-        .iter()
-        .take(MAX_LINES)
-        .map(|line| {
-            let text = clipped(&redactor.clean(line), MAX_LINE_BYTES).to_owned();
-            NewEvent::new(&task, &TaskEvent::Output { text })
-        })
-        .collect();
-    if !lines.is_empty() {
+    let history = output_events(&task, lines);
+    if !history.is_empty() {
         let now = work.now();
-        events::append(&mut work, &lines, now).await?;
+        events::append(&mut work, &history, now).await?;
         events::trim(&mut work, id).await?;
     }
     let next = work.apply(&task, Event::Reported(Box::new(report))).await?;
@@ -137,7 +130,7 @@ async fn complete(context: &Context, id: &TaskId, mut report: Completion) -> Res
 async fn progress(context: &Context, id: &TaskId, report: Progress) -> Result<Option<bool>, Error> {
     let redactor = redactor(context, &context.load(id).await?).await?;
     let message = report.message.as_deref().map(|text| redactor.clean(text));
-    let events: Vec<String> = report.events.iter().take(MAX_LINES).map(|line| redactor.clean(line)).collect();
+    let lines = clean_lines(&report.events, &redactor);
     let mut work = context.store.begin().await?;
     let task = work.find(id).await?;
     if task.attempt.number != report.attempt {
@@ -151,11 +144,7 @@ async fn progress(context: &Context, id: &TaskId, report: Progress) -> Result<Op
     let now = work.now();
     work.touch(id);
     db::attempts::record_progress(&mut work, &task, percent, activity, report.usage.as_ref(), now).await?;
-    let lines = events.iter().map(|line| {
-        let text = clipped(line, MAX_LINE_BYTES).to_owned();
-        NewEvent::new(&task, &TaskEvent::Output { text })
-    });
-    let mut history: Vec<_> = lines.collect();
+    let mut history = output_events(&task, lines);
     if percent.is_some() || activity.is_some() {
         let event = TaskEvent::Progress { progress: percent, message: activity.map(str::to_owned) };
         history.push(NewEvent::new(&task, &event));
@@ -167,6 +156,17 @@ async fn progress(context: &Context, id: &TaskId, report: Progress) -> Result<Op
     }
     work.commit().await?;
     Ok(Some(false))
+}
+
+/// Returns a report's lines redacted, then shortened. Called before the write begins, because other writes wait for it.
+fn clean_lines(lines: &[String], redactor: &Redactor) -> Vec<String> {
+    let lines = lines.iter().take(MAX_LINES);
+    lines.map(|line| clipped(&redactor.clean(line), MAX_LINE_BYTES).to_owned()).collect()
+}
+
+/// Returns the lines as events of the task.
+fn output_events(task: &Task, lines: Vec<String>) -> Vec<NewEvent> {
+    lines.into_iter().map(|text| NewEvent::new(task, &TaskEvent::Output { text })).collect()
 }
 
 fn clipped(text: &str, longest: usize) -> &str {

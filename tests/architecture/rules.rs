@@ -41,7 +41,7 @@ fn a_module_that_has_the_name_of_a_crate_is_not_the_crate() {
 
 #[test]
 fn a_permission_that_nothing_uses_is_found() {
-    let text = "//! x\nuse domain::task::Task;\nuse crate::tasks::Bell;\n";
+    let text = "//! x\nuse domain::task::Task;\nuse crate::tasks::Store;\n";
     let seen = unused_permissions(&[Source::new("src/jobs/mod.rs", text)]);
     let about_jobs: Vec<_> = seen.iter().filter(|line| line.contains(": jobs may use")).collect();
     assert_eq!(about_jobs.len(), 1, "{seen:#?}");
